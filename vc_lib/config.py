@@ -1,0 +1,339 @@
+"""Every number of the method, once, with its unit: frozen dataclasses saved beside the weights.
+
+`Config` is flat: it is at once an `AudioConfig`, an `AnonymizeConfig`, a `ModelConfig` and a
+`TrainConfig`, and a function that takes one of those takes a `Config` too. Vary a copy with
+`dataclasses.replace(cfg, n_fft=1024)`.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import MissingInput, ParameterError
+
+CONFIG_VERSION = 1
+
+F0_METHODS = ("dio", "harvest", "swift-f0")
+SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
+F0_MODES = ("keep", "zero", "constant", "recentre", "noise")
+ENCODERS = ("compact", "resnet18")
+
+# What each preset does to the dials of AnonymizeConfig; a dial that is set there wins over its preset.
+NO_CHANGE = dict(
+    f0_mode="keep", n_cepstra=0, blur_hz=0.0, match_target=0.0, n_ap_bands=0, ap_noise=0.0
+)
+PRESETS = {
+    "whisper": NO_CHANGE | dict(f0_mode="zero"),
+    "robot": NO_CHANGE | dict(f0_mode="constant"),
+    "noise": NO_CHANGE | dict(f0_mode="noise", blur_hz=200.0, ap_noise=0.2),
+    "neutral": NO_CHANGE | dict(f0_mode="recentre", n_cepstra=24, match_target=1.0, n_ap_bands=4),
+}
+
+
+def _check(ok: bool, message: str) -> None:
+    if not ok:
+        raise ParameterError(message)
+
+
+def _check_choice(name: str, value: str, choices) -> None:
+    _check(value in choices, f"{name}={value!r} must be one of {', '.join(choices)}")
+
+
+def _check_int(name: str, value, low: int, high: int, unit: str = "") -> None:
+    ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    _check(ok, f"{name}={value!r} must be an int in {low}..{high}{' ' + unit if unit else ''}")
+
+
+def _check_range(name: str, value, low: float, high: float, unit: str = "") -> None:
+    ok = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and low <= value <= high
+    )
+    _check(ok, f"{name}={value!r} must be a number in {low}..{high}{' ' + unit if unit else ''}")
+
+
+def atomically(path, write) -> None:
+    """Let `write(part)` make a file beside `path`, then put it in its place; failing leaves nothing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class Checked:
+    """Has the values of a dataclass checked by each class that it is made of, as soon as it is made."""
+
+    def __post_init__(self):
+        for part in type(self).__mro__:
+            if "_check_fields" in vars(part):
+                part._check_fields(self)
+
+
+@dataclass(frozen=True)
+class AudioConfig(Checked):
+    """How a waveform becomes an image. These numbers live here and nowhere else."""
+
+    sr: int = 16_000  # sampling rate [Hz]
+    n_fft: int = 512  # analysis window [samples]
+    hop_length: int = 128  # step between frames [samples]
+    second_channel: str = "phase"  # what channel 1 means, see SECOND_CHANNELS and spectrogram.py
+
+    def _check_fields(self):
+        _check_int("sr", self.sr, 8_000, 192_000, "Hz")
+        _check_int("n_fft", self.n_fft, 16, 16_384, "samples")
+        _check(self.n_fft % 2 == 0, f"n_fft={self.n_fft} must be even")
+        _check_int("hop_length", self.hop_length, 1, self.n_fft // 2, "samples (half of n_fft)")
+        _check_choice("second_channel", self.second_channel, SECOND_CHANNELS)
+
+    @property
+    def n_freqs(self) -> int:
+        """Image height [bins]: DC to Nyquist, nothing dropped, so that the way back is exact."""
+        return self.n_fft // 2 + 1
+
+
+@dataclass(frozen=True)
+class SpeakerStats:
+    """What is known of a speaker's voice: register and long-term envelope, from voiced or active
+    frames.
+
+    Cepstra are WORLD's mel cepstra (`pyworld.code_spectral_envelope`) at the sampling rate of the
+    Config that holds them.
+    """
+
+    f0_hz: float  # register: median F0 of voiced frames [Hz]; 0 if nothing was voiced
+    f0_std_semitones: float  # spread of log-F0 around it [semitones]
+    level_db: float  # mean power of the envelope over active frames [dB]
+    cepstrum_mean: tuple[float, ...]  # per coefficient, active frames
+    cepstrum_std: tuple[float, ...]  # likewise
+
+    def __post_init__(self):
+        try:
+            for name in ("f0_hz", "f0_std_semitones", "level_db"):
+                object.__setattr__(self, name, float(getattr(self, name)))
+            for name in ("cepstrum_mean", "cepstrum_std"):
+                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        except (TypeError, ValueError) as e:
+            raise ParameterError(f"SpeakerStats must hold numbers ({e}); copy it again") from e
+        values = (
+            self.f0_hz,
+            self.f0_std_semitones,
+            self.level_db,
+            *self.cepstrum_mean,
+            *self.cepstrum_std,
+        )
+        _check(
+            all(math.isfinite(v) for v in values),
+            "SpeakerStats must hold finite numbers only; were the recordings silent?",
+        )
+        _check(
+            0 < len(self.cepstrum_mean) == len(self.cepstrum_std),
+            f"cepstrum_mean has {len(self.cepstrum_mean)} coefficients, "
+            f"cepstrum_std {len(self.cepstrum_std)}; they must agree",
+        )
+        _check(
+            self.f0_hz >= 0 and min(self.f0_std_semitones, *self.cepstrum_std) >= 0,
+            "f0_hz and deviations must be >= 0",
+        )
+
+
+@dataclass(frozen=True)
+class AnonymizeConfig(Checked):
+    """How a recording is stripped of its speaker. Dials left at None are set by `preset`."""
+
+    preset: str = "neutral"  # whisper, robot, noise or neutral, see PRESETS
+    f0_method: str = "harvest"  # harvest, dio (10 times faster, less sure) or swift-f0 (extra)
+    f0_floor: float = 71.0  # lowest F0 looked for [Hz]
+    f0_ceil: float = 600.0  # highest F0 looked for [Hz]
+    frame_period_ms: float = 5.0  # step between WORLD frames [ms]
+
+    f0_mode: str | None = None  # keep, zero, constant, recentre (on the register) or noise
+    f0_register_hz: float = 160.0  # constant and recentre go here without a `target` [Hz]
+    f0_shift_semitones: float = 0.0  # added after f0_mode [semitones]
+    f0_noise_semitones: float = 2.0  # spread of f0_mode="noise" [semitones]
+    warp: float = 1.0  # formants times this; above 1: a shorter vocal tract
+    n_cepstra: int | None = None  # cepstral coefficients kept; fewer: coarser; 0: all
+    blur_hz: float | None = None  # Gaussian blur along frequency [Hz, std]
+    match_target: float | None = None  # 0..1: cepstral mean and deviation to the target's
+    n_ap_bands: int | None = None  # aperiodicity averaged over this many bands; 0: left as it is
+    ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
+
+    perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
+    perturb_cepstrum: float = 0.35  # training: random offsets [the target's deviations]
+    perturb_range: float = 0.15  # training: random scale of deviations [log, std]
+    perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
+
+    target: SpeakerStats | None = None  # the voice's register and envelope, set by training
+
+    def _check_fields(self):
+        _check_choice("preset", self.preset, PRESETS)
+        _check_choice("f0_method", self.f0_method, F0_METHODS)
+        _check_range("f0_floor", self.f0_floor, 40, 400, "Hz")
+        _check_range("f0_ceil", self.f0_ceil, self.f0_floor + 20, 2_000, "Hz")
+        _check_range("frame_period_ms", self.frame_period_ms, 1, 20, "ms")
+        _check_range("f0_register_hz", self.f0_register_hz, self.f0_floor, self.f0_ceil, "Hz")
+        _check_range("f0_shift_semitones", self.f0_shift_semitones, -24, 24, "semitones")
+        _check_range("f0_noise_semitones", self.f0_noise_semitones, 0, 24, "semitones")
+        _check_range("warp", self.warp, 0.5, 2)
+        ok = self.target is None or isinstance(self.target, SpeakerStats)
+        _check(ok, f"target must be SpeakerStats or None, got {type(self.target).__name__}")
+        dials = self.dials
+        _check_choice("f0_mode", dials["f0_mode"], F0_MODES)
+        _check_int("n_cepstra", dials["n_cepstra"], 0, 80, "(0: all)")
+        _check(
+            dials["n_cepstra"] not in (1, 2, 3),
+            f"n_cepstra={dials['n_cepstra']} must be 0 (all) or 4..80",
+        )
+        _check_range("blur_hz", dials["blur_hz"], 0, 2_000, "Hz")
+        _check_range("match_target", dials["match_target"], 0, 1)
+        _check_int("n_ap_bands", dials["n_ap_bands"], 0, 32, "(0: all)")
+        _check_range("ap_noise", dials["ap_noise"], 0, 1)
+        _check_range("perturb_warp", self.perturb_warp, 0, 0.5)
+        for name in ("perturb_cepstrum", "perturb_range"):
+            _check_range(name, getattr(self, name), 0, 2)
+        _check_range("perturb_ap_db", self.perturb_ap_db, 0, 20, "dB")
+
+    @property
+    def dials(self) -> dict:
+        """The dials in force: the preset's, except where one is set here."""
+        preset = PRESETS[self.preset]
+        return {
+            name: value if getattr(self, name) is None else getattr(self, name)
+            for name, value in preset.items()
+        }
+
+
+@dataclass(frozen=True)
+class ModelConfig(Checked):
+    """Which networks are built."""
+
+    encoder: str = "compact"  # compact (a CPU trains it) or resnet18 (as in 2019)
+    width: int = 32  # channels of the compact encoder's first stage
+    depth: int = 4  # stages of the compact encoder
+    keep_phase: bool = True  # change magnitudes only, keep the vocoder's phase
+    fold: int = 8  # frequency rows folded into channels before the encoder
+    critic_width: int = 32  # channels of the critic's first layer
+    critic_depth: int = 3  # its strided layers; each doubles what a patch sees
+
+    def _check_fields(self):
+        _check_choice("encoder", self.encoder, ENCODERS)
+        for name, low, high in (
+            ("width", 4, 512),
+            ("depth", 2, 6),
+            ("fold", 1, 16),
+            ("critic_width", 4, 256),
+            ("critic_depth", 1, 5),
+        ):
+            _check_int(name, getattr(self, name), low, high)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Checked):
+    """How the networks are trained."""
+
+    n_frames: int = 256  # width of a training crop [frames]
+    bs: int = 8  # crops a step
+    max_crops: int = 400  # crops an epoch at most; over epochs all take their turn
+    valid_share: float = 0.1  # share of recordings held out for validation
+    lr: float = 1e-3  # generator alone: the peak of the one-cycle schedule
+    lr_critic: float = 5e-4  # critic
+    lr_gan: float = 1e-4  # generator against the critic
+    mr_stft_weight: float = 1.0  # of the waveform's STFT loss, against the image's
+    gan_weight: float = 0.3  # of the critic's opinion, likewise
+    wrong_weight: float = 0.3  # share of wrong content in what the critic refuses
+    critic_threshold: float = 0.65  # train the critic until its loss is below this ...
+    max_critic_steps: int = 5  # ... but never longer than this before a generator step
+    ema_decay: float = 0.99  # the running average of the weights is what is saved
+    seed: int = 42
+
+    def _check_fields(self):
+        for name, low, high in (
+            ("n_frames", 16, 8_192),
+            ("bs", 1, 1_024),
+            ("max_crops", 1, 1_000_000),
+            ("max_critic_steps", 1, 1_000),
+            ("seed", 0, 2**32 - 1),
+        ):
+            _check_int(name, getattr(self, name), low, high)
+        _check_range("valid_share", self.valid_share, 0.0, 0.9)
+        for name in ("lr", "lr_critic", "lr_gan"):
+            _check_range(name, getattr(self, name), 1e-8, 1)
+        _check_range("wrong_weight", self.wrong_weight, 0, 1)
+        for name in ("mr_stft_weight", "gan_weight", "critic_threshold"):
+            _check_range(name, getattr(self, name), 0, 1_000)
+        _check_range("ema_decay", self.ema_decay, 0, 0.99999)
+
+
+@dataclass(frozen=True)
+class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
+    """Everything that makes a voice what it is; saved beside its weights.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> cfg = replace(Config(), sr=22_050, n_fft=1024, hop_length=256)
+    >>> cfg.n_freqs
+    513
+    """
+
+    def save(self, path) -> None:
+        """Write as JSON, whole or not at all."""
+        text = json.dumps({"version": CONFIG_VERSION} | dataclasses.asdict(self), indent=1) + "\n"
+        atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def load(cls, path) -> "Config":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        MissingInput
+            If there is no such file.
+        ParameterError
+            If it is not JSON, comes from a later version, or holds an unknown or forbidden value.
+        """
+        path = Path(path)
+        if not path.is_file():
+            what = "is a folder; name the config.json in it" if path.is_dir() else "does not exist"
+            raise MissingInput(
+                f"{path} {what}; a voice's folder holds it beside generator.safetensors"
+            )
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as e:
+            raise ParameterError(
+                f"{path} is not valid JSON ({e}); copy the voice's folder again"
+            ) from e
+        _check(
+            isinstance(values, dict), f"{path} must hold a JSON object, got {type(values).__name__}"
+        )
+        version = values.pop("version", None)
+        _check(
+            version == CONFIG_VERSION,
+            f"{path} has config version {version!r}, this code reads {CONFIG_VERSION}; "
+            "update vc_lib or train the voice again",
+        )
+        names = {f.name for f in dataclasses.fields(cls)}
+        missing = sorted(names - set(values))
+        _check(not missing, f"{path} lacks {', '.join(missing)}; copy the voice's folder again")
+        unknown = sorted(set(values) - names)
+        _check(
+            not unknown,
+            f"{path} holds unknown settings: {', '.join(unknown)}; it was saved by a later version of vc_lib",
+        )
+        try:
+            if values.get("target") is not None:
+                values["target"] = SpeakerStats(**values["target"])
+            return cls(**values)
+        except TypeError as e:
+            raise ParameterError(
+                f"{path} holds a value of the wrong type ({e}); copy the voice's folder again"
+            ) from e
