@@ -1,0 +1,422 @@
+"""Sound in and out: formats, lengths, levels, names, atomic writing, and what is refused."""
+
+import os
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile as sf
+
+from vc_lib.audio import (
+    AUDIO_SUFFIXES,
+    WavWriter,
+    blocks,
+    check_wav,
+    list_audio,
+    load_wav,
+    n_resampled,
+    resample,
+    save_wav,
+    to_mono,
+)
+from vc_lib.errors import MissingInput, ParameterError
+
+SR = 16_000
+
+
+def tone(hz=440.0, seconds=0.5, sr=SR, level=0.5):
+    return (level * np.sin(2 * np.pi * hz * np.arange(round(seconds * sr)) / sr)).astype("float32")
+
+
+def peak_hz(wav, sr):
+    spectrum = np.abs(np.fft.rfft(wav * np.hanning(len(wav))))
+    return np.argmax(spectrum) * sr / len(wav)
+
+
+def ffmpeg(source, destination, *options):
+    exe = imageio_ffmpeg.get_ffmpeg_exe()
+    command = [exe, "-v", "error", "-nostdin", "-i", str(source), *options, f"file:{destination}"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Formats
+
+
+@pytest.mark.parametrize("suffix, tolerance", [("wav", 1e-4), ("flac", 1e-4), ("ogg", 0.05)])
+def test_saved_is_what_loads(tmp_path, suffix, tolerance):
+    wav = tone()
+    save_wav(tmp_path / f"a.{suffix}", wav, SR)
+    back = load_wav(tmp_path / f"a.{suffix}", SR)
+    assert back.shape == wav.shape and back.dtype == np.float32
+    assert np.abs(back - wav).max() < tolerance
+
+
+def test_mp3_keeps_tone_level_and_nearly_the_length(tmp_path):
+    wav = tone()
+    save_wav(tmp_path / "a.mp3", wav, SR)
+    back = load_wav(tmp_path / "a.mp3", SR)
+    assert abs(len(back) - len(wav)) <= 1152 * 2  # a codec frame at either end
+    assert abs(peak_hz(back, SR) - 440) < 4
+    assert abs(np.abs(back).max() - 0.5) < 0.1
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("a.m4a", ["-c:a", "aac"]),
+        ("a.aac", ["-c:a", "aac"]),
+        ("a.opus", ["-c:a", "libopus"]),
+        ("a.wma", ["-c:a", "wmav2"]),
+        ("a.aiff", []),
+        ("a.g722", []),
+        ("a.ulaw", ["-ar", "8000", "-f", "mulaw"]),
+    ],
+)
+def test_formats_of_others_are_read(tmp_path, name, options):
+    save_wav(tmp_path / "a.wav", tone(), SR)
+    ffmpeg(tmp_path / "a.wav", tmp_path / name, *options)
+    wav = load_wav(tmp_path / name, SR)
+    assert 0.45 * SR < len(wav) < 0.7 * SR  # codecs add or lose some frames at the ends
+    assert abs(peak_hz(wav, SR) - 440) < 6
+    assert {p.name for p in tmp_path.iterdir()} == {"a.wav", name}
+
+
+def test_sound_track_of_a_film_is_read(tmp_path):
+    save_wav(tmp_path / "a.wav", tone(), SR)
+    picture = ["-f", "lavfi", "-i", "color=size=32x32:rate=5:duration=0.5"]
+    ffmpeg(tmp_path / "a.wav", tmp_path / "a.mkv", *picture, "-c:v", "mpeg4", "-c:a", "flac")
+    assert abs(peak_hz(load_wav(tmp_path / "a.mkv", SR), SR) - 440) < 4
+
+
+def test_content_counts_not_the_name(tmp_path):
+    sf.write(tmp_path / "a.flac", tone(), SR)
+    for name in ("a.wav", "a.raw", "a.gsm", "a"):
+        (tmp_path / name).write_bytes((tmp_path / "a.flac").read_bytes())
+        assert len(load_wav(tmp_path / name, SR)) == SR // 2
+
+
+def test_flac_that_came_through_a_pipe_is_read(tmp_path):
+    save_wav(tmp_path / "a.wav", tone(), SR)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "a.wav")]
+    piped = subprocess.run([*command, "-f", "flac", "-"], check=True, capture_output=True).stdout
+    (tmp_path / "piped.flac").write_bytes(piped)
+    assert len(load_wav(tmp_path / "piped.flac", SR)) == SR // 2
+
+
+@pytest.mark.parametrize("name", ["two words", "Zoë und Jürgen 日本", "-dash", "a:b", "50%d", "-"])
+@pytest.mark.parametrize("suffix", [".wav", ".m4a"])
+def test_odd_names(in_folder, name, suffix):
+    save_wav("plain.wav", tone(), SR)
+    if suffix != ".wav":
+        ffmpeg("plain.wav", f"plain{suffix}")
+    os.replace(f"plain{suffix}", f"{name}{suffix}")
+    assert abs(peak_hz(load_wav(f"{name}{suffix}", SR), SR) - 440) < 6
+    save_wav(f"{name} copy.wav", tone(), SR)
+
+
+def test_a_file_named_dash_is_not_standard_input(in_folder):
+    save_wav("plain.wav", tone(), SR)
+    os.replace("plain.wav", "-")
+    assert len(load_wav("-", SR)) == SR // 2
+
+
+# Channels and rates
+
+
+def test_stereo_becomes_the_mean(tmp_path):
+    left, right = tone(440), tone(1000)
+    sf.write(tmp_path / "a.wav", np.stack([left, right], axis=1), SR, subtype="FLOAT")
+    assert np.allclose(load_wav(tmp_path / "a.wav", SR), (left + right) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("from_sr", [8000, 11025, 44100, 48000])
+@pytest.mark.parametrize("to_sr", [16000, 22050])
+def test_resampling_keeps_tone_level_and_duration(tmp_path, from_sr, to_sr):
+    wav = tone(1000, sr=from_sr, seconds=0.7)
+    save_wav(tmp_path / "a.wav", wav, from_sr)
+    back = load_wav(tmp_path / "a.wav", to_sr)
+    assert len(back) == round(len(wav) * to_sr / from_sr) == n_resampled(len(wav), from_sr, to_sr)
+    assert abs(peak_hz(back, to_sr) - 1000) < 2
+    middle = slice(len(back) // 4, -len(back) // 4)
+    assert np.allclose(back[middle], tone(1000, 0.7, to_sr)[: len(back)][middle], atol=2e-3)
+    assert np.allclose(
+        back, resample(load_wav(tmp_path / "a.wav", from_sr), from_sr, to_sr), atol=1e-3
+    )
+
+
+def test_overshoot_of_the_resampler_is_clipped(tmp_path):
+    square = np.sign(tone(300, seconds=0.2, sr=48_000)).astype("float32")
+    sf.write(tmp_path / "a.wav", square, 48_000, subtype="FLOAT")
+    assert np.abs(resample(square, 48_000, SR)).max() > 1
+    assert np.abs(load_wav(tmp_path / "a.wav", SR)).max() == 1
+
+
+def test_resample_returns_a_copy_and_keeps_the_type():
+    wav = tone().astype("float64")
+    out = resample(wav, SR, SR)
+    assert np.array_equal(out, wav) and not np.shares_memory(out, wav)
+    assert resample(wav, SR, 8000).dtype == np.float64
+
+
+def test_to_mono_takes_either_axis_and_integers():
+    left, right = tone(440), tone(1000)
+    mean = (left + right) / 2
+    assert np.allclose(to_mono(np.stack([left, right])), mean)
+    assert np.allclose(to_mono(np.stack([left, right], axis=1)), mean)
+    assert np.array_equal(to_mono(left), left)
+    assert np.allclose(to_mono((left * 32768).astype("int16")), left, atol=1e-4)
+    assert np.allclose(to_mono((left * 2**31).astype("int32")), left, atol=1e-6)
+    assert np.allclose(to_mono((left * 128 + 128).astype("uint8")), left, atol=1e-2)
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("from_sr, name", [(SR, "a.wav"), (44_100, "a.flac"), (22_050, "a.m4a")])
+@pytest.mark.parametrize("n_samples", [1000, 32_000, 10_000_000])
+def test_blocks_together_are_the_whole(tmp_path, from_sr, name, n_samples):
+    rng = np.random.default_rng(0)
+    save_wav(tmp_path / "a.wav", 0.1 * rng.standard_normal(5 * from_sr + 123), from_sr)
+    if name != "a.wav":
+        ffmpeg(tmp_path / "a.wav", tmp_path / name)
+    whole = load_wav(tmp_path / name, SR)
+    parts = list(blocks(tmp_path / name, SR, n_samples))
+    assert all(len(part) == n_samples for part in parts[:-1]) and 0 < len(parts[-1]) <= n_samples
+    joined = np.concatenate(parts)
+    assert joined.shape == whole.shape and joined.dtype == np.float32
+    assert np.abs(joined - whole).max() < 1e-3
+
+
+def test_blocks_that_are_left_early_leave_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    save_wav(tmp_path / "a.wav", tone(seconds=6), SR)
+    ffmpeg(tmp_path / "a.wav", tmp_path / "a.m4a")
+    stream = blocks(tmp_path / "a.m4a", SR, 1000)
+    next(stream)
+    assert list((tmp_path / "temporary").iterdir())
+    stream.close()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5, True, None])
+def test_blocks_refuses_a_bad_length(tmp_path, n_samples):
+    save_wav(tmp_path / "a.wav", tone(), SR)
+    with pytest.raises(ParameterError, match="n_samples"):
+        next(blocks(tmp_path / "a.wav", SR, n_samples))
+
+
+# Writing
+
+
+def test_save_makes_the_folder_and_leaves_only_the_file(tmp_path):
+    save_wav(tmp_path / "new" / "er" / "a.flac", tone(), SR)
+    assert [p.name for p in (tmp_path / "new" / "er").iterdir()] == ["a.flac"]
+    info = sf.info(tmp_path / "new" / "er" / "a.flac")
+    assert (info.samplerate, info.channels, info.subtype) == (SR, 1, "PCM_16")
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.wav"
+    save_wav(path, tone(), SR)
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="halfway"), WavWriter(path, SR) as out:
+        out.write(tone(1000))
+        raise RuntimeError("halfway")
+    with pytest.raises(ParameterError, match="nothing was written"), WavWriter(path, SR) as out:
+        out.write(np.zeros(0))
+    with pytest.raises(ParameterError, match="NaN"), WavWriter(path, SR) as out:
+        out.write(tone())
+        out.write(np.array([np.nan]))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_seen_under_the_name_until_the_end(tmp_path):
+    with WavWriter(tmp_path / "a.wav", SR) as out:
+        out.write(tone())
+        assert not (tmp_path / "a.wav").exists()
+        out.write(tone(1000).astype("float64"))
+    assert out.n_samples == SR
+    assert np.allclose(
+        load_wav(tmp_path / "a.wav", SR), np.concatenate([tone(), tone(1000)]), atol=1e-4
+    )
+
+
+def test_long_ogg_is_written(tmp_path):
+    save_wav(tmp_path / "a.ogg", 0.01 * np.ones(3_000_000), 8000)  # crashes libvorbis in one piece
+    assert sf.info(tmp_path / "a.ogg").frames == 3_000_000
+
+
+def test_too_loud_is_clipped_with_a_warning(tmp_path):
+    with pytest.warns(UserWarning, match=r"peak was 2, 6\.02 dB over"):
+        save_wav(tmp_path / "a.wav", np.array([0.5, 2.0, -2.0]), SR)
+    assert np.allclose(load_wav(tmp_path / "a.wav", SR), [0.5, 1, -1], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_full_scale_is_not_too_loud(tmp_path):
+    save_wav(tmp_path / "a.wav", np.array([1.0, -1.0]), SR)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "wav, match",
+    [
+        (np.array([0.0, np.nan]), "NaN"),
+        (np.array([0.0, np.inf]), "infinite"),
+        (np.zeros((2, 100)), "shape"),
+        (np.zeros(0), "empty"),
+        (np.zeros(10, dtype="int16"), "int16"),
+        (np.zeros(10, dtype=complex), "complex"),
+        (np.float32(0), "shape"),
+        ("a.wav", "dtype"),
+        (None, "dtype"),
+    ],
+)
+def test_bad_waveforms_are_refused_and_not_written(tmp_path, wav, match):
+    with pytest.raises(ParameterError, match=match):
+        check_wav(wav)
+    with pytest.raises(ParameterError, match=match):
+        save_wav(tmp_path / "a.wav", wav, SR)
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_wav_names_the_culprit_and_passes_floats_on():
+    with pytest.raises(ParameterError, match="^source is empty"):
+        check_wav([0.0][:0], name="source")
+    for dtype in ("float32", "float64"):
+        wav = tone().astype(dtype)
+        assert check_wav(wav) is wav
+    assert check_wav(tone().astype("float16")).dtype == np.float32
+    assert check_wav([0.0, 0.5]).shape == (2,)
+
+
+@pytest.mark.parametrize("sr", [0, 3999, 384_001, -16_000, 16_000.0, "16000", None, True])
+def test_bad_rates_are_refused(tmp_path, sr):
+    save_wav(tmp_path / "a.wav", tone(), SR)
+    for call in (
+        lambda: load_wav(tmp_path / "a.wav", sr),
+        lambda: save_wav(tmp_path / "b.wav", tone(), sr),
+        lambda: resample(tone(), sr, SR),
+        lambda: resample(tone(), SR, sr),
+    ):
+        with pytest.raises(ParameterError, match="4000..384000"):
+            call()
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_rate_may_be_a_numpy_int(tmp_path):
+    save_wav(tmp_path / "a.wav", tone(), np.int64(SR))
+    assert len(load_wav(tmp_path / "a.wav", np.int32(8000))) == 4000
+
+
+@pytest.mark.parametrize("wav", [np.zeros((9, 9)), np.zeros((2, 3, 4)), np.zeros(5, "int64")])
+def test_to_mono_refuses_what_it_would_have_to_guess(wav):
+    with pytest.raises(ParameterError, match="wav has"):
+        to_mono(wav)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(MissingInput, match="does not exist"):
+        load_wav(tmp_path / "no.wav", SR)
+    with pytest.raises(ParameterError, match="not a file"):
+        load_wav(tmp_path, SR)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.m4a", "a.au", "a.raw", "a.ogg"])
+def test_what_is_not_sound_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("These are words.\n" * 500)
+    with pytest.raises(ParameterError, match="not readable as sound"):
+        load_wav(tmp_path / name, SR)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.g722", "a.m4a"])
+def test_empty_files_are_refused(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ParameterError, match="empty"):
+        load_wav(tmp_path / name, SR)
+
+
+def test_header_without_samples_is_refused(tmp_path):
+    sf.write(tmp_path / "a.wav", np.zeros(0), SR)
+    with pytest.raises(ParameterError, match="empty|not readable"):
+        load_wav(tmp_path / "a.wav", SR)
+
+
+@pytest.mark.parametrize("value, match", [(np.nan, "NaN"), (np.inf, "NaN"), (12_345.0, "32768")])
+def test_samples_that_are_no_sound_are_refused(tmp_path, value, match):
+    wav = tone(seconds=5)
+    wav[70_000] = value
+    sf.write(tmp_path / "a.wav", wav, SR, subtype="FLOAT")
+    with pytest.raises(ParameterError, match=match):
+        load_wav(tmp_path / "a.wav", SR)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nb.ts\n#EXT-X-ENDLIST\n"),
+        ("a.ffconcat", "ffconcat version 1.0\nfile b.wav\n"),
+        ("a.wav", "ffconcat version 1.0\nfile b.wav\n"),
+    ],
+)
+def test_playlists_cannot_name_other_files(tmp_path, name, text):
+    save_wav(tmp_path / "b.wav", tone(), SR)
+    ffmpeg(tmp_path / "b.wav", tmp_path / "b.ts", "-c:a", "mp2")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ParameterError, match="playlist"):
+        load_wav(tmp_path / name, SR)
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", "a.m4a", "a.g722"])
+def test_unknown_destinations_are_refused(tmp_path, name):
+    with pytest.raises(ParameterError, match="must end in"):
+        save_wav(tmp_path / name, tone(), SR)
+    assert not list(tmp_path.iterdir())
+
+
+def test_destinations_that_cannot_be_are_refused(tmp_path):
+    (tmp_path / "a.wav").mkdir()
+    with pytest.raises(ParameterError, match="is a folder"):
+        save_wav(tmp_path / "a.wav", tone(), SR)
+    (tmp_path / "file").touch()
+    with pytest.raises(ParameterError, match="not a folder"):
+        save_wav(tmp_path / "file" / "b.wav", tone(), SR)
+    with pytest.raises(ParameterError, match="use .wav"):
+        save_wav(tmp_path / "b.mp3", tone(), 17_000)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.wav", "file"]
+
+
+# Folders
+
+
+def test_list_audio_finds_recordings_at_any_depth_in_order(tmp_path):
+    names = ["b.WAV", "a.flac", "sub/c.mp3", "sub/deep/d.G722", "e.m4a"]
+    others = [".hidden.wav", "._mac.wav", ".cache/x.wav", "notes.txt", "picture.png", "wav"]
+    for name in names + others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.wav").mkdir()
+    found = list_audio(str(tmp_path))
+    assert found == sorted(tmp_path / name for name in names)
+    assert {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus", ".g722"} <= AUDIO_SUFFIXES
+
+
+def test_list_audio_says_what_is_missing(tmp_path):
+    with pytest.raises(MissingInput, match="does not exist"):
+        list_audio(tmp_path / "no")
+    with pytest.raises(ParameterError, match="record or copy some there"):
+        list_audio(tmp_path)
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(ParameterError, match="must be a folder"):
+        list_audio(tmp_path / "a.wav")
