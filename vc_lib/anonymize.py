@@ -1,0 +1,457 @@
+"""Strip a recording of its speaker with the WORLD vocoder: small pure transforms, each a dial,
+joined by presets.
+
+Sound is taken apart into F0, spectral envelope and aperiodicity (`analyze`), each is changed, and
+the parts are put together again (`synthesize`); `anonymize` does all of it. WORLD: Morise et al.,
+IEICE Trans. E99-D(7), 2016.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pyworld
+
+from .audio import check_wav, resample
+from .config import AnonymizeConfig, AudioConfig, SpeakerStats
+from .errors import MissingInput, ParameterError
+
+N_CEPSTRA = 24  # coefficients that describe a speaker's long-term envelope
+FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
+SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own
+SWIFT_CONFIDENCE = 0.07  # voiced above it; the package's own 0.9 loses most voiced frames
+MIN_SECONDS = 0.1  # WORLD needs some periods; shorter clips are padded inside `analyze`
+
+
+@dataclass(frozen=True)
+class Features:
+    """WORLD's three parts of a recording, one row per frame."""
+
+    f0: np.ndarray  # (n_frames,) float64 [Hz], 0 where unvoiced
+    sp: np.ndarray  # (n_frames, fft_size / 2 + 1) float64, power spectral envelope
+    ap: np.ndarray  # (n_frames, fft_size / 2 + 1) float64, aperiodicity 0..1
+    sr: int  # [Hz]
+    frame_period_ms: float
+
+    @property
+    def voiced(self) -> np.ndarray:
+        """Frames that have a pitch [shape=(n_frames,), bool]."""
+        return self.f0 > 0
+
+    @property
+    def times(self) -> np.ndarray:
+        """Centre of each frame [shape=(n_frames,), s]."""
+        return np.arange(len(self.f0)) * self.frame_period_ms / 1000
+
+    def __getitem__(self, frames: slice) -> "Features":
+        """The same features over a range of frames."""
+        return replace(self, f0=self.f0[frames], sp=self.sp[frames], ap=self.ap[frames])
+
+
+def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Features:
+    """Take a recording apart into F0, spectral envelope and aperiodicity.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+    sr : int [Hz]
+    cfg : AnonymizeConfig, optional
+        Gives the F0 method and range and the frame period.
+
+    Returns
+    -------
+    Features
+        With `n_samples / sr / frame_period + 1` frames (clips under 0.1 s are padded to that
+        first).
+
+    Raises
+    ------
+    ParameterError
+        If `wav` is not a finite 1-D array.
+    MissingInput
+        If `cfg.f0_method` needs a package that is not installed.
+    """
+    cfg = cfg or AnonymizeConfig()
+    x = np.ascontiguousarray(check_wav(wav), dtype=np.float64)
+    x = np.pad(x, (0, max(0, int(np.ceil(MIN_SECONDS * sr)) - len(x))))
+    f0, times = _f0(x, sr, cfg)
+    sp = pyworld.cheaptrick(x, f0, times, sr)
+    ap = pyworld.d4c(
+        x, f0, times, sr, threshold=0.0
+    )  # F0 alone decides what is voiced; D4C's own test undoes breathy frames
+    return Features(f0, sp, ap, sr, cfg.frame_period_ms)
+
+
+def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.ndarray]:
+    """F0 [Hz] and frame times [s] by the configured method; x is contiguous float64."""
+    limits = dict(f0_floor=cfg.f0_floor, f0_ceil=cfg.f0_ceil, frame_period=cfg.frame_period_ms)
+    if cfg.f0_method == "harvest":
+        return pyworld.harvest(x, sr, **limits)
+    if cfg.f0_method == "dio":
+        f0, times = pyworld.dio(
+            x, sr, **limits, channels_in_octave=4, allowed_range=0.2
+        )  # finds more than the defaults
+        return pyworld.stonemask(x, f0, times, sr), times
+    try:
+        from swift_f0 import SwiftF0
+    except ImportError as e:
+        raise MissingInput(
+            "f0_method='swift-f0' needs a package: pip install swift-f0; or use 'harvest' or 'dio'"
+        ) from e
+    found = SwiftF0().detect(
+        resample(x.astype(np.float32), sr, 16_000),
+        16_000,
+        fmin=max(cfg.f0_floor, 46.9),
+        fmax=cfg.f0_ceil,
+    )
+    times = (
+        np.arange(int(len(x) / sr / cfg.frame_period_ms * 1000) + 1) * cfg.frame_period_ms / 1000
+    )
+    sure = np.interp(times, found.timestamps, found.confidence) > SWIFT_CONFIDENCE
+    hz = np.exp(
+        np.interp(times, found.timestamps, np.log(np.maximum(found.pitch_hz, cfg.f0_floor)))
+    )
+    return pyworld.stonemask(x, np.where(sure, hz, 0.0), times, sr), times
+
+
+def synthesize(features: Features) -> np.ndarray:
+    """Put features together again.
+
+    Parameters
+    ----------
+    features : Features
+
+    Returns
+    -------
+    wav : np.ndarray [shape=(n_frames * frame period in samples,), float32]
+        The same bytes for the same features; may pass +-1 a little.
+    """
+    f0, sp, ap = (
+        np.ascontiguousarray(part, dtype=np.float64)
+        for part in (features.f0, features.sp, features.ap)
+    )
+    return pyworld.synthesize(f0, sp, ap, features.sr, features.frame_period_ms).astype(np.float32)
+
+
+# F0: each takes and gives a contour in Hz with 0 where unvoiced
+
+
+def shift_f0(f0: np.ndarray, n_semitones: float | np.ndarray) -> np.ndarray:
+    """Shift a pitch contour, leaving unvoiced frames at zero.
+
+    Examples
+    --------
+    >>> shift_f0(np.array([0.0, 100.0, 220.0]), n_semitones=12)
+    array([  0., 200., 440.])
+    """
+    return f0 * 2.0 ** (n_semitones / 12)
+
+
+def constant_f0(f0: np.ndarray, hz: float) -> np.ndarray:
+    """Give every voiced frame the same pitch [Hz].
+
+    Examples
+    --------
+    >>> constant_f0(np.array([0.0, 100.0, 220.0]), hz=150)
+    array([  0., 150., 150.])
+    """
+    return np.where(f0 > 0, float(hz), 0.0)
+
+
+def recentre_f0(f0: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
+    """Move a contour from one register to another; intonation, counted in semitones, stays.
+
+    Examples
+    --------
+    >>> recentre_f0(np.array([0.0, 100.0, 110.0]), from_hz=100, to_hz=200)
+    array([  0., 200., 220.])
+    """
+    return f0 * (to_hz / from_hz) if from_hz > 0 else f0
+
+
+def jitter_f0(f0: np.ndarray, n_semitones: float, rng: np.random.Generator) -> np.ndarray:
+    """Add Gaussian noise [semitones, standard deviation] to each voiced frame; unvoiced frames stay at zero."""
+    return shift_f0(f0, rng.normal(0, n_semitones, len(f0)))
+
+
+# Envelope: each takes and gives a power spectrum (n_frames, n_bins)
+
+
+def warp_envelope(sp: np.ndarray, ratio: float) -> np.ndarray:
+    """Move every formant to `ratio` times its frequency; above 1 sounds like a shorter vocal tract."""
+    if ratio == 1:
+        return sp
+    position = np.minimum(np.arange(sp.shape[1]) / ratio, sp.shape[1] - 1)
+    low = np.minimum(position.astype(int), sp.shape[1] - 2)
+    share = position - low
+    log_sp = np.log(np.maximum(sp, FLOOR_POWER))
+    return np.exp(log_sp[:, low] * (1 - share) + log_sp[:, low + 1] * share)
+
+
+def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
+    """Blur power along frequency with a Gaussian of `width_hz` [Hz, standard deviation], as the 2019 method did."""
+    if width_hz == 0:
+        return sp
+    sigma = width_hz / (sr / 2 / (sp.shape[1] - 1))  # [bins]
+    reach = min(int(np.ceil(4 * sigma)), sp.shape[1] - 1)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+    padded = np.pad(sp, ((0, 0), (reach, reach)), mode="reflect")
+    spectrum = np.fft.rfft(padded, axis=1) * np.fft.rfft(kernel / kernel.sum(), padded.shape[1])
+    return np.maximum(np.fft.irfft(spectrum, padded.shape[1], axis=1)[:, 2 * reach :], FLOOR_POWER)
+
+
+def cepstrum(features: Features, n_cepstra: int = N_CEPSTRA) -> np.ndarray:
+    """WORLD's mel cepstrum of the envelope [shape=(n_frames, n_cepstra)]; coefficient 0 is the level."""
+    sp = np.ascontiguousarray(np.maximum(features.sp, FLOOR_POWER), dtype=np.float64)
+    return pyworld.code_spectral_envelope(sp, features.sr, n_cepstra)
+
+
+def envelope_from_cepstrum(mc: np.ndarray, sr: int, n_bins: int) -> np.ndarray:
+    """The power envelope (n_frames, n_bins) whose mel cepstrum is `mc`; fewer coefficients make it coarser."""
+    return pyworld.decode_spectral_envelope(
+        np.ascontiguousarray(mc, dtype=np.float64), sr, 2 * (n_bins - 1)
+    )
+
+
+# Aperiodicity: takes and gives 0..1 (n_frames, n_bins)
+
+
+def average_aperiodicity(ap: np.ndarray, n_bands: int) -> np.ndarray:
+    """Average aperiodicity [dB] in `n_bands` equal bands, joined by straight lines; 0: as it is."""
+    if n_bands == 0:
+        return ap
+    db = 20 * np.log10(np.clip(ap, 1e-3, 1.0))
+    edges = np.linspace(0, db.shape[1], n_bands + 1).round().astype(int)
+    means = np.stack([db[:, a:b].mean(1) for a, b in pairwise(edges)], 1)
+    centres = (edges[:-1] + edges[1:] - 1) / 2
+    position = np.interp(np.arange(db.shape[1]), centres, np.arange(n_bands))
+    low = np.minimum(position.astype(int), max(n_bands - 2, 0))
+    high = np.minimum(low + 1, n_bands - 1)
+    share = position - low
+    return 10 ** ((means[:, low] * (1 - share) + means[:, high] * share) / 20)
+
+
+# Speaker statistics
+
+
+def power_db(sp: np.ndarray) -> np.ndarray:
+    """Mean power of each frame of an envelope [shape=(n_frames,), dB]."""
+    return 10 * np.log10(np.maximum(sp.mean(1), FLOOR_POWER))
+
+
+def active_frames(features: Features) -> np.ndarray:
+    """Frames that hold speech, not pause: less than 35 dB under the loud ones [shape=(n_frames,), bool]."""
+    level_db = power_db(features.sp)
+    return level_db > max(np.percentile(level_db, 95) - 35, -110)
+
+
+def speaker_stats(
+    recordings: Iterable[Features], prior: SpeakerStats | None = None
+) -> SpeakerStats:
+    """Register and long-term envelope of one speaker.
+
+    Parameters
+    ----------
+    recordings : iterable of Features
+        All by one speaker, all at one sampling rate.
+    prior : SpeakerStats, optional
+        What to assume where there is little speech: the envelope's statistics are drawn towards it
+        with the weight of 100 frames, so that half a second is not taken for a whole voice; with no
+        speech at all the prior comes back.
+
+    Returns
+    -------
+    SpeakerStats
+        `f0_hz` is the median over voiced frames, 0 if there are none.
+
+    Raises
+    ------
+    ParameterError
+        If no frame is active and there is no prior.
+    """
+    f0s, powers, cepstra = [], [], []
+    for features in recordings:
+        active = features[active_frames(features)]
+        f0s.append(features.f0[features.voiced])
+        powers.append(active.sp.mean(1))
+        cepstra.append(cepstrum(active) if len(active.f0) else np.empty((0, N_CEPSTRA)))
+    f0, power, mc = (
+        np.concatenate(parts) if parts else np.empty(0) for parts in (f0s, powers, cepstra)
+    )
+    if not len(power):
+        if prior is None:
+            raise ParameterError(
+                "the recordings hold no speech: every frame is silent; check the files or their level"
+            )
+        return prior
+    stats = SpeakerStats(
+        f0_hz=float(np.median(f0)) if len(f0) else 0.0,
+        f0_std_semitones=float(np.std(12 * np.log2(f0 / np.median(f0)))) if len(f0) else 0.0,
+        level_db=float(10 * np.log10(max(power.mean(), FLOOR_POWER))),
+        cepstrum_mean=tuple(mc.mean(0)),
+        cepstrum_std=tuple(mc.std(0)),
+    )
+    if prior is None:
+        return stats
+    weight = len(mc) / (len(mc) + SHRINK_FRAMES)
+    blend = {
+        name: tuple(
+            weight * np.array(getattr(stats, name)) + (1 - weight) * np.array(getattr(prior, name))
+        )
+        for name in ("cepstrum_mean", "cepstrum_std")
+    }
+    return replace(stats, **blend)
+
+
+# All together
+
+
+def change(
+    features: Features,
+    cfg: AnonymizeConfig,
+    source: SpeakerStats | None = None,
+    rng: np.random.Generator | None = None,
+) -> Features:
+    """Turn the dials of `cfg` on features.
+
+    Parameters
+    ----------
+    features : Features
+    cfg : AnonymizeConfig
+    source : SpeakerStats, optional
+        The speaker's statistics; measured on `features` if not given.
+    rng : np.random.Generator, optional
+        Given: a random disguise on top, constant over these features, as in training.
+
+    Returns
+    -------
+    Features
+        As many frames; unvoiced frames are still unvoiced.
+    """
+    source = source or speaker_stats([features], prior=cfg.target or _own_mean(features))
+    dials = cfg.dials
+    return replace(
+        features,
+        f0=_change_f0(features.f0, cfg, dials, source, rng or np.random.default_rng(0)),
+        sp=_change_envelope(features, cfg, dials, source, rng),
+        ap=_change_aperiodicity(features.ap, cfg, dials, rng),
+    )
+
+
+def _own_mean(features: Features) -> SpeakerStats:
+    """A prior for clips that may hold no speech at all: what they are, so that nothing is moved."""
+    mc = cepstrum(features)
+    return SpeakerStats(
+        0.0, 0.0, float(power_db(features.sp).max()), tuple(mc.mean(0)), tuple(mc.std(0))
+    )
+
+
+def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:
+    register = cfg.target.f0_hz if cfg.target and cfg.target.f0_hz > 0 else cfg.f0_register_hz
+    mode = dials["f0_mode"]
+    if mode == "zero":
+        f0 = np.zeros_like(f0)
+    elif mode == "constant":
+        f0 = constant_f0(f0, register)
+    elif mode == "recentre":
+        f0 = recentre_f0(f0, source.f0_hz, register)
+    elif mode == "noise":
+        f0 = jitter_f0(f0, cfg.f0_noise_semitones, rng)
+    return shift_f0(f0, cfg.f0_shift_semitones)
+
+
+def _change_envelope(features, cfg, dials, source, rng) -> np.ndarray:
+    ratio = cfg.warp
+    if rng is not None:
+        ratio *= (1 + cfg.perturb_warp) ** rng.uniform(-1, 1)
+    sp = blur_envelope(warp_envelope(features.sp, ratio), features.sr, dials["blur_hz"])
+    strength = dials["match_target"] if cfg.target else 0.0
+    if dials["n_cepstra"] or strength or rng is not None:
+        sp = _move_cepstrum(
+            replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source, rng
+        )
+    gain_db = strength * (cfg.target.level_db - source.level_db) if cfg.target else 0.0
+    # each frame keeps its energy, but for one gain for all
+    return sp * 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
+
+
+def _move_cepstrum(features, cfg, n_cepstra, strength, source, rng) -> np.ndarray:
+    """The envelope with its cepstra moved towards the target's statistics, disguised, and cut to `n_cepstra`."""
+    mc = cepstrum(features, max(N_CEPSTRA, n_cepstra))
+    mean, std = np.array(source.cepstrum_mean), np.maximum(source.cepstrum_std, 1e-6)
+    to_mean, to_std = (
+        (np.array(cfg.target.cepstrum_mean), np.array(cfg.target.cepstrum_std))
+        if cfg.target
+        else (mean, std)
+    )
+    to_mean = mean + strength * (to_mean - mean)
+    to_std = std * (to_std / std) ** strength
+    gain = np.clip(to_std / std, 0.5, 2)
+    if rng is not None:
+        gain = gain * np.exp(rng.normal(0, cfg.perturb_range, N_CEPSTRA))
+        to_mean = to_mean + rng.normal(0, cfg.perturb_cepstrum, N_CEPSTRA) * to_std
+    moved = mc.copy()
+    moved[:, :N_CEPSTRA] = (mc[:, :N_CEPSTRA] - mean) * gain + to_mean
+    moved[:, 0] = mc[:, 0]  # the level is not the envelope's business
+    n_bins = features.sp.shape[1]
+    if n_cepstra:
+        return envelope_from_cepstrum(moved[:, :n_cepstra], features.sr, n_bins)
+    return features.sp * envelope_from_cepstrum(moved - mc, features.sr, n_bins)
+
+
+def _change_aperiodicity(ap, cfg, dials, rng) -> np.ndarray:
+    ap = average_aperiodicity(ap, dials["n_ap_bands"])
+    if rng is not None:
+        louder = np.clip(ap * 10 ** (rng.normal(0, cfg.perturb_ap_db) / 20), 1e-3, 1.0)
+        ap = np.where(ap < 0.999, louder, ap)  # what is all noise stays all noise
+    if dials["ap_noise"]:
+        rng = rng or np.random.default_rng(0)
+        ap = np.clip(ap + rng.normal(0, dials["ap_noise"], ap.shape), 1e-3, 1.0)
+    return ap
+
+
+def anonymize(
+    wav: np.ndarray,
+    sr: int,
+    cfg: AnonymizeConfig,
+    rng: np.random.Generator | None = None,
+    source: SpeakerStats | None = None,
+) -> np.ndarray:
+    """Strip a recording of its speaker.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+    sr : int [Hz]
+    cfg : AnonymizeConfig
+        A whole `Config` will do. Its `target`, if there is one, gives the register and envelope to
+        move to.
+    rng : np.random.Generator, optional
+        Given: a random disguise on top, as in training. Not given: the same bytes every time.
+    source : SpeakerStats, optional
+        Statistics of this speaker over more speech than `wav`, if known.
+
+    Returns
+    -------
+    anonymized : np.ndarray [shape=(n_samples,), float32, -1..1]
+
+    Raises
+    ------
+    ParameterError
+        If `wav` is not a finite 1-D array, or `sr` is not the rate that `cfg.target` was measured
+        at.
+
+    Examples
+    --------
+    >>> wav = 0.1 * np.sin(2 * np.pi * 150 * np.arange(8000) / 16000)
+    >>> anonymize(wav, 16000, AnonymizeConfig(preset="robot")).shape
+    (8000,)
+    """
+    if cfg.target and isinstance(cfg, AudioConfig) and sr != cfg.sr:
+        raise ParameterError(
+            f"sr={sr} must equal cfg.sr={cfg.sr} Hz; resample with load_wav(path, sr={cfg.sr})"
+        )
+    features = change(analyze(wav, sr, cfg), cfg, source, rng)
+    out = synthesize(features)[: len(wav)]
+    return np.clip(np.pad(out, (0, len(wav) - len(out))), -1, 1)
