@@ -1,0 +1,195 @@
+"""A waveform as a 2-channel image and exactly back.
+
+Channel 0 is a picture that people can read, channel 1 what is needed besides to get the very same
+samples again; what they mean is `cfg.second_channel`, with D the STFT scaled so that a full-scale
+sine peaks at 1:
+
+    phase                    0: log |D|, -1 at -100 dB and 1 at 0 dB
+                             1: angle of D / pi
+    instantaneous_frequency  0: the same
+                             1: how far the angle moves from frame to frame beyond what the bin's
+                                centre frequency explains, wrapped, / pi
+    cos_sin                  r cos(angle), r sin(angle), r = log(1 + |D| / 1e-5) / log(1 + 1e5)
+    real_imag                r cos(angle), r sin(angle), r = |D| ** 0.3
+
+The STFT has a Hann window and keeps DC and Nyquist. Frames are centred on every `hop_length`-th
+sample, from the first to the first past the end, so that each sample lies between two frames and
+the way back is exact at every length. The tensor functions are differentiable and take any number
+of leading axes; losses work on them.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from .audio import check_wav
+from .config import AudioConfig
+from .errors import ParameterError
+
+FLOOR = 1e-5  # magnitude that counts as nothing: -100 dB of full scale
+DECADES = 5.0  # log10 of 1 / FLOOR: what the image's -1..1 spans
+POWER = 0.3  # compression of real_imag
+
+
+def wav_to_image(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
+    """Turn a waveform into its 2-channel image.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+    cfg : AudioConfig
+        A whole `Config` will do.
+
+    Returns
+    -------
+    img : np.ndarray [shape=(2, n_freqs, n_frames), float32]
+        With n_frames = 1 + ceil(n_samples / hop_length).
+
+    Raises
+    ------
+    ParameterError
+        If `wav` is not a finite 1-D array with at least one sample.
+
+    Examples
+    --------
+    >>> wav_to_image(np.zeros(1000), AudioConfig(n_fft=512, hop_length=128)).shape
+    (2, 257, 9)
+    """
+    x = torch.from_numpy(np.ascontiguousarray(check_wav(wav), dtype=np.float32))
+    return to_image(stft(x, cfg), cfg).numpy()
+
+
+def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None) -> np.ndarray:
+    """Turn a 2-channel image back into its waveform: the exact inverse of `wav_to_image`.
+
+    Parameters
+    ----------
+    img : np.ndarray [shape=(2, n_freqs, n_frames)]
+    cfg : AudioConfig
+        The one that the image was made with.
+    n_samples : int, optional
+        Length of the waveform; by default all that the image spans, (n_frames - 1) * hop_length.
+
+    Returns
+    -------
+    wav : np.ndarray [shape=(n_samples,), float32]
+
+    Raises
+    ------
+    ParameterError
+        If the shape does not fit `cfg`, a value is not finite, or `n_samples` goes past the image.
+    """
+    img = np.asarray(img)
+    if img.ndim != 3 or img.shape[:2] != (2, cfg.n_freqs) or img.shape[2] < 1:
+        raise ParameterError(
+            f"img has shape {img.shape}, must be (2, {cfg.n_freqs}, n_frames) for n_fft={cfg.n_fft}"
+        )
+    if not np.isfinite(img).all():
+        raise ParameterError("img holds NaN or infinity; did the network diverge?")
+    longest = (img.shape[2] - 1) * cfg.hop_length
+    n_samples = longest if n_samples is None else n_samples
+    if not 0 <= n_samples <= max(longest, 1):
+        raise ParameterError(
+            f"n_samples={n_samples} must be in 0..{longest}, what {img.shape[2]} frames span"
+        )
+    if n_samples == 0:
+        return np.zeros(0, np.float32)
+    x = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32))
+    return istft(from_image(x, cfg), cfg, n_samples).numpy()
+
+
+def magnitude(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
+    """Magnitude of an image whatever its second channel [shape=(n_freqs, n_frames); 1 is a full-scale sine]."""
+    return (
+        from_image(torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32)), cfg).abs().numpy()
+    )
+
+
+# The same on tensors: (..., n_samples) <-> complex (..., n_freqs, n_frames) <-> (..., 2, n_freqs, n_frames)
+
+
+def _window(cfg: AudioConfig, like: torch.Tensor) -> torch.Tensor:
+    return torch.hann_window(cfg.n_fft, dtype=torch.float32, device=like.device)
+
+
+def stft(wav: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+    """STFT of `wav` (..., n_samples), scaled so that a full-scale sine peaks at 1."""
+    n_frames = 1 + math.ceil(wav.shape[-1] / cfg.hop_length)
+    flat = wav.reshape(-1, wav.shape[-1])
+    flat = torch.nn.functional.pad(flat, (0, (n_frames - 1) * cfg.hop_length - wav.shape[-1]))
+    D = torch.stft(
+        flat,
+        cfg.n_fft,
+        cfg.hop_length,
+        window=_window(cfg, wav),
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )
+    return D.reshape(*wav.shape[:-1], *D.shape[-2:]) / (cfg.n_fft / 4)
+
+
+def istft(D: torch.Tensor, cfg: AudioConfig, n_samples: int) -> torch.Tensor:
+    """Inverse of `stft`: (..., n_freqs, n_frames) to (..., n_samples)."""
+    flat = D.reshape(-1, *D.shape[-2:]) * (cfg.n_fft / 4)
+    wav = torch.istft(
+        flat, cfg.n_fft, cfg.hop_length, window=_window(cfg, D), center=True, length=n_samples
+    )
+    return wav.reshape(*D.shape[:-2], n_samples)
+
+
+def to_image(D: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+    """Image (..., 2, n_freqs, n_frames) of an STFT."""
+    mag = D.abs()
+    if cfg.second_channel in ("phase", "instantaneous_frequency"):
+        first = 1 + torch.log10(mag + FLOOR) * (2 / DECADES)
+        angle = torch.angle(D)
+        if cfg.second_channel == "instantaneous_frequency":
+            angle = _wrap(
+                torch.cat([angle[..., :1], angle.diff(dim=-1) - _advance(cfg, angle)], -1)
+            )
+        return torch.stack([first, angle / math.pi], -3)
+    if cfg.second_channel == "cos_sin":
+        r = torch.log1p(mag / FLOOR) / math.log1p(1 / FLOOR)
+    else:
+        r = mag**POWER
+    return torch.view_as_real(torch.polar(r, torch.angle(D))).movedim(-1, -3)
+
+
+def from_image(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+    """STFT of an image (..., 2, n_freqs, n_frames)."""
+    first, second = img.float().unbind(-3)
+    if cfg.second_channel in ("phase", "instantaneous_frequency"):
+        mag = (10 ** ((first - 1) * (DECADES / 2)) - FLOOR).clamp(min=0)
+        angle = second * math.pi
+        if cfg.second_channel == "instantaneous_frequency":
+            step = torch.cat([angle[..., :1], angle[..., 1:] + _advance(cfg, angle)], -1)
+            turns = step.double().cumsum(-1) / (2 * math.pi)
+            angle = ((turns - turns.detach().round()) * (2 * math.pi)).float()
+        return torch.polar(mag, angle)
+    z = torch.complex(first, second)
+    r = (first.square() + second.square() + 1e-24).sqrt()
+    if cfg.second_channel == "cos_sin":
+        return z * (torch.expm1(r * math.log1p(1 / FLOOR)) * FLOOR / r)
+    return z * r ** (1 / POWER - 1)
+
+
+def log_magnitude(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+    """Log-magnitude (..., n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB, whatever channel 1 is."""
+    if cfg.second_channel in ("phase", "instantaneous_frequency"):
+        return img[..., 0, :, :]
+    D = from_image(img, cfg)
+    mag = (D.real.square() + D.imag.square() + 1e-24).sqrt()
+    return 1 + torch.log10(mag + FLOOR) * (2 / DECADES)
+
+
+def _advance(cfg: AudioConfig, like: torch.Tensor) -> torch.Tensor:
+    """What a bin's centre frequency turns between two frames [rad, shape=(n_freqs, 1)]."""
+    turns = torch.arange(cfg.n_freqs, dtype=torch.float64) * cfg.hop_length / cfg.n_fft
+    return ((turns % 1) * 2 * math.pi).to(like.device, torch.float32)[:, None]
+
+
+def _wrap(angle: torch.Tensor) -> torch.Tensor:
+    """The same angle in -pi..pi."""
+    return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
