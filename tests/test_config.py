@@ -19,6 +19,7 @@ from vc_lib.config import (
 from vc_lib.errors import MissingInput, ParameterError
 
 STATS = dict(
+    sr=16_000,
     f0_hz=203.5,
     f0_std_semitones=3.25,
     level_db=-31.0,

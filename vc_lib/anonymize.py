@@ -6,16 +6,20 @@ the parts are put together again (`synthesize`); `anonymize` does all of it. WOR
 IEICE Trans. E99-D(7), 2016.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import pyworld
 
 from .audio import check_wav, resample
-from .config import AnonymizeConfig, AudioConfig, SpeakerStats
+from .config import AnonymizeConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # we pin setuptools
+    import pyworld
 
 N_CEPSTRA = 24  # coefficients that describe a speaker's long-term envelope
 FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
@@ -286,6 +290,7 @@ def speaker_stats(
             )
         return prior
     stats = SpeakerStats(
+        sr=features.sr,
         f0_hz=float(np.median(f0)) if len(f0) else 0.0,
         f0_std_semitones=float(np.std(12 * np.log2(f0 / np.median(f0)))) if len(f0) else 0.0,
         level_db=float(10 * np.log10(max(power.mean(), FLOOR_POWER))),
@@ -342,9 +347,8 @@ def change(
 def _own_mean(features: Features) -> SpeakerStats:
     """A prior for clips that may hold no speech at all: what they are, so that nothing is moved."""
     mc = cepstrum(features)
-    return SpeakerStats(
-        0.0, 0.0, float(power_db(features.sp).max()), tuple(mc.mean(0)), tuple(mc.std(0))
-    )
+    level_db = float(power_db(features.sp).max())
+    return SpeakerStats(features.sr, 0.0, 0.0, level_db, tuple(mc.mean(0)), tuple(mc.std(0)))
 
 
 def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:
@@ -448,10 +452,12 @@ def anonymize(
     >>> anonymize(wav, 16000, AnonymizeConfig(preset="robot")).shape
     (8000,)
     """
-    if cfg.target and isinstance(cfg, AudioConfig) and sr != cfg.sr:
-        raise ParameterError(
-            f"sr={sr} must equal cfg.sr={cfg.sr} Hz; resample with load_wav(path, sr={cfg.sr})"
-        )
+    for stats in (cfg.target, source):
+        if stats and stats.sr != sr:
+            raise ParameterError(
+                f"sr={sr} Hz, but the target's or source's statistics were measured at {stats.sr} Hz; "
+                f"resample with load_wav(path, sr={stats.sr})"
+            )
     features = change(analyze(wav, sr, cfg), cfg, source, rng)
     out = synthesize(features)[: len(wav)]
     return np.clip(np.pad(out, (0, len(wav) - len(out))), -1, 1)

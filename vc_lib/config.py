@@ -105,10 +105,10 @@ class SpeakerStats:
     """What is known of a speaker's voice: register and long-term envelope, from voiced or active
     frames.
 
-    Cepstra are WORLD's mel cepstra (`pyworld.code_spectral_envelope`) at the sampling rate of the
-    Config that holds them.
+    Cepstra are WORLD's mel cepstra (`pyworld.code_spectral_envelope`), which depend on the rate.
     """
 
+    sr: int  # sampling rate that they were measured at [Hz]
     f0_hz: float  # register: median F0 of voiced frames [Hz]; 0 if nothing was voiced
     f0_std_semitones: float  # spread of log-F0 around it [semitones]
     level_db: float  # mean power of the envelope over active frames [dB]
@@ -116,6 +116,7 @@ class SpeakerStats:
     cepstrum_std: tuple[float, ...]  # likewise
 
     def __post_init__(self):
+        _check_int("sr", self.sr, 8_000, 192_000, "Hz")
         try:
             for name in ("f0_hz", "f0_std_semitones", "level_db"):
                 object.__setattr__(self, name, float(getattr(self, name)))
