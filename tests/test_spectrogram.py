@@ -1,0 +1,287 @@
+"""A waveform survives the image at every setting, exactly and to the sample; silence has finite gradients."""
+
+import numpy as np
+import pytest
+import torch
+
+from vc_lib.config import SECOND_CHANNELS, AudioConfig
+from vc_lib.errors import ParameterError
+from vc_lib.spectrogram import (
+    from_image,
+    image_to_wav,
+    istft,
+    log_magnitude,
+    magnitude,
+    stft,
+    to_image,
+    wav_to_image,
+)
+
+SETTINGS = [  # sr [Hz], n_fft, hop_length; the hop may be as long as half a window
+    (16_000, 512, 128),
+    (22_050, 1024, 256),
+    (24_000, 600, 150),
+    (44_100, 2048, 512),
+    (48_000, 2048, 1024),
+]
+MANY_FRAMES = 200  # of the longest sound here: small errors of the phase have time to add up
+
+each_channel = pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+each_setting = pytest.mark.parametrize("sr, n_fft, hop", SETTINGS, ids=lambda n: str(n))
+
+
+def noise(n_samples, level=0.1, seed=0):
+    return (level * np.random.default_rng(seed).normal(size=n_samples)).astype(np.float32)
+
+
+def tone(hz, n_samples, sr, level=1.0):
+    return (level * np.cos(2 * np.pi * hz * np.arange(n_samples) / sr)).astype(np.float32)
+
+
+def si_snr_db(wav, back):
+    """Scale-invariant signal-to-noise ratio [dB]."""
+    wav, back = wav.astype(np.float64), back.astype(np.float64)
+    right = wav * (back @ wav) / (wav @ wav)
+    return 10 * np.log10((right @ right) / max((back - right) @ (back - right), 1e-300))
+
+
+def round_trip(wav, cfg):
+    return image_to_wav(wav_to_image(wav, cfg), cfg, len(wav))
+
+
+# There and back
+
+
+@each_channel
+@each_setting
+def test_a_wav_survives_the_image_at_every_length(sr, n_fft, hop, second_channel):
+    cfg = AudioConfig(sr, n_fft, hop, second_channel)
+    for n_samples in (1, 2, hop - 1, hop, hop + 1, 1000, hop * MANY_FRAMES + 77):
+        wav = noise(n_samples)
+        back = round_trip(wav, cfg)
+        assert back.shape == wav.shape and back.dtype == np.float32
+        assert si_snr_db(wav, back) > 50, f"{n_samples} samples"
+        assert np.linalg.norm(back) == pytest.approx(np.linalg.norm(wav), rel=1e-3)
+
+
+@each_channel
+@each_setting
+@pytest.mark.parametrize("level_db", [0, -40, -80])
+def test_speech_survives_however_quiet(voice, sr, n_fft, hop, second_channel, level_db):
+    wav = voice(seconds=0.5, sr=sr) * np.float32(10 ** (level_db / 20))
+    assert si_snr_db(wav, round_trip(wav, AudioConfig(sr, n_fft, hop, second_channel))) > 50
+
+
+@each_channel
+def test_a_click_and_full_scale_survive(second_channel):
+    cfg = AudioConfig(second_channel=second_channel)
+    click = np.zeros(3_000, np.float32)
+    click[1_501] = 1
+    for wav in (click, tone(440, 3_000, cfg.sr), np.ones(3_000, np.float32)):
+        assert si_snr_db(wav, round_trip(wav, cfg)) > 50
+
+
+@each_channel
+@each_setting
+def test_silence_stays_silence(sr, n_fft, hop, second_channel):
+    cfg = AudioConfig(sr, n_fft, hop, second_channel)
+    img = wav_to_image(np.zeros(1_000, np.float32), cfg)
+    assert np.isfinite(img).all() and not magnitude(img, cfg).any()
+    assert not image_to_wav(img, cfg, 1_000).any()
+
+
+@each_channel
+def test_float64_is_taken_and_the_input_kept(second_channel):
+    cfg = AudioConfig(second_channel=second_channel)
+    wav = noise(1_000).astype(np.float64)
+    before = wav.copy()
+    img = wav_to_image(wav, cfg)
+    assert img.dtype == np.float32 and (wav == before).all()
+    before = img.copy()
+    image_to_wav(img, cfg)
+    magnitude(img, cfg)
+    assert (img == before).all()
+
+
+def test_the_default_length_is_all_that_the_image_spans(cfg):
+    wav = noise(1_000)
+    back = image_to_wav(wav_to_image(wav, cfg), cfg)
+    assert back.shape == (8 * 128,)
+    assert np.abs(back[:1_000] - wav).max() < 1e-5 and np.abs(back[1_000:]).max() < 1e-5
+
+
+@each_channel
+def test_an_image_of_one_frame_spans_nothing(second_channel):
+    cfg = AudioConfig(second_channel=second_channel)
+    img = wav_to_image(noise(1_000), cfg)[:, :, :1]
+    assert image_to_wav(img, cfg).shape == image_to_wav(img, cfg, 0).shape == (0,)
+    assert magnitude(img, cfg).shape == (cfg.n_freqs, 1)
+
+
+# What the image is
+
+
+@each_channel
+@each_setting
+def test_the_image_has_a_frame_on_every_hop_and_one_past_the_end(sr, n_fft, hop, second_channel):
+    cfg = AudioConfig(sr, n_fft, hop, second_channel)
+    for n_samples in (1, hop - 1, hop, hop + 1, 2 * hop, 1_000):
+        img = wav_to_image(noise(n_samples), cfg)
+        assert img.shape == (2, n_fft // 2 + 1, 1 + -(-n_samples // hop))
+        assert img.dtype == np.float32
+
+
+def test_every_channel_meaning_tells_the_same_magnitude(voice):
+    wav = voice(seconds=0.5)
+    cfgs = [AudioConfig(second_channel=name) for name in SECOND_CHANNELS]
+    mags = [magnitude(wav_to_image(wav, cfg), cfg) for cfg in cfgs]
+    truth = stft(torch.from_numpy(wav), cfgs[0]).abs().numpy()
+    for mag in mags:
+        np.testing.assert_allclose(mag, truth, rtol=1e-3, atol=1e-7)
+
+
+def test_every_channel_meaning_shows_the_same_log_magnitude(voice):
+    logs = []
+    for name in SECOND_CHANNELS:
+        cfg = AudioConfig(second_channel=name)
+        img = torch.from_numpy(wav_to_image(voice(seconds=0.5), cfg))
+        logs.append(log_magnitude(img, cfg))
+    for log in logs[1:]:
+        torch.testing.assert_close(log, logs[0], atol=1e-3, rtol=0)
+
+
+@each_channel
+@each_setting
+@pytest.mark.parametrize("level_db", [0, -20, -60])
+def test_log_magnitude_is_1_at_full_scale_and_falls_by_1_in_50_db(
+    sr, n_fft, hop, second_channel, level_db
+):
+    cfg = AudioConfig(sr, n_fft, hop, second_channel)
+    hz = 40 * sr / n_fft  # the centre of a bin
+    img = wav_to_image(tone(hz, 8 * n_fft, sr, 10 ** (level_db / 20)), cfg)
+    log = log_magnitude(torch.from_numpy(img), cfg)
+    middle = log[:, log.shape[1] // 2]
+    assert middle.argmax() == 40
+    assert middle.max().item() == pytest.approx(1 + level_db / 50, abs=0.003)
+
+
+@each_channel
+def test_log_magnitude_of_silence_is_minus_1(second_channel):
+    cfg = AudioConfig(second_channel=second_channel)
+    img = torch.from_numpy(wav_to_image(np.zeros(1_000), cfg))
+    torch.testing.assert_close(log_magnitude(img, cfg), torch.full(img.shape[1:], -1.0))
+
+
+@each_setting
+@pytest.mark.parametrize("offset", [0.0, 0.3, -0.4])
+def test_instantaneous_frequency_of_a_tone_is_constant(sr, n_fft, hop, offset):
+    """In a bin, it is how far the tone is from the bin's centre, in turns a hop, times two."""
+    cfg = AudioConfig(sr, n_fft, hop, "instantaneous_frequency")
+    hz = (40 + offset) * sr / n_fft
+    img = wav_to_image(tone(hz, 12 * n_fft, sr), cfg)
+    inner = slice(n_fft // hop + 1, -n_fft // hop - 1)  # away from the ends
+    for row in (39, 40, 41):
+        turns = (hz - row * sr / n_fft) * hop / sr
+        off = np.exp(1j * np.pi * (img[1, row, inner] - 2 * turns))  # half a turn is -1 or 1
+        np.testing.assert_allclose(off, 1, atol=5e-3)
+
+
+@pytest.mark.parametrize("second_channel", ["phase", "instantaneous_frequency"])
+def test_angles_are_counted_in_half_turns(second_channel):
+    img = wav_to_image(noise(5_000), AudioConfig(second_channel=second_channel))
+    assert 0.9 < np.abs(img[1]).max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("second_channel", ["cos_sin", "real_imag"])
+def test_both_channels_lie_within_full_scale(second_channel):
+    cfg = AudioConfig(second_channel=second_channel)
+    img = wav_to_image(tone(1_000, 5_000, cfg.sr), cfg)
+    assert 0.9 < np.hypot(*img).max() <= 1 + 1e-3
+
+
+# Tensors: any leading axes, gradients
+
+
+@each_channel
+def test_leading_axes_are_batches(second_channel):
+    cfg = AudioConfig(second_channel=second_channel)
+    wavs = torch.from_numpy(noise(6 * 1_000)).reshape(2, 3, 1_000)
+    imgs = to_image(stft(wavs, cfg), cfg)
+    assert imgs.shape == (2, 3, 2, cfg.n_freqs, 9)
+    one = torch.from_numpy(wav_to_image(wavs[1, 2].numpy(), cfg))
+    torch.testing.assert_close(imgs[1, 2], one, atol=1e-5, rtol=1e-4)
+    back = istft(from_image(imgs, cfg), cfg, 1_000)
+    torch.testing.assert_close(back, wavs, atol=1e-5, rtol=0)
+    assert log_magnitude(imgs, cfg).shape == (2, 3, cfg.n_freqs, 9)
+
+
+@each_channel
+@pytest.mark.parametrize("level", [0.0, 1e-9, 1e-4, 0.1])
+def test_gradients_are_finite_even_for_silence_and_flow_for_sound(second_channel, level):
+    cfg = AudioConfig(second_channel=second_channel)
+    wav = torch.from_numpy(noise(2 * 1_024, level)).reshape(2, 1_024)
+    img = to_image(stft(wav, cfg), cfg).requires_grad_()
+    back = istft(from_image(img, cfg), cfg, 1_024)
+    goal = torch.from_numpy(noise(2 * 1_024, seed=1)).reshape(2, 1_024)
+    (back - goal).square().sum().backward()
+    assert torch.isfinite(img.grad).all()
+    assert img.grad.abs().max() > 1e-4 or level < 1e-4, "no gradient reaches the image"
+
+    img.grad = None
+    log_magnitude(img, cfg).square().sum().backward()
+    assert torch.isfinite(img.grad).all()
+
+
+@each_channel
+def test_gradients_are_those_of_small_steps(second_channel):
+    cfg = AudioConfig(n_fft=16, hop_length=4, second_channel=second_channel)
+    img = torch.from_numpy(wav_to_image(noise(40, 0.5), cfg)).requires_grad_()
+    goal = torch.from_numpy(noise(40, 0.5, seed=1))
+
+    def distance(img):
+        return (istft(from_image(img, cfg), cfg, 40) - goal).square().sum()
+
+    distance(img).backward()
+    step = 1e-2 * img.grad / img.grad.norm()
+    with torch.no_grad():
+        slope = (distance(img + step) - distance(img - step)) / 2e-2
+    assert slope.item() == pytest.approx(img.grad.norm().item(), rel=0.02)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "wav, message",
+    [
+        (np.zeros(0), "empty"),
+        (np.zeros((2, 100)), r"shape \(2, 100\)"),
+        (np.zeros(100, np.int16), "dtype int16"),
+        (np.array([0.0, np.nan]), "NaN"),
+        (np.array([0.0, np.inf]), "infinite"),
+    ],
+    ids=["empty", "stereo", "integers", "nan", "inf"],
+)
+def test_what_is_no_wav_is_refused(cfg, wav, message):
+    with pytest.raises(ParameterError, match=message):
+        wav_to_image(wav, cfg)
+
+
+@pytest.mark.parametrize("shape", [(257, 9), (1, 257, 9), (2, 256, 9), (2, 257, 0), (1, 2, 257, 9)])
+def test_an_image_of_another_shape_is_refused(cfg, shape):
+    with pytest.raises(ParameterError, match=r"must be \(2, 257, n_frames\) for n_fft=512"):
+        image_to_wav(np.zeros(shape, np.float32), cfg)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_that_is_not_finite_is_refused(cfg, value):
+    img = wav_to_image(noise(1_000), cfg)
+    img[0, 3, 2] = value
+    with pytest.raises(ParameterError, match="NaN or infinity"):
+        image_to_wav(img, cfg)
+
+
+@pytest.mark.parametrize("n_samples", [-1, 8 * 128 + 1])
+def test_more_samples_than_the_image_spans_are_refused(cfg, n_samples):
+    with pytest.raises(ParameterError, match=rf"n_samples={n_samples} must be in 0\.\.1024"):
+        image_to_wav(wav_to_image(noise(1_000), cfg), cfg, n_samples)
