@@ -1,0 +1,531 @@
+"""Recordings to pairs of images: the cache, the split, aligned crops, fresh disguises, and what is shown."""
+
+import html.parser
+import threading
+import warnings
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import IPython.display as ipd
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import soundfile
+import torch
+from joblib import parallel_config
+from scipy.signal import convolve, correlate
+
+from vc_lib import anonymize, dataset
+from vc_lib.anonymize import analyze
+from vc_lib.audio import load_wav
+from vc_lib.config import SECOND_CHANNELS, Config
+from vc_lib.dataset import (
+    DisguisePair,
+    NewDisguises,
+    Recording,
+    SpecImage,
+    crop_pair,
+    learn_target,
+    make_dls,
+    prepare,
+    split,
+)
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.spectrogram import wav_to_image
+
+SR = 16_000
+HOP = 128
+
+
+@pytest.fixture(scope="module")
+def plain_cfg(tiny_cfg):
+    """Tiny and fast, without a target."""
+    return replace(tiny_cfg, f0_method="dio")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, voice, plain_cfg):
+    """Six recordings (0.4 to 2.4 s) of one speaker, analysed."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for i in range(6):
+        soundfile.write(folder / f"{i}.wav", voice(0.4 + 0.4 * i, f0=200.0, seed=i), SR)
+    return prepare(folder, plain_cfg, tmp_path_factory.mktemp("cache"), n_jobs=1)
+
+
+@pytest.fixture(scope="module")
+def target_cfg(prepared, plain_cfg):
+    return learn_target(prepared, plain_cfg)
+
+
+@pytest.fixture
+def dls(prepared, target_cfg):
+    return make_dls(prepared[1:], prepared[:1], target_cfg, num_workers=0)
+
+
+@pytest.fixture
+def folder(tmp_path, voice):
+    """A folder of two short recordings, to be spoilt."""
+    (tmp_path / "recordings").mkdir()
+    for i in range(2):
+        soundfile.write(tmp_path / "recordings" / f"{i}.wav", voice(0.4, seed=i), SR)
+    return tmp_path / "recordings"
+
+
+@pytest.fixture
+def analysed(monkeypatch):
+    """How often WORLD's analysis ran."""
+    calls = []
+
+    def counted(wav, *args):
+        calls.append(len(wav))
+        return analyze(wav, *args)
+
+    monkeypatch.setattr(anonymize, "analyze", counted)
+    return calls
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def lag(a, b, sr=SR):
+    """By how many samples the energy of `a` comes later than that of `b`, seen through 30 ms."""
+    smooth = np.hanning(round(0.03 * sr))
+    a, b = (np.sqrt(convolve(x.astype(float) ** 2, smooth, "same").clip(0)) for x in (a, b))
+    return int(correlate(a - a.mean(), b - b.mean(), "full").argmax()) - (len(b) - 1)
+
+
+def epoch_of(dls, epoch):
+    """All training batches of an epoch, as a Learner would see them."""
+    callback = NewDisguises()
+    callback.learn = SimpleNamespace(dls=dls, epoch=epoch)
+    callback.before_epoch()
+    return [torch.stack(batch).as_subclass(torch.Tensor) for batch in dls.train]
+
+
+# Analysed once, kept on disk
+
+
+def test_prepare_gives_the_files_in_order(prepared):
+    assert [r.path.name for r in prepared] == [f"{i}.wav" for i in range(6)]
+    assert [r.seconds for r in prepared] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0, 2.4])
+    assert [r.n_frames for r in prepared] == [81, 161, 241, 321, 401, 481]
+
+
+def test_what_is_kept_is_close_to_the_analysis(prepared, plain_cfg):
+    recording = prepared[2]
+    wav, kept = recording.load()
+    source = load_wav(recording.path, SR)
+    true = analyze(source, SR, plain_cfg)
+    assert wav.dtype == np.float32 and (wav == source).all()
+    assert (kept.sr, kept.frame_period_ms) == (true.sr, true.frame_period_ms)
+    np.testing.assert_allclose(kept.f0, true.f0, rtol=1e-6)
+    assert (np.abs(10 * np.log10(kept.sp / true.sp)) < 0.05).all()
+    assert (np.abs(20 * np.log10(kept.ap / true.ap.clip(1e-4))) < 0.05).all()
+    assert kept.sp.dtype == kept.ap.dtype == np.float64 and (kept.ap <= 1).all()
+
+
+def test_some_frames_can_be_loaded(prepared):
+    frames = np.array([7, 3, 3, 80, 0])
+    _, some = prepared[1].load(frames)
+    _, whole = prepared[1].load()
+    for name in ("f0", "sp", "ap"):
+        assert (getattr(some, name) == getattr(whole, name)[frames]).all()
+
+
+def test_the_second_call_analyses_nothing(folder, tmp_path, plain_cfg, analysed):
+    first = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    assert len(analysed) == 2
+    assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == first
+    assert prepare(str(folder), plain_cfg, str(tmp_path / "cache"), n_jobs=1) == first
+    assert prepare(sorted(folder.iterdir()), plain_cfg, tmp_path / "cache", n_jobs=1) == first
+    assert len(analysed) == 2
+    assert {r.cache for r in first} == set((tmp_path / "cache").iterdir()), "no partial file stays"
+
+
+@pytest.mark.parametrize(
+    "change, again",
+    [
+        (dict(f0_method="harvest"), True),
+        (dict(f0_floor=80.0), True),
+        (dict(f0_ceil=500.0), True),
+        (dict(frame_period_ms=10.0), True),
+        (dict(sr=22_050), True),
+        (dict(preset="whisper"), False),
+        (dict(n_cepstra=30, warp=1.1, perturb_warp=0.3), False),
+        (dict(n_fft=1024, hop_length=256, second_channel="real_imag"), False),
+        (dict(n_frames=128, lr=0.1, seed=7), False),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
+)
+def test_only_settings_of_the_analysis_ask_for_another(
+    folder, tmp_path, plain_cfg, analysed, change, again
+):
+    before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    after = prepare(folder, replace(plain_cfg, **change), tmp_path / "cache", n_jobs=1)
+    assert len(analysed) == (4 if again else 2)
+    assert (before == after) is not again
+
+
+def test_other_content_under_an_old_name_is_analysed(folder, tmp_path, voice, plain_cfg, analysed):
+    before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    soundfile.write(folder / "0.wav", voice(0.5, seed=9), SR)
+    after = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    assert len(analysed) == 3
+    assert after[1] == before[1] and after[0].seconds == 0.5
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK no archive", None], ids=["empty", "wrong", "cut"])
+def test_a_damaged_cache_is_made_anew(folder, tmp_path, plain_cfg, damage):
+    recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    cache = recordings[0].cache
+    cache.write_bytes(cache.read_bytes()[:5_000] if damage is None else damage)
+    assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
+    recordings[0].load()
+
+
+def test_recordings_at_another_rate_are_resampled(folder, tmp_path, voice, plain_cfg):
+    soundfile.write(folder / "0.wav", voice(0.4, sr=44_100), 44_100)
+    recording = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)[0]
+    wav, features = recording.load()
+    assert len(wav) == 0.4 * SR and features.sr == SR and recording.seconds == 0.4
+
+
+def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, monkeypatch):
+    threads = set()
+
+    def noted(wav, *args):
+        threads.add(threading.get_ident())
+        return analyze(wav, *args)
+
+    one = prepare(folder, plain_cfg, tmp_path / "one", n_jobs=1)
+    monkeypatch.setattr(anonymize, "analyze", noted)
+    with parallel_config("threading"):
+        two = prepare(folder, plain_cfg, tmp_path / "two", n_jobs=2)
+    assert threads and threading.get_ident() not in threads
+    for a, b in zip(one, two, strict=True):
+        assert a.path == b.path
+        for x, y in zip(vars(a.load()[1]).values(), vars(b.load()[1]).values(), strict=True):
+            assert np.array_equal(x, y)
+
+
+def spoil(folder, kind):
+    """Make a file of the folder unusable."""
+    file = folder / "1.wav"
+    if kind == "text":
+        file.write_text("no sound")
+    elif kind == "empty":
+        file.write_bytes(b"")
+    else:
+        soundfile.write(file, np.zeros(SR // 2), SR)
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "silent"])
+def test_a_broken_file_is_left_out_with_a_warning_that_names_it(folder, tmp_path, plain_cfg, kind):
+    spoil(folder, kind)
+    with pytest.warns(UserWarning, match=r"1 of 2 files were left out: 1\.wav: .") as warned:
+        recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    assert [r.path.name for r in recordings] == ["0.wav"] and len(warned) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "nothing of the broken file stays"
+
+
+def test_nothing_but_broken_files_is_refused(folder, tmp_path, plain_cfg):
+    for file in folder.iterdir():
+        file.write_text("no sound")
+    with pytest.raises(ParameterError, match=r"none of 2 files can be used; first: 0\.wav: "):
+        prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+
+
+def test_a_missing_or_empty_folder_is_refused(tmp_path, plain_cfg):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingInput, match="nowhere does not exist"):
+        prepare(tmp_path / "nowhere", plain_cfg, tmp_path / "cache")
+    with pytest.raises(ParameterError, match="holds no recording"):
+        prepare(tmp_path / "empty", plain_cfg, tmp_path / "cache")
+    with pytest.raises(ParameterError, match="no recordings were given"):
+        prepare([], plain_cfg, tmp_path / "cache")
+
+
+# Split and target
+
+
+@pytest.mark.parametrize(
+    "n, share, n_valid", [(2, 0.0, 1), (2, 0.9, 1), (6, 0.1, 1), (6, 0.5, 3), (6, 0.9, 5)]
+)
+def test_split_holds_out_whole_recordings(prepared, target_cfg, n, share, n_valid):
+    train, valid = split(prepared[:n], replace(target_cfg, valid_share=share))
+    assert len(valid) == n_valid and len(train) == n - n_valid
+    assert sorted(r.path for r in train + valid) == [r.path for r in prepared[:n]]
+
+
+def test_split_is_drawn_by_the_seed(prepared, target_cfg):
+    draws = [split(prepared, replace(target_cfg, seed=seed))[1][0].path.name for seed in range(20)]
+    assert draws == [
+        split(prepared, replace(target_cfg, seed=seed))[1][0].path.name for seed in range(20)
+    ]
+    assert len(set(draws)) > 2
+
+
+def test_one_recording_cannot_be_split(prepared, target_cfg):
+    for n in (0, 1):
+        with pytest.raises(ParameterError, match=f"{n} recording cannot be split"):
+            split(prepared[:n], target_cfg)
+
+
+def test_learn_target_finds_register_and_envelope(prepared, plain_cfg, target_cfg):
+    assert target_cfg == replace(plain_cfg, target=target_cfg.target)
+    assert target_cfg.target.f0_hz == pytest.approx(200, rel=0.03)
+    whole = anonymize.speaker_stats(r.load()[1] for r in prepared)
+    assert target_cfg.target == whole
+
+
+def test_learn_target_needs_speech(target_cfg):
+    @dataclass(frozen=True)
+    class Silent(Recording):
+        def load(self, frames=slice(None)):
+            return np.zeros(4_000), analyze(np.zeros(4_000), SR)
+
+    for recordings in ([], [Silent(None, None, 0.25, 51)]):
+        with pytest.raises(ParameterError, match="hold no speech"):
+            learn_target(recordings, target_cfg)
+
+
+# Crops
+
+
+@pytest.mark.parametrize("n_frames", [16, 64, 200])
+@pytest.mark.parametrize("chance", [None, 1, 2])
+def test_a_crop_is_a_pair_of_one_length_and_aligned(prepared, target_cfg, n_frames, chance):
+    """The shortest of the recordings is half as long as the longest of these crops."""
+    wide = replace(target_cfg, n_frames=n_frames)
+    for recording in (prepared[0], prepared[3]):
+        pair = crop_pair(recording, wide, None if chance is None else rng(chance))
+        for wav in pair:
+            assert wav.shape == ((n_frames - 1) * HOP,) and wav.dtype == np.float32
+            assert np.isfinite(wav).all() and np.abs(wav).max() <= 1
+        if n_frames > 16:
+            assert abs(lag(*pair)) <= HOP
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(sr=22_050, n_fft=1024, hop_length=256),
+        dict(sr=24_000, n_fft=600, hop_length=150, frame_period_ms=3.3),
+        dict(hop_length=200, frame_period_ms=10.0),
+    ],
+    ids=["22050", "24000", "10 ms"],
+)
+def test_crops_are_aligned_at_every_rate(folder, tmp_path, voice, plain_cfg, settings):
+    soundfile.write(folder / "1.wav", voice(3.0, seed=5), SR)
+    cfg = replace(plain_cfg, **settings)
+    recording = prepare(folder, cfg, tmp_path / "cache", n_jobs=1)[1]
+    cfg = learn_target([recording], cfg)
+    for chance in (None, rng(0), rng(1), rng(2)):
+        pair = crop_pair(recording, cfg, chance)
+        assert {len(wav) for wav in pair} == {63 * cfg.hop_length}
+        assert abs(lag(*pair, cfg.sr)) <= cfg.hop_length
+
+
+def test_the_original_is_cut_out_of_the_recording(prepared, target_cfg):
+    recording = prepared[3]
+    wav, _ = recording.load()
+    for chance in (None, rng(3)):
+        original = crop_pair(recording, target_cfg, chance)[1]
+        places = [i for i in np.flatnonzero(wav == original[0]) if len(wav) - i >= len(original)]
+        assert any((wav[i : i + len(original)] == original).all() for i in places)
+
+
+def test_a_short_recording_is_repeated(prepared, target_cfg):
+    wav, _ = prepared[0].load()
+    original = crop_pair(prepared[0], replace(target_cfg, n_frames=200))[1]
+    period = 81 * 80  # WORLD's frames, in samples
+    assert len(wav) < len(original) and (original[:6_400] == wav[:6_400]).all()
+    assert (original[period : 2 * period] == original[:period]).all()
+
+
+def test_without_rng_a_crop_is_the_undisguised_middle(prepared, target_cfg):
+    pairs = [crop_pair(prepared[4], replace(target_cfg, seed=seed)) for seed in (1, 2)]
+    for a, b in zip(*pairs, strict=True):
+        assert a.tobytes() == b.tobytes()
+    wav, _ = prepared[4].load()
+    start = (len(wav) - len(pairs[0][1])) // 2
+    assert abs(lag(np.pad(pairs[0][1], (start, 0)), wav[: start + len(pairs[0][1])])) <= HOP
+
+
+def test_a_crop_depends_on_its_rng_alone(prepared, target_cfg):
+    first, again, other = (crop_pair(prepared[4], target_cfg, rng(seed)) for seed in (1, 1, 2))
+    for a, b, c in zip(first, again, other, strict=True):
+        assert a.tobytes() == b.tobytes() and a.tobytes() != c.tobytes()
+
+
+def test_the_disguise_is_new_where_the_place_is_the_same(prepared, target_cfg):
+    """A recording that is shorter than the crop leaves no choice of place."""
+    wide = replace(target_cfg, n_frames=200)
+    (a, x), (b, y) = (crop_pair(prepared[0], wide, rng(seed)) for seed in (1, 2))
+    assert (x == y).all() and np.abs(a - b).max() > 0.01
+
+
+# The dataset
+
+
+def test_batches_are_pairs_of_images(dls, target_cfg):
+    assert dls.cfg == target_cfg
+    for loader, n in ((dls.train, 2), (dls.valid, 1)):
+        x, y = next(iter(loader))
+        for img in (x, y):
+            assert type(img) is SpecImage and img.dtype == torch.float32
+            assert (
+                img.shape == (n, 2, target_cfg.n_freqs, target_cfg.n_frames)
+                and torch.isfinite(img).all()
+            )
+            assert img.cfg == target_cfg
+
+
+@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+def test_images_are_those_of_the_crops(prepared, target_cfg, second_channel):
+    cfg = replace(target_cfg, second_channel=second_channel)
+    dls = make_dls(prepared[1:], prepared[:1], cfg, num_workers=0)
+    x, y = next(iter(dls.valid))
+    for img, wav in zip((x, y), crop_pair(prepared[0], cfg), strict=True):
+        assert (img[0].numpy() == wav_to_image(wav, cfg)).all()
+
+
+def test_make_dls_needs_a_target(prepared, plain_cfg):
+    with pytest.raises(ParameterError, match=r"cfg\.target is not set; .* learn_target"):
+        make_dls(prepared[1:], prepared[:1], plain_cfg)
+
+
+def test_an_epoch_is_as_long_as_the_recordings_or_max_crops(prepared, target_cfg):
+    seconds = 63 * HOP / SR
+    n_slots = sum(max(1, round(r.seconds / seconds)) for r in prepared[1:])
+    assert len(make_dls(prepared[1:], prepared[:1], target_cfg).disguise.slots) == n_slots
+    for max_crops, n_crops in ((1, 1), (5, 5), (400, n_slots)):
+        short = make_dls(prepared[1:], prepared[:1], replace(target_cfg, max_crops=max_crops), 0)
+        assert short.disguise.n_crops == n_crops == len(short.train_ds)
+        assert short.train.one_batch()[0].shape[0] == min(2, n_crops)
+
+
+def test_every_epoch_brings_new_disguises_and_a_seed_the_same(prepared, target_cfg):
+    cfg = replace(target_cfg, max_crops=6)
+    one, two = (make_dls(prepared[1:], prepared[:1], cfg, num_workers=0) for _ in range(2))
+    first, second = epoch_of(one, 0), epoch_of(one, 1)
+    assert len(first) == one.disguise.n_crops // 2
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    for epoch, expected in ((1, second), (0, first)):  # in any order, as after a resume
+        for a, b in zip(epoch_of(two, epoch), expected, strict=True):
+            assert torch.equal(a, b)
+    other = make_dls(prepared[1:], prepared[:1], replace(cfg, seed=1), num_workers=0)
+    assert not any(torch.equal(a, b) for a, b in zip(epoch_of(other, 0), first, strict=True))
+
+
+def test_a_process_of_its_own_makes_the_same_crops(prepared, target_cfg):
+    cfg = replace(target_cfg, max_crops=4)
+    here, there = (make_dls(prepared[1:], prepared[:1], cfg, num_workers=n) for n in (0, 1))
+    for epoch in (0, 1):
+        for a, b in zip(epoch_of(here, epoch), epoch_of(there, epoch), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_validation_is_the_same_in_every_epoch(dls):
+    images = []
+    for epoch in (0, 1):
+        dls.disguise.epoch = epoch
+        images.append(torch.stack(next(iter(dls.valid))))
+    assert torch.equal(*images)
+
+
+@pytest.mark.parametrize("max_crops", [3, 7, 400])
+def test_a_walk_covers_every_slot_before_any_comes_again(
+    prepared, target_cfg, monkeypatch, max_crops
+):
+    visited = []
+
+    def visit(recording, cfg, rng):
+        visited.append(recording.path.name)
+        return np.zeros((2, 63 * HOP), np.float32)
+
+    monkeypatch.setattr(dataset, "crop_pair", visit)
+    disguise = DisguisePair(prepared, replace(target_cfg, max_crops=max_crops))
+    n = len(disguise.slots)
+    for epoch in range(2 * n // disguise.n_crops + 1):
+        disguise.epoch = epoch
+        for item in range(disguise.n_crops):
+            disguise.encodes(item)
+    slots = sorted(r.path.name for r in disguise.slots)
+    first, second = visited[:n], visited[n : 2 * n]
+    assert sorted(first) == sorted(second) == slots and first != second
+    assert slots.count("5.wav") > slots.count("1.wav") >= 1, "long ones more often"
+
+
+# What is shown
+
+
+class Page(html.parser.HTMLParser):
+    """Counts the tags of a page and keeps its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed."""
+    things = []
+    monkeypatch.setattr(ipd, "display", lambda *args, **kwargs: things.extend(args))
+    yield things
+    plt.close("all")
+
+
+@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+def test_an_image_draws_itself_in_seconds_and_khz(voice, second_channel):
+    cfg = Config(second_channel=second_channel)
+    img = SpecImage(torch.from_numpy(wav_to_image(voice(1.0), cfg)), cfg=cfg)
+    fig, ax = plt.subplots()
+    assert img.show(ctx=ax, title="source") is ax
+    (picture,) = ax.get_images()
+    assert picture.get_extent() == pytest.approx((0, 126 * HOP / SR, 0, SR / 2_000))
+    assert picture.get_array().shape == (257, 126) and picture.origin == "lower"
+    assert 5 < picture.get_array().max() + 40 < 40, "dB below full scale"
+    assert (ax.get_title(), ax.get_xlabel()) == ("source", "time [s]")
+    assert ax.get_ylabel() == "frequency [kHz]"
+    plt.close(fig)
+
+
+def test_an_image_plays_what_it_holds(voice, target_cfg):
+    wav = voice(0.5)
+    img = SpecImage(torch.from_numpy(wav_to_image(wav, target_cfg)), cfg=target_cfg)
+    player = img.player()
+    played = np.frombuffer(player.data[44:], "<i2") / 32_768
+    assert np.abs(played[: len(wav)] - wav).max() < 1e-3, "not rescaled"
+
+
+def test_show_batch_shows_a_picture_and_players(dls, shown):
+    dls.show_batch(max_n=2)
+    (number,) = plt.get_fignums()
+    axes = [ax for ax in plt.figure(number).axes if ax.get_images()]
+    assert [ax.get_title() for ax in axes] == 2 * ["anonymized", "original"]
+    (page,) = shown
+    page = Page(page.data)
+    assert page.tags.count("audio") == 4 and page.tags.count("tr") == 2
+    assert page.text.count("anonymized") == page.text.count("original") == 2
+
+
+def test_show_batch_of_more_than_there_is(dls, shown):
+    dls.show_batch(max_n=9)
+    assert Page(shown[0].data).tags.count("tr") == 2, "as many as the batch holds"
+
+
+def test_show_batch_warns_of_nothing(dls, shown):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        dls.show_batch(max_n=1)
+    assert Page(shown[0].data).tags.count("audio") == 2

@@ -1,0 +1,171 @@
+"""Recordings of one speaker, analysed with WORLD once and kept on disk.
+
+Nothing heavy is imported here, so that the processes that share the analysis start at once.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+from fastprogress.fastprogress import progress_bar
+
+from . import anonymize as anon
+from .audio import list_audio, load_wav
+from .config import Config, atomically
+from .errors import ParameterError
+
+CACHE_VERSION = 1
+AP_STEP = 8  # bins; D4C's aperiodicity is straight over far more [dB against Hz]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One analysed file: where it came from, where its analysis is kept, how long it is."""
+
+    path: Path
+    cache: Path
+    seconds: float
+    n_frames: int  # of WORLD's analysis
+
+    def load(self, frames: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, anon.Features]:
+        """The waveform [shape=(n_samples,), float32] and its WORLD features, all of them or those of some `frames`."""
+        with np.load(self.cache, allow_pickle=False) as kept:
+            sp = np.exp(kept["log_sp"][frames].astype(np.float64))
+            ap_db = kept["ap_db"][frames].astype(np.float64)
+            f0 = kept["f0"][frames].astype(np.float64)
+            ap = 10 ** (_spread(ap_db, sp.shape[1]) / 20)
+            return kept["wav"], anon.Features(
+                f0, sp, ap, int(kept["sr"]), float(kept["frame_period_ms"])
+            )
+
+
+def _thin(ap_db: np.ndarray) -> np.ndarray:
+    """Every AP_STEP-th bin and the last."""
+    return ap_db[:, np.r_[0 : ap_db.shape[1] - 1 : AP_STEP, ap_db.shape[1] - 1]]
+
+
+def _spread(ap_db: np.ndarray, n_bins: int) -> np.ndarray:
+    """Straight lines between every AP_STEP-th bin and the last: what D4C's aperiodicity is made of."""
+    kept = np.r_[0 : n_bins - 1 : AP_STEP, n_bins - 1]
+    position = np.interp(np.arange(n_bins), kept, np.arange(len(kept)))
+    low = np.minimum(position.astype(int), len(kept) - 2)
+    share = position - low
+    return ap_db[:, low] * (1 - share) + ap_db[:, low + 1] * share
+
+
+def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> list[Recording]:
+    """Analyse recordings with WORLD, on all cores, keeping the result on disk.
+
+    Parameters
+    ----------
+    source : str, Path or sequence of them
+        A folder of recordings of one speaker, or the files themselves.
+    cfg : Config
+        `sr` and the analysis settings count; a change in any other leaves the cache valid.
+    cache_dir : str or Path
+        Files are named by a hash of the recording's content and the settings.
+    n_jobs : int
+        Processes; -1 is all cores. A `joblib.parallel_config` around the call decides where they
+        run.
+
+    Returns
+    -------
+    list of Recording
+        In the order of the files. Those that cannot be read are left out with a warning that names
+        them.
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If the folder is not there, or nothing in it can be used.
+    """
+    files = list_audio(source) if isinstance(source, str | Path) else [Path(f) for f in source]
+    if not files:
+        raise ParameterError(
+            "no recordings were given; pass a folder of audio files of one speaker"
+        )
+    cache_dir = Path(cache_dir)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    jobs = parallel(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
+    done = list(progress_bar(jobs, total=len(files), leave=False))
+    broken = [
+        f"{file.name}: {result}"
+        for file, result in zip(files, done, strict=True)
+        if isinstance(result, str)
+    ]
+    good = [result for result in done if not isinstance(result, str)]
+    if not good:
+        raise ParameterError(f"none of {len(files)} files can be used; first: {broken[0]}")
+    if broken:
+        warnings.warn(
+            f"{len(broken)} of {len(files)} files were left out: {'; '.join(broken)}", stacklevel=2
+        )
+    return good
+
+
+def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> Recording | str:
+    """Analyse one file unless that was done before; a file that cannot be used gives the reason."""
+    settings = [
+        CACHE_VERSION,
+        cfg.sr,
+        cfg.f0_method,
+        cfg.f0_floor,
+        cfg.f0_ceil,
+        cfg.frame_period_ms,
+    ]
+    try:
+        key = hashlib.sha256(file.read_bytes() + json.dumps(settings).encode()).hexdigest()[:24]
+        cache = cache_dir / f"{key}.npz"
+        if not cache.is_file():
+            _analyse_to(cache, load_wav(file, cfg.sr), cfg)
+        with np.load(cache, allow_pickle=False) as kept:
+            return Recording(file, cache, float(kept["seconds"]), len(kept["f0"]))
+    except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
+        return str(e)
+
+
+def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> None:
+    features = anon.analyze(wav, cfg.sr, cfg)
+    if not features.voiced.any():
+        raise ParameterError("no voiced speech was found in it")
+    kept = dict(
+        wav=wav,
+        f0=features.f0.astype(np.float32),
+        log_sp=np.log(np.maximum(features.sp, anon.FLOOR_POWER)).astype(np.float16),
+        ap_db=_thin(20 * np.log10(np.clip(features.ap, 1e-4, 1))).astype(np.float16),
+        sr=cfg.sr,
+        frame_period_ms=features.frame_period_ms,
+        seconds=len(wav) / cfg.sr,
+    )
+
+    def write(part: Path) -> None:
+        with part.open("wb") as f:
+            np.savez(f, **kept)
+
+    atomically(cache, write)
+
+
+def split(recordings: Sequence[Recording], cfg: Config) -> tuple[list[Recording], list[Recording]]:
+    """Hold out whole recordings for validation: (train, valid), drawn by `cfg.seed`, at least one on each side."""
+    if len(recordings) < 2:
+        raise ParameterError(
+            f"{len(recordings)} recording cannot be split into training and validation; add more files"
+        )
+    n_valid = min(max(1, round(cfg.valid_share * len(recordings))), len(recordings) - 1)
+    order = np.random.default_rng(cfg.seed).permutation(len(recordings))
+    valid = set(order[:n_valid].tolist())
+    return (
+        [r for i, r in enumerate(recordings) if i not in valid],
+        [r for i, r in enumerate(recordings) if i in valid],
+    )
+
+
+def learn_target(recordings: Sequence[Recording], cfg: Config) -> Config:
+    """The same config with the register and long-term envelope of the speaker of `recordings` as its target."""
+    return replace(cfg, target=anon.speaker_stats(recording.load()[1] for recording in recordings))
