@@ -1,0 +1,267 @@
+"""The networks: any image size, "change nothing" at first, phase kept, every weight trained, patches judged."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from vc_lib.config import SECOND_CHANNELS
+from vc_lib.models import Critic, Fold, Generator, Unfold, compact_encoder
+
+WIDTHS = (1, 2, 37, 64, 300)  # [frames]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def make_generator(tiny_cfg):
+    """`make_generator(**settings)`: a small one as drawn; each is built once, which takes a second."""
+    built = {}
+
+    def make(**settings):
+        cfg = replace(tiny_cfg, **settings)
+        if cfg not in built:
+            torch.manual_seed(0)
+            generator = Generator(cfg)
+            built[cfg] = generator, {k: v.clone() for k, v in generator.state_dict().items()}
+        generator, drawn = built[cfg]
+        generator.load_state_dict(drawn)
+        generator.zero_grad()
+        return generator.train()
+
+    return make
+
+
+def images(cfg, n=2, n_frames=64):
+    return torch.randn(n, 2, cfg.n_freqs, n_frames) * 0.5
+
+
+def perturbed(network, scale=0.1):
+    """The same network with something added to every weight, the zeros of its last layer too."""
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(scale * torch.randn_like(p))
+    return network
+
+
+# Fold
+
+
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_fold_and_unfold_are_inverse(n):
+    x = torch.randn(3, 2, 16, 5)
+    folded = Fold(n)(x)
+    assert folded.shape == (3, 2 * n, 16 // n, 5)
+    assert torch.equal(Unfold(n)(folded), x)
+    assert torch.equal(Fold(n)(Unfold(n)(folded)), folded)
+
+
+def test_fold_puts_neighbouring_rows_into_channels():
+    x = torch.arange(12.0).reshape(1, 1, 12, 1)
+    assert Fold(4)(x).flatten(2).tolist() == [[[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]]]
+
+
+# Generator
+
+
+@pytest.mark.parametrize("depth", [2, 4, 6])
+def test_compact_encoder_halves_at_every_stage_but_the_first(depth):
+    x = torch.randn(1, 3, 64, 32)
+    sizes = [x.shape[-1]]
+    for i, stage in enumerate(compact_encoder(3, 4, depth)):
+        x = stage(x)
+        sizes.append(x.shape[-1])
+        assert x.shape[1] == 4 * min(2**i, 4)
+    assert sizes == [32, *[32 // 2**i for i in range(depth)]]
+
+
+@pytest.mark.parametrize("n_frames", WIDTHS)
+@pytest.mark.parametrize("n_fft", [512, 600])
+@pytest.mark.parametrize(
+    "settings", [dict(), dict(depth=3, fold=5, keep_phase=False)], ids=["", "5"]
+)
+def test_compact_takes_any_size_and_an_untrained_one_changes_nothing(
+    tiny_cfg, make_generator, settings, n_fft, n_frames
+):
+    img = images(replace(tiny_cfg, n_fft=n_fft), 1, n_frames)
+    generator = make_generator(**settings).eval()
+    with torch.no_grad():
+        assert torch.equal(generator(img), img)
+        out = perturbed(generator)(img)
+    assert out.shape == img.shape and out.dtype == torch.float32
+    assert torch.isfinite(out).all() and not torch.equal(out, img)
+
+
+@pytest.mark.parametrize("n_fft, n_frames", [(512, 1), (128, 37), (600, 2)])
+def test_resnet18_takes_any_size_and_an_untrained_one_changes_nothing(
+    tiny_cfg, make_generator, n_fft, n_frames
+):
+    img = images(replace(tiny_cfg, n_fft=n_fft, hop_length=64), 1, n_frames)
+    generator = make_generator(encoder="resnet18").eval()
+    with torch.no_grad():
+        assert torch.equal(generator(img), img)
+        assert perturbed(generator, 0.01)(img).shape == img.shape
+
+
+@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+@pytest.mark.parametrize("keep_phase", [True, False])
+def test_untrained_is_identity_whatever_the_channels_mean(
+    tiny_cfg, make_generator, second_channel, keep_phase
+):
+    generator = make_generator(second_channel=second_channel, keep_phase=keep_phase)
+    img = images(tiny_cfg)
+    assert torch.equal(generator(img), img), "in training mode too"
+
+
+@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+def test_keep_phase_keeps_the_phase_whatever_the_weights(tiny_cfg, make_generator, second_channel):
+    img = images(tiny_cfg)
+    with torch.no_grad():
+        out = perturbed(make_generator(second_channel=second_channel, keep_phase=True))(img)
+    assert not torch.equal(out[:, 0], img[:, 0])
+    if second_channel in ("phase", "instantaneous_frequency"):
+        assert torch.equal(out[:, 1], img[:, 1])
+    else:
+        gain = out / img
+        assert (gain > 0).all(), "a gain keeps the sign of real and imaginary part"
+        torch.testing.assert_close(gain[:, 0], gain[:, 1])
+
+
+def test_without_keep_phase_both_channels_change(tiny_cfg, make_generator):
+    img = images(tiny_cfg)
+    out = perturbed(make_generator(keep_phase=False))(img)
+    assert not torch.equal(out[:, 0], img[:, 0]) and not torch.equal(out[:, 1], img[:, 1])
+
+
+def test_the_nyquist_row_takes_what_the_row_below_takes(tiny_cfg, make_generator):
+    img = images(tiny_cfg)
+    change = (perturbed(make_generator())(img) - img)[:, 0]
+    torch.testing.assert_close(change[:, -1], change[:, -2])
+    assert not torch.allclose(change[:, -2], change[:, -3], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [dict(), dict(depth=3, fold=5, keep_phase=False), dict(encoder="resnet18")],
+    ids=["compact", "both-channels", "resnet18"],
+)
+def test_every_weight_gets_a_gradient(tiny_cfg, make_generator, settings):
+    cfg = replace(tiny_cfg, n_fft=128, hop_length=32)
+    generator = perturbed(make_generator(**settings), 0.02)
+    (generator(images(cfg)) - images(cfg)).square().mean().backward()
+    without = [
+        name
+        for name, p in generator.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)
+    ]
+    assert not without
+    assert all(torch.isfinite(p.grad).all() for p in generator.parameters())
+
+
+def test_the_first_step_moves_the_last_layer(tiny_cfg, make_generator):
+    """It starts at zero, but must not stay there."""
+    generator = make_generator()
+    (generator(images(tiny_cfg)) - images(tiny_cfg)).square().mean().backward()
+    last = [m for m in generator.modules() if isinstance(m, nn.Conv2d)][-1]
+    assert not last.weight.any() and last.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("encoder", ["compact", "resnet18"])
+def test_a_batch_of_one_equals_a_batch_of_many(tiny_cfg, make_generator, encoder):
+    generator = perturbed(make_generator(encoder=encoder), 0.02).eval()
+    batch = images(replace(tiny_cfg, n_fft=128, hop_length=32), 3, 32)
+    with torch.no_grad():
+        many, one = generator(batch), torch.cat([generator(img[None]) for img in batch])
+    torch.testing.assert_close(one, many, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings", [dict(), dict(depth=3, fold=5, keep_phase=False)], ids=["tiny", "deeper"]
+)
+def test_overlapping_parts_equal_the_whole_away_from_the_cut(tiny_cfg, make_generator, settings):
+    generator = perturbed(make_generator(**settings)).eval()
+    img = images(tiny_cfg, 1, 320)
+    with torch.no_grad():
+        whole = generator(img)
+        left, right = generator(img[..., :192]), generator(img[..., 128:])
+    torch.testing.assert_close(left[..., :160], whole[..., :160], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(right[..., 32:], whole[..., 160:], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(left[..., -1], whole[..., 191], atol=1e-3), "what the cut costs"
+
+
+def test_the_same_seed_draws_the_same_generator(tiny_cfg):
+    weights = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        weights.append(next(Generator(tiny_cfg).parameters()))
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_the_input_is_not_modified(tiny_cfg, make_generator):
+    img = images(tiny_cfg)
+    before = img.clone()
+    perturbed(make_generator())(img)
+    Critic(tiny_cfg)(img, img)
+    assert torch.equal(img, before)
+
+
+# Critic
+
+
+@pytest.mark.parametrize("critic_depth", [1, 2, 4])
+def test_the_critic_gives_one_logit_per_patch(tiny_cfg, critic_depth):
+    cfg = replace(tiny_cfg, critic_depth=critic_depth)
+    logits = Critic(cfg)(images(cfg), images(cfg))
+    assert logits.shape == (2, 1, 257 // 2**critic_depth, 64 // 2**critic_depth)
+    assert logits.dtype == torch.float32 and torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("n_fft, n_frames", [(600, 37), (512, 300)])
+def test_the_critic_takes_any_size(tiny_cfg, n_fft, n_frames):
+    cfg = replace(tiny_cfg, n_fft=n_fft)
+    img = images(cfg, 1, n_frames)
+    assert Critic(cfg)(img, img).shape == (1, 1, cfg.n_freqs // 4, n_frames // 4)
+
+
+def test_the_critic_looks_at_both_images(tiny_cfg):
+    critic = Critic(tiny_cfg).eval()
+    img, anonymized, other = (images(tiny_cfg) for _ in range(3))
+    with torch.no_grad():
+        logits = critic(img, anonymized)
+        for changed in (critic(other, anonymized), critic(img, other), critic(anonymized, img)):
+            assert (changed - logits).abs().max() > 1e-4
+        assert torch.equal(critic(img, anonymized), logits)
+
+
+def test_a_patch_is_judged_by_what_is_near(tiny_cfg):
+    critic = Critic(tiny_cfg).eval()
+    img, anonymized = images(tiny_cfg), images(tiny_cfg)
+    elsewhere = img.clone()
+    elsewhere[..., 200:, 48:] += 1
+    with torch.no_grad():
+        change = (critic(elsewhere, anonymized) - critic(img, anonymized)).abs()
+    assert change[..., 55:, 14:].max() > 1e-4
+    assert change[..., :40, :].max() < 1e-6 and change[..., :8].max() < 1e-6
+
+
+def test_every_weight_of_the_critic_gets_a_gradient(tiny_cfg):
+    critic = Critic(tiny_cfg)
+    critic(images(tiny_cfg), images(tiny_cfg)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in critic.parameters())
+
+
+def test_the_critic_cannot_be_steep(tiny_cfg):
+    """Its spectral norm bounds what a change of the image can do to a logit, however it is trained."""
+    critic = perturbed(Critic(tiny_cfg), 5.0)
+    img, anonymized = images(tiny_cfg), images(tiny_cfg)
+    with torch.no_grad():
+        for _ in range(30):  # each pass refines the norm's estimate
+            critic(img, anonymized)
+        critic.eval()
+        nudged = img + 0.01 * torch.randn_like(img)
+        change = critic(nudged, anonymized) - critic(img, anonymized)
+    assert change.norm() < 10 * (nudged - img).norm()

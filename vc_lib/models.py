@@ -1,0 +1,129 @@
+"""The two networks: a U-Net generator that changes the anonymized image, and a critic that judges
+patches of the result.
+
+The generator is fastai's DynamicUnet in a frame (`Generator`) that makes it fit any image size and
+lets it start as "change nothing". pix2pix: Isola et al., CVPR 2017. No weights are ever pretrained
+on other data.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import compat  # noqa: F401
+from .config import Config, ModelConfig
+
+from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
+from torchvision.models import resnet18
+
+
+class Fold(nn.Module):
+    """Fold `n` neighbouring frequency rows into channels: (B, C, F, T) to (B, C * n, F / n, T)."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.n = n
+
+    def forward(self, x):
+        B, C, n_freqs, n_frames = x.shape
+        x = x.reshape(B, C, n_freqs // self.n, self.n, n_frames)
+        return x.movedim(3, 2).reshape(B, C * self.n, n_freqs // self.n, n_frames)
+
+
+class Unfold(nn.Module):
+    """The inverse of `Fold`."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.n = n
+
+    def forward(self, x):
+        B, C, n_freqs, n_frames = x.shape
+        x = x.reshape(B, C // self.n, self.n, n_freqs, n_frames)
+        return x.movedim(2, 3).reshape(B, C // self.n, n_freqs * self.n, n_frames)
+
+
+def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
+    """An encoder that a CPU can train: each of `depth` stages halves the size of the last."""
+    channels = [min(width * 2**i, width * 4) for i in range(depth)]
+    stages = [nn.Sequential(ConvLayer(n_in, width), ResBlock(1, width, width))]
+    for n_from, n_to in pairwise(channels):
+        stages.append(nn.Sequential(ConvLayer(n_from, n_to, stride=2), ResBlock(1, n_to, n_to)))
+    return nn.Sequential(*stages)
+
+
+class Generator(nn.Module):
+    """Add to an anonymized image what the target's voice has and it lacks.
+
+    The U-Net sees the image without its Nyquist row (which takes what the row below takes), padded
+    to a size that can be halved evenly; its last layer starts at zero, so an untrained generator
+    gives its input back. With `cfg.keep_phase` it changes only the magnitude and leaves the phase
+    that the vocoder made.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.keep_phase, self.second_channel = cfg.keep_phase, cfg.second_channel
+        n_out = 1 if cfg.keep_phase else 2
+        if cfg.encoder == "compact":
+            fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
+            encoder = compact_encoder(2 * fold, cfg.width, cfg.depth)
+            unet = DynamicUnet(encoder, n_out * fold, (64, 64), last_cross=False)
+            self.net = nn.Sequential(Fold(fold), unet, Unfold(fold))
+            self.step_f = fold * self.step_t
+        else:
+            body = create_body(resnet18(weights=None), n_in=2, pretrained=False)
+            unet = DynamicUnet(body, n_out, (128, 128))
+            self.net, self.step_f, self.step_t = unet, 32, 32
+        last = [m for m in unet.modules() if isinstance(m, nn.Conv2d)][-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, img):  # (B, 2, n_freqs, n_frames)
+        img = img.as_subclass(torch.Tensor)
+        below = img[:, :, :-1]
+        n_freqs, n_frames = below.shape[-2:]
+        padded = F.pad(
+            below, (0, -n_frames % self.step_t, 0, -n_freqs % self.step_f), mode="replicate"
+        )
+        if padded.is_cpu:
+            padded = padded.contiguous(memory_format=torch.channels_last)
+        change = self.net(padded).as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
+        change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
+        if not self.keep_phase:
+            return img + change
+        if self.second_channel in ("phase", "instantaneous_frequency"):
+            return torch.cat([img[:, :1] + change, img[:, 1:]], 1)
+        return img * torch.exp(change)
+
+
+class Critic(nn.Module):
+    """Judge patches of an image beside the anonymized image it should have been made from.
+
+    Sees both images' first channel in the log-magnitude scale and gives one logit per patch: above
+    0, "recorded, and of this speech"; below, "made, or of other speech".
+    """
+
+    def __init__(self, cfg: ModelConfig):
+        super().__init__()
+        kw = dict(norm_type=NormType.Spectral, act_cls=lambda: nn.LeakyReLU(0.2))
+        n = cfg.critic_width
+        layers = [ConvLayer(4, n, ks=4, stride=2, padding=1, **kw)]
+        for _ in range(cfg.critic_depth - 1):
+            layers.append(
+                ConvLayer(n, min(n * 2, cfg.critic_width * 8), ks=4, stride=2, padding=1, **kw)
+            )
+            n = min(n * 2, cfg.critic_width * 8)
+        layers += [
+            ConvLayer(n, n, ks=3, **kw),
+            ConvLayer(n, 1, ks=3, norm_type=NormType.Spectral, act_cls=None),
+        ]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, img, anonymized):  # both (B, 2, n_freqs, n_frames)
+        pair = torch.cat([img.as_subclass(torch.Tensor), anonymized.as_subclass(torch.Tensor)], 1)
+        return (
+            self.net(pair).as_subclass(torch.Tensor).float()
+        )  # (B, 1, n_freqs / 2**depth, n_frames / 2**depth)
