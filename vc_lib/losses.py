@@ -1,0 +1,129 @@
+"""What the networks are trained towards.
+
+No angle is ever regressed: two phases a hair apart can differ by 2 pi as numbers. What an image
+should sound like is compared as magnitudes, of the image itself and of its waveform at several
+resolutions.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import compat  # noqa: F401
+from .config import Config
+from .spectrogram import from_image, istft, log_magnitude
+
+from fastai.vision.gan import GANLoss
+
+IMAGE_WEIGHT = 10.0  # an image's unit is 50 dB; this makes its L1 as large as the others
+RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # n_fft, hop, window [samples]
+
+
+def image_l1(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Tensor:
+    """Mean absolute difference of the log-magnitudes (0.02 is 1 dB) of two images (B, 2, n_freqs, n_frames)."""
+    return F.l1_loss(log_magnitude(pred, cfg), log_magnitude(original, cfg))
+
+
+def lsd_db(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Tensor:
+    """Log-spectral distance of two batches of images [dB]: root mean square over frequency, mean over frames."""
+    db = (log_magnitude(pred, cfg) - log_magnitude(original, cfg)) * 50
+    return db.square().mean(-2).sqrt().mean()
+
+
+class MultiResolutionSTFT(nn.Module):
+    """Spectral convergence and log-magnitude L1 of two waveforms (B, n_samples) at three
+    resolutions.
+
+    Yamamoto et al., Parallel WaveGAN, ICASSP 2020.
+    """
+
+    def __init__(self, resolutions=RESOLUTIONS):
+        super().__init__()
+        self.resolutions = resolutions
+        for i, (_, _, width) in enumerate(resolutions):
+            self.register_buffer(f"window{i}", torch.hann_window(width), persistent=False)
+
+    def forward(self, pred, original):
+        total = 0.0
+        for i, (n_fft, hop, width) in enumerate(self.resolutions):
+            window = getattr(self, f"window{i}")
+            kw = dict(
+                hop_length=hop,
+                win_length=width,
+                window=window,
+                pad_mode="constant",
+                return_complex=True,
+            )
+            a, b = (
+                torch.view_as_real(torch.stft(wav, n_fft, **kw)).square().sum(-1)
+                for wav in (pred, original)
+            )
+            a, b = (
+                (a + 1e-7).sqrt(),
+                (b + 1e-7).sqrt(),
+            )  # the floor keeps both the logarithm and the root's slope finite
+            total = (
+                total
+                + torch.linalg.vector_norm(b - a) / torch.linalg.vector_norm(b)
+                + F.l1_loss(a.log(), b.log())
+            )
+        return total / len(self.resolutions)
+
+
+class GeneratorLoss(nn.Module):
+    """How far an image is from the original: log-magnitude L1, plus the multi-resolution STFT loss of the waveform."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.cfg, self.mr_stft = cfg, MultiResolutionSTFT()
+
+    def forward(self, pred, original, *_):  # both (B, 2, n_freqs, n_frames)
+        pred, original = pred.as_subclass(torch.Tensor), original.as_subclass(torch.Tensor)
+        loss = IMAGE_WEIGHT * image_l1(pred, original, self.cfg)
+        if self.cfg.mr_stft_weight:
+            n_samples = (pred.shape[-1] - 1) * self.cfg.hop_length
+            wavs = (
+                istft(from_image(img, self.cfg), self.cfg, n_samples) for img in (pred, original)
+            )
+            loss = loss + self.cfg.mr_stft_weight * self.mr_stft(*wavs)
+        return loss
+
+
+def judged(logits: torch.Tensor, real: bool) -> torch.Tensor:
+    """Binary cross-entropy of patch logits against one answer for all."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+
+
+class ConditionalGANLoss(GANLoss):
+    """fastai's GANLoss with a critic that also sees the anonymized image, and refuses the right
+    sound for other speech.
+
+    The critic's loss counts recorded images for one half, and for the other what the generator made
+    and, `wrong_weight` of it, recorded images beside the anonymized image of another clip (as in
+    WSEGAN), so that content matters too.
+    """
+
+    def __init__(self, cfg: Config, gan_model: nn.Module):
+        super().__init__(GeneratorLoss(cfg), judged, gan_model)
+        self.cfg = cfg
+
+    def generator(self, output, original, anonymized):
+        """Distance to the original plus how well the critic was fooled."""
+        self.gen_loss = self.gen_loss_func(output, original)
+        return self.gen_loss + self.cfg.gan_weight * judged(
+            self.gan_model.critic(output, anonymized), True
+        )
+
+    def critic(self, real_pred, anonymized, original):
+        """How badly the critic tells recorded from made and from wrong; `real_fake_loss` keeps the first part."""
+        with torch.no_grad():
+            fake = self.gan_model.generator(anonymized)
+        fake_loss = judged(self.gan_model.critic(fake, anonymized), False)
+        real_loss = judged(real_pred, True)
+        self.real_fake_loss = ((real_loss + fake_loss) / 2).detach()
+        refuse = fake_loss
+        if len(original) > 1 and self.cfg.wrong_weight:
+            wrong_loss = judged(self.gan_model.critic(original.roll(1, 0), anonymized), False)
+            refuse = (1 - self.cfg.wrong_weight) * fake_loss + self.cfg.wrong_weight * wrong_loss
+        self.crit_loss = (real_loss + refuse) / 2
+        return self.crit_loss
