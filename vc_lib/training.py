@@ -1,0 +1,606 @@
+"""The stages of training: a Learner for each, and one `fit` that trains it and can be called again.
+
+    generator_learner   the generator alone, towards the recordings (NoGAN's pretraining)
+    save_generated      what it makes of the training crops, kept as arrays
+    critic_learner      the critic alone, on those against the recordings
+    gan_learner         both, in turns
+
+A run is a folder `models/<run>/`: config.json, history.csv, a checkpoint per stage while it trains,
+and the voice itself, generator.safetensors and card.md, renewed after every epoch. What is saved is
+the running average of the weights.
+"""
+
+import csv
+import json
+import warnings
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from fastprogress.fastprogress import progress_bar
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from . import __version__, compat  # noqa: F401
+from .config import Config, atomically
+from .dataset import NewDisguises
+from .errors import MissingInput, ParameterError
+from .losses import ConditionalGANLoss, GeneratorLoss, lsd_db
+from .models import Critic, Generator
+
+from fastai.vision.all import (
+    Adam,
+    AvgMetric,
+    Callback,
+    CancelFitException,
+    DataLoaders,
+    Learner,
+    TfmdLists,
+    Transform,
+    default_device,
+)
+from fastai.vision.gan import AdaptiveGANSwitcher, GANLearner, GANTrainer
+
+# GANTrainer's `generator` is also an attribute of the learner's model, which fastai warns of each time
+warnings.filterwarnings("ignore", message="You are shadowing an attribute")
+
+HISTORY = "history.csv"
+WEIGHTS = "generator.safetensors"
+GENERATED = "generated.npy"
+
+
+def has_bf16_units() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX); elsewhere bfloat16 is slower than float32."""
+    probe = getattr(
+        torch.cpu, "_is_amx_tile_supported", None
+    )  # not public yet; without it float32 is used
+    return bool(probe and probe())
+
+
+def autocast(device: torch.device, enabled: bool | None = None):
+    """bfloat16 autocast where the device gains by it, a context that does nothing elsewhere."""
+    if enabled is None:
+        enabled = (
+            has_bf16_units()
+            if device.type == "cpu"
+            else device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+# Callbacks, one per concern
+
+
+class Bf16(Callback):
+    "Run the networks in bfloat16 where the device gains by it."
+
+    order = 10
+
+    def before_batch(self):
+        self.context = autocast(self.dls.device)
+        self.context.__enter__()
+
+    def after_pred(self):
+        self.learn.pred = self.pred.float()
+
+    def after_loss(self):
+        self._exit()
+
+    def after_cancel_batch(self):
+        self._exit()
+
+    def _exit(self):
+        if self.context is not None:
+            self.context.__exit__(None, None, None)
+            self.context = None
+
+
+class StopAtNaN(Callback):
+    "Stop with a clear error at the first loss that is not finite; the last checkpoint stays."
+
+    order = -9
+
+    def after_loss(self):
+        if self.training and not torch.isfinite(self.learn.loss_grad):
+            raise FloatingPointError(
+                f"the loss became {self.learn.loss_grad.item()} in epoch {self.epoch}, batch {self.iter}; "
+                "the last checkpoint is kept: lower lr in a new run, or look at the recordings"
+            )
+
+
+class AverageWeights(Callback):
+    "Keep a running average of a network's weights, validate with it, and give it to whoever saves."
+
+    def __init__(self, network, decay: float):
+        self.network, self.update = network, get_ema_multi_avg_fn(decay)
+        self.reset()
+
+    def reset(self):
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+
+    def before_fit(self):
+        self.run = not hasattr(self.learn, "lr_finder")
+        self.reset()
+
+    def after_step(self):
+        if hasattr(self.learn, "gan_trainer") and not self.learn.gan_trainer.gen_mode:
+            return
+        state = self.network.state_dict()
+        floats = [k for k, v in state.items() if v.is_floating_point()]
+        with torch.no_grad():
+            self.update([self.average[k] for k in floats], [state[k] for k in floats], 0)
+        for k in state.keys() - set(floats):
+            self.average[k].copy_(state[k])
+
+    def before_validate(self):
+        self.raw = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+
+    def after_validate(self):
+        self.network.load_state_dict(self.raw)
+
+
+class Checkpoint(Callback):
+    "After every epoch keep all that is needed to go on as if nothing had happened; at the start take it up."
+
+    order = 65
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def before_fit(self):
+        kept = load_checkpoint(self.path)
+        self.start_epoch = kept["epoch"] + 1 if kept else 0
+        if not kept:
+            return
+        self.model.load_state_dict(kept["model"])
+        self.opt.load_state_dict(kept["opt"])
+        if hasattr(self.learn, "average_weights"):
+            self.learn.average_weights.average = {
+                k: v.to(self.dls.device) for k, v in kept["average"].items()
+            }
+
+    def after_epoch(self):
+        if self.epoch < self.start_epoch:
+            return
+        opt = self.opt.state_dict()
+        state = dict(
+            epoch=self.epoch,
+            n_epoch=self.n_epoch,
+            settings=settings(self.dls.cfg),
+            model=self.model.state_dict(),
+            opt=dict(
+                state=list(opt["state"]),
+                hypers=[{k: float(v) for k, v in h.items()} for h in opt["hypers"]],
+            ),
+        )
+        if hasattr(self.learn, "average_weights"):
+            state["average"] = self.learn.average_weights.average
+        atomically(self.path, partial(torch.save, state))
+
+
+class History(Callback):
+    "Add a row per epoch to history.csv: the stage, the losses, the metrics; a repeated epoch replaces its own row."
+
+    order = 62
+
+    def __init__(self, path: Path, stage: str):
+        self.path, self.stage = path, stage
+
+    def after_epoch(self):
+        values = epoch_values(self.learn)
+        if not values:
+            return  # skipped: it was trained before
+        row = {"stage": self.stage, "epoch": str(self.epoch)} | {
+            k: f"{v:.5g}" for k, v in values.items()
+        }
+        if hasattr(self.learn, "capped_gan_switcher"):
+            row |= self.learn.capped_gan_switcher.turns()
+        rows = [
+            r
+            for r in read_history(self.path)
+            if (r["stage"], r["epoch"]) != (row["stage"], row["epoch"])
+        ]
+        write_history(self.path, [*rows, row])
+
+
+class SaveVoice(Callback):
+    "Renew the voice in the run's folder after every epoch, from the averaged weights."
+
+    order = 66
+
+    def __init__(self, run_dir: Path):
+        self.run_dir = run_dir
+
+    def after_epoch(self):
+        if epoch_values(self.learn):
+            save_voice(self.learn.average_weights.average, self.dls.cfg, self.run_dir)
+
+
+class StopWhenSpoilt(Callback):
+    "Stop the adversarial stage once validation passes `limit_db`; the voice stays the last before."
+
+    order = 61
+
+    def __init__(self, limit_db: float):
+        self.limit_db = limit_db
+
+    def after_epoch(self):
+        now = epoch_values(self.learn).get("lsd_db", 0.0)
+        if now > self.limit_db:
+            print(
+                f"epoch {self.epoch}: {now:.2f} dB from the recordings is over the limit of "
+                f"{self.limit_db:.2f} dB: stopped"
+            )
+            raise CancelFitException
+
+
+def epoch_values(learn: Learner) -> dict[str, float]:
+    """Losses and metrics of the epoch that has just ended; nothing if it was skipped because it was trained before."""
+    names = [name for name in learn.recorder.metric_names[1:] if name != "time"]
+    values = [v for v in learn.recorder.log[1:] if isinstance(v, float)]
+    return dict(zip(names, values, strict=False)) if len(values) >= len(names) else {}
+
+
+class CappedGANSwitcher(AdaptiveGANSwitcher):
+    "Train the critic until it tells recorded from made, or `max_steps`; then the generator, one step."
+
+    run_after = GANTrainer
+
+    def __init__(self, critic_thresh: float, max_steps: int):
+        super().__init__(critic_thresh=critic_thresh)
+        self.max_steps = max_steps
+
+    def before_train(self):
+        self.steps = self.n_critic = self.n_generator = self.n_capped = 0
+
+    def after_batch(self):
+        if not self.training:
+            return
+        if self.gan_trainer.gen_mode:
+            self.n_generator += 1
+            self.gan_trainer.switch()
+            return
+        self.steps += 1
+        self.n_critic += 1
+        convinced = self.loss_func.real_fake_loss < self.critic_thresh
+        if convinced or self.steps >= self.max_steps:
+            self.n_capped += not convinced
+            self.steps = 0
+            self.gan_trainer.switch()
+
+    def turns(self) -> dict[str, int]:
+        """Steps of either side in the last epoch, and how often the cap ended the critic's turn."""
+        return dict(
+            critic_steps=self.n_critic, generator_steps=self.n_generator, capped=self.n_capped
+        )
+
+
+class Condition(Callback):
+    "Hand the critic the anonymized image, and leave no stale gradient on the side that does not train."
+
+    run_after = GANTrainer
+
+    def before_batch(self):
+        gan = self.learn.gan_trainer
+        if gan.gen_mode:
+            self.learn.yb = (
+                *self.yb,
+                *self.xb,
+            )  # generator(anonymized); loss(made, original, anonymized)
+        else:
+            self.learn.xb, self.learn.yb = (
+                (*self.xb, *self.yb),
+                (*self.yb, *self.xb),
+            )  # critic(original, anonymized)
+        for p in (gan.critic if gan.gen_mode else gan.generator).parameters():
+            p.grad = None
+
+
+class CriticRate(Callback):
+    "Give the critic the schedule's learning rate times `ratio`; fastai's own fails under a schedule."
+
+    order = 61  # after ParamScheduler has set the rate of this batch
+
+    def __init__(self, ratio: float):
+        self.ratio = ratio
+
+    def before_batch(self):
+        if self.training and not self.learn.gan_trainer.gen_mode:
+            self.opt.set_hyper("lr", float(self.opt.hypers[0]["lr"]) * self.ratio)
+
+
+# Files of a run
+
+
+def load_checkpoint(path: Path) -> dict | None:
+    """What `Checkpoint` kept, or None; holds tensors and numbers only, nothing that can run."""
+    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+
+
+def read_history(path) -> list[dict[str, str]]:
+    """Rows of a history.csv; none if there is no such file yet."""
+    path = Path(path)
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def write_history(path: Path, rows: list[dict]) -> None:
+    """Write rows, whose columns may differ, as one table."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    atomically(path, write)
+
+
+def save_voice(weights: dict[str, torch.Tensor], cfg: Config, run_dir) -> None:
+    """Write what `convert.load_voice` reads: weights, config.json and, if there is none, card.md."""
+    run_dir = Path(run_dir)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    atomically(
+        run_dir / WEIGHTS, lambda part: save_file(tensors, part, metadata={"vc_lib": __version__})
+    )
+    cfg.save(run_dir / "config.json")
+    if not (run_dir / "card.md").exists():
+        atomically(
+            run_dir / "card.md",
+            lambda part: part.write_text(card(cfg, run_dir.name), encoding="utf-8"),
+        )
+
+
+def card(cfg: Config, name: str) -> str:
+    """A voice card with what is known and blanks for what only a person knows."""
+    target = cfg.target
+    changed = {k: v for k, v in asdict(cfg).items() if k != "target" and v != getattr(Config(), k)}
+    return f"""# Voice: {name}
+
+- **Whose voice, and did they agree?** (write it here; do not share a voice without its owner's consent)
+- **Recordings:** (where they come from, how many minutes, their licence)
+- **Register:** {target.f0_hz:.0f} Hz, spread {target.f0_std_semitones:.1f} semitones
+- **Settings that differ from the defaults:** {changed or "none"}
+- **How it was trained:** see history.csv
+
+Speech converted with this voice has to be disclosed as such wherever it is heard.
+"""
+
+
+# Stages: a Learner for each, and one `fit` that trains it
+
+
+class LogSpectralDistance(AvgMetric):
+    "Log-spectral distance to the recordings [dB], as a fastai metric."
+
+    name = "lsd_db"
+
+    def __init__(self, cfg: Config):
+        super().__init__(lambda pred, original, *_: lsd_db(pred, original, cfg))
+
+
+def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> Learner:
+    """A Learner that trains the generator alone, towards the recordings.
+
+    Parameters
+    ----------
+    dls : DataLoaders
+        From `dataset.make_dls`; `dls.cfg` says what is built.
+    generator : Generator, optional
+        One to go on with; a new one by default, drawn by `cfg.seed`.
+    """
+    cfg = dls.cfg
+    if generator is None:
+        torch.manual_seed(cfg.seed)
+        generator = Generator(cfg)
+    cbs = [NewDisguises(), Bf16(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
+    return Learner(
+        dls,
+        generator,
+        GeneratorLoss(cfg),
+        lr=cfg.lr,
+        wd=0.0,
+        metrics=LogSpectralDistance(cfg),
+        cbs=cbs,
+    )
+
+
+def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
+    """Keep what the generator makes of an epoch of training crops, for the critic to learn from.
+
+    Returns
+    -------
+    path : Path
+        `generated.npy` [shape=(n_crops, 3, 2, n_freqs, n_frames), float16]: anonymized, generated,
+        original. A plain array, read without pickle.
+    """
+    path, cfg, device = Path(run_dir) / GENERATED, dls.cfg, dls.device
+    generator = generator.to(device).eval()
+    train = dls.train.new(shuffle=False, drop_last=False)
+
+    def write(part: Path) -> None:
+        shape = (dls.disguise.n_crops, 3, 2, cfg.n_freqs, cfg.n_frames)
+        kept = np.lib.format.open_memmap(part, "w+", np.float16, shape)
+        done = 0
+        for anonymized, original in progress_bar(train, leave=False):
+            with torch.no_grad(), autocast(device):
+                made = generator(anonymized)
+            batch = torch.stack(
+                [t.as_subclass(torch.Tensor).float() for t in (anonymized, made, original)], 1
+            )
+            kept[done : done + len(batch)] = batch.cpu().numpy()
+            done += len(batch)
+        kept.flush()
+
+    dls.disguise.epoch = 0
+    atomically(path, write)
+    return path
+
+
+class JudgedPair(Transform):
+    """Turn a number into (image, anonymized, whether the image is the recording of it) from
+    `save_generated`'s array.
+
+    Numbers go round in three: the recording, what the generator made, and the recording of another
+    crop.
+    """
+
+    def __init__(self, path: Path):
+        self.triples = np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def encodes(self, number):
+        i, kind = divmod(number, 3)
+        anonymized, generated, original = self.triples[i].astype(np.float32)
+        other = self.triples[(i + 1) % len(self.triples), 2].astype(np.float32)
+        image = (original, generated, other)[kind]
+        return torch.from_numpy(image), torch.from_numpy(anonymized), torch.tensor(float(kind == 0))
+
+
+def critic_learner(run_dir, cfg: Config, num_workers: int = 1) -> Learner:
+    """A Learner that trains the critic alone, on what `save_generated` kept against the recordings.
+
+    Raises
+    ------
+    MissingInput
+        If nothing was kept in `run_dir` yet.
+    """
+    path = Path(run_dir) / GENERATED
+    if not path.is_file():
+        raise MissingInput(
+            f"{path} is not there; call save_generated(generator, dls, run_dir) first"
+        )
+    judged_pair = JudgedPair(path)
+    numbers = np.random.default_rng(cfg.seed).permutation(3 * len(judged_pair.triples)).tolist()
+    n_valid = max(1, len(numbers) // 10)
+    splits = [range(n_valid, len(numbers)), range(n_valid)]
+    bs = min(cfg.bs, len(splits[0]))
+    dls = TfmdLists(numbers, judged_pair, splits=splits).dataloaders(
+        bs=bs, val_bs=bs, num_workers=num_workers, n_inp=2, device=default_device()
+    )
+    dls.cfg = cfg
+    torch.manual_seed(cfg.seed)
+    cbs = [NewDisguises(), Bf16(), StopAtNaN()]
+    return Learner(
+        dls, Critic(cfg), patch_loss, lr=cfg.lr_critic, wd=0.0, metrics=patch_accuracy, cbs=cbs
+    )
+
+
+def patch_loss(logits, is_recorded):
+    """Binary cross-entropy of patch logits (B, 1, F', T') against one answer per image (B,)."""
+    return F.binary_cross_entropy_with_logits(
+        logits, is_recorded.float()[:, None, None, None].expand_as(logits)
+    )
+
+
+def patch_accuracy(logits, is_recorded):
+    """Share of patches judged rightly."""
+    return ((logits > 0) == (is_recorded > 0.5)[:, None, None, None]).float().mean()
+
+
+def gan_learner(
+    dls: DataLoaders, generator: Generator | None = None, critic: Critic | None = None
+) -> GANLearner:
+    """A Learner that trains generator and critic in turns, each new if not given.
+
+    The critic's turn ends when it tells recorded from made (`cfg.critic_threshold`) or after
+    `cfg.max_critic_steps`; the generator's after one step. Both counts are in history.csv.
+    """
+    cfg = dls.cfg
+    torch.manual_seed(cfg.seed)
+    generator, critic = generator or Generator(cfg), critic or Critic(cfg)
+    switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
+    cbs = [NewDisguises(), Bf16(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
+    cbs.append(AverageWeights(generator, cfg.ema_decay))
+    learn = GANLearner(
+        dls,
+        generator,
+        critic,
+        None,
+        None,
+        switcher=switcher,
+        switch_eval=True,
+        lr=cfg.lr_gan,
+        wd=0.0,
+        moms=(0.0, 0.0, 0.0),
+        opt_func=partial(Adam, sqr_mom=0.99),
+        metrics=LogSpectralDistance(cfg),
+        cbs=cbs,
+    )
+    learn.loss_func = ConditionalGANLoss(cfg, learn.model)
+    return learn
+
+
+def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
+    """Train a stage, or go on training it: by the one-cycle policy, with a checkpoint after every
+    epoch.
+
+    Parameters
+    ----------
+    learn : Learner
+        From `generator_learner`, `critic_learner` or `gan_learner`. Afterwards its network holds
+        what was saved.
+    run_dir : str or Path
+        The run's folder, `models/<run>`.
+    stage : str
+        Names the checkpoint and the rows of history.csv: "generator", "critic" or "gan".
+    n_epochs : int
+        Of the whole stage, those trained before included. An interrupt (the stop button) ends it
+        early; called again with the same number it goes on from the last whole epoch.
+
+    Raises
+    ------
+    ParameterError
+        If the stage was begun with another `n_epochs` or other settings.
+    FloatingPointError
+        If the loss is not finite any more.
+    """
+    run_dir, cfg = Path(run_dir), learn.dls.cfg
+    checkpoint = run_dir / f"{stage}.checkpoint.pt"
+    kept = load_checkpoint(checkpoint)
+    if n_epochs < 1:
+        raise ParameterError(f"n_epochs={n_epochs} must be at least 1")
+    if kept and kept["settings"] != settings(cfg):
+        changed = [k for k, v in settings(cfg).items() if kept["settings"].get(k) != v]
+        raise ParameterError(
+            f"{checkpoint} was trained with other settings ({', '.join(changed)}); use a new run folder, or remove it"
+        )
+    if kept and kept["epoch"] + 1 < kept["n_epoch"] != n_epochs:
+        raise ParameterError(
+            f"{checkpoint} is from a schedule of {kept['n_epoch']} epochs, not n_epochs={n_epochs}; keep that number, "
+            "or use a new run folder"
+        )
+    has_voice = hasattr(learn, "average_weights")
+    start = kept["epoch"] + 1 if kept else 0
+    if start < n_epochs:
+        cbs = [
+            Checkpoint(checkpoint),
+            History(run_dir / HISTORY, stage),
+            *([SaveVoice(run_dir)] if has_voice else []),
+            *cbs,
+        ]
+        try:
+            learn.fit_one_cycle(n_epochs, learn.lr, cbs=cbs, start_epoch=start)
+        except KeyboardInterrupt:
+            print(
+                f"interrupted: call this again with n_epochs={n_epochs} to go on from the last whole epoch"
+            )
+    else:
+        print(f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again")
+    kept = load_checkpoint(checkpoint)
+    if kept:
+        learn.model.load_state_dict(kept["model"])
+        if has_voice:
+            learn.average_weights.network.load_state_dict(kept["average"])
+            learn.average_weights.reset()
+
+
+def settings(cfg: Config) -> dict:
+    """The config as plain numbers and words, to compare and to keep in a checkpoint."""
+    return json.loads(json.dumps(asdict(cfg)))
