@@ -1,0 +1,504 @@
+"""What people hear and see: players that play, pictures with axes, tables without surprises."""
+
+import base64
+import html.parser
+import io
+
+import IPython.display as ipd
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from IPython.core.formatters import DisplayFormatter
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vc_lib import show
+from vc_lib.anonymize import analyze
+from vc_lib.config import SECOND_CHANNELS, AudioConfig
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.spectrogram import wav_to_image
+
+SR = 16_000
+KB = 1_000
+
+
+@pytest.fixture(scope="module")
+def wavs(voice):
+    return {"source": voice(1.0), "converted": 0.1 * voice(1.5, f0=200.0)}
+
+
+@pytest.fixture(scope="module")
+def features(wavs):
+    return {label: analyze(wav, SR) for label, wav in wavs.items()}
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed."""
+    things = []
+    monkeypatch.setattr(ipd, "display", lambda *args: things.extend(args))
+    return things
+
+
+class Page(html.parser.HTMLParser):
+    """The players of a page and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.sources, self.labels, self.tags, self.text = [], [], set(), []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag == "audio":
+            self.sources.append(dict(attrs)["src"])
+            self.labels.append(dict(attrs)["aria-label"])
+            assert "controls" in dict(attrs)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def sounds(page):
+    """(MIME type, samples, sampling rate) of each player."""
+    for source in Page(page).sources:
+        kind, _, data = source.removeprefix("data:").partition(";base64,")
+        yield kind, *soundfile.read(io.BytesIO(base64.b64decode(data)))
+
+
+def rms_db(wav):
+    return 10 * np.log10(np.mean(wav**2))
+
+
+def pixels(picture):
+    return np.asarray(Image.open(io.BytesIO(picture._repr_png_())).convert("RGB"))
+
+
+def texts(fig):
+    """Every piece of text that a picture shows."""
+    fig.canvas.draw()
+    return [t.get_text() for t in fig.findobj(matplotlib.text.Text) if t.get_text()]
+
+
+# Players
+
+
+def test_players_are_shown_and_decode(wavs, shown):
+    show.play(wavs, SR)
+    (page,) = shown
+    decoded = list(sounds(page.data))
+    assert Page(page.data).labels == list(wavs)
+    for (kind, wav, sr), original in zip(decoded, wavs.values(), strict=True):
+        assert kind == "audio/mpeg" and sr == SR and len(wav) == len(original)
+        assert np.abs(wav).max() > 0.1
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_players_are_equally_loud_and_never_clip(wavs, exact):
+    same = {"loud": wavs["source"], "quiet": 0.01 * wavs["source"], "over": 3 * wavs["source"]}
+    decoded = [wav for _, wav, _ in sounds(show.players_html(same, SR, exact))]
+    levels = [rms_db(wav) for wav in decoded]
+    assert max(levels) - min(levels) < 0.1
+    assert all(0.05 < np.abs(wav).max() < 1 for wav in decoded)
+
+
+def test_pauses_do_not_make_a_player_louder(wavs):
+    wav = wavs["source"]
+    paused = np.concatenate([wav, np.zeros(5 * SR, np.float32)])
+    page = show.players_html({"one": wav, "paused": paused}, SR, exact=True)
+    one, long = (decoded for _, decoded, _ in sounds(page))
+    assert rms_db(long[: len(wav)]) == pytest.approx(rms_db(one), abs=0.1)
+
+
+def test_a_peaky_sound_turns_all_down(wavs):
+    click = 1e-3 * np.random.default_rng(0).normal(size=SR)
+    click[100] = 0.9
+    page = show.players_html({"click": click, "source": wavs["source"]}, SR, exact=True)
+    decoded = [wav for _, wav, _ in sounds(page)]
+    assert np.abs(decoded[0]).max() < 1
+    assert rms_db(decoded[1]) < -25
+
+
+def test_the_gain_is_told(wavs):
+    wav = wavs["source"]
+    text = Page(show.players_html({"a": wav, "b": wav / 10}, SR)).text
+    gains = [float(t.removesuffix(" dB").replace("−", "-")) for t in text if t.endswith(" dB")]
+    assert gains[1] - gains[0] == pytest.approx(20, abs=0.11)
+
+
+def test_exact_players_hold_the_samples(wavs):
+    page = show.players_html({"source": wavs["source"]}, SR, exact=True)
+    ((kind, wav, sr),) = sounds(page)
+    gain = np.sqrt(np.mean(wav**2) / np.mean(wavs["source"] ** 2))
+    assert kind == "audio/flac" and sr == SR
+    assert np.abs(wav - gain * wavs["source"]).max() < 1e-4
+
+
+def test_rates_that_mp3_has_not_are_flac(voice):
+    ((kind, wav, sr),) = sounds(show.players_html({"a": voice(0.5, sr=96_000)}, 96_000))
+    assert kind == "audio/flac" and sr == 96_000 and len(wav) == 48_000
+
+
+@pytest.mark.parametrize("level", [0, 1e-6])
+def test_silence_stays_silent_and_is_called_so(wavs, level):
+    silence = np.full(SR, level, np.float32)
+    page = show.players_html({"nothing": silence, "source": wavs["source"]}, SR, exact=True)
+    nothing, source = (wav for _, wav, _ in sounds(page))
+    assert np.abs(nothing).max() <= 2e-5
+    assert np.abs(source).max() > 0.1
+    assert "silent" in Page(page).text
+
+
+def test_labels_are_text(wavs):
+    label = '<script>alert("&")</script>'
+    page = Page(show.players_html({label: wavs["source"]}, SR))
+    assert "script" not in page.tags
+    assert page.labels == [label] and label in "".join(page.text)
+
+
+def test_players_refuse_what_cannot_be_heard(wavs):
+    broken = wavs["source"].copy()
+    broken[5] = np.nan
+    with pytest.raises(ParameterError, match=r"converted holds 1 NaN"):
+        show.play({"source": wavs["source"], "converted": broken}, SR)
+    for nothing in ({}, [wavs["source"]], wavs["source"]):
+        with pytest.raises(ParameterError, match="dict of label to waveform"):
+            show.play(nothing, SR)
+    with pytest.raises(ParameterError, match="sr="):
+        show.play(wavs, 16.0)
+
+
+def test_playing_changes_nothing(wavs, shown):
+    before = wavs["source"].copy()
+    show.play(wavs, SR)
+    assert (wavs["source"] == before).all()
+
+
+def test_same_loudness_is_what_players_play(wavs):
+    matched = show.same_loudness(wavs | {"nothing": np.zeros(SR)}, SR)
+    played = [wav for _, wav, _ in sounds(show.players_html(wavs, SR, exact=True))]
+    for wav, heard in zip(list(matched.values())[:2], played, strict=True):
+        assert np.abs(wav - heard).max() < 1e-4
+    assert not matched["nothing"].any()
+    with pytest.raises(ParameterError, match="dict of label to waveform"):
+        show.same_loudness({}, SR)
+
+
+# Pictures
+
+
+def test_a_picture_is_saved_as_it_is_shown(features, tmp_path):
+    fig = show.plot_f0(features)
+    fig.save(tmp_path / "new" / "f0.png")
+    assert (pixels(fig) == np.asarray(Image.open(tmp_path / "new" / "f0.png").convert("RGB"))).all()
+
+
+def test_a_picture_is_a_figure_that_shows_itself_and_leaves_none_open(features):
+    before = plt.get_fignums()
+    fig = show.plot_f0(features)
+    assert isinstance(fig, Figure)
+    formats, _ = DisplayFormatter().format(fig)
+    assert formats["image/png"].startswith(b"\x89PNG")
+    assert plt.get_fignums() == before
+
+
+def test_pictures_are_readable_on_any_theme(features):
+    dark = {"text.color": "white", "axes.facecolor": "black", "figure.facecolor": "black"}
+    with matplotlib.rc_context(dark | {"savefig.transparent": True, "xtick.color": "white"}):
+        fig = show.plot_f0(features)
+        image = Image.open(io.BytesIO(fig._repr_png_()))
+        assert "transparency" not in image.info and image.mode in ("P", "RGB")
+        colors = pixels(fig)
+    assert (colors[0, 0] == 255).all()
+    assert (colors == 255).all(-1).mean() > 0.7
+    assert (colors.max(-1) < 60).any()  # the words
+
+
+def test_spectrograms_share_their_scales(wavs):
+    fig = show.plot_spectrograms(wavs, SR, f0=False)
+    *panels, bar = fig.axes
+    assert [ax.get_title("left") for ax in panels] == list(wavs)
+    assert {ax.get_xlim() for ax in panels} == {(0, 1.5)}
+    assert len({ax.get_ylim() for ax in panels}) == 1
+    assert {im.get_clim() for ax in panels for im in ax.images} == {(-70, 0)}
+    assert max(ax.images[0].get_array().max() for ax in panels) == 0
+    words = texts(fig)
+    assert {"Time [s]", "Frequency [kHz]", "Level [dB]"} <= set(words)
+    assert bar.get_ylabel() == "Level [dB]"
+
+
+def test_spectrograms_are_level_matched(wavs):
+    same = {"loud": wavs["source"], "quiet": 0.03 * wavs["source"]}
+    loud, quiet = (
+        ax.images[0].get_array() for ax in show.plot_spectrograms(same, SR, False).axes[:2]
+    )
+    seen = loud > -50
+    assert np.abs(loud - quiet)[seen].max() < 0.1
+
+
+def test_a_tone_is_drawn_at_its_frequency_and_time():
+    t = np.arange(2 * SR) / SR
+    tone = np.where(t > 1, np.sin(2 * np.pi * 3_000 * t), 0)
+    ax = show.plot_spectrograms({"tone": tone}, SR, f0=False).axes[0]
+    level = ax.images[0].get_array()
+    left, right, bottom, top = ax.images[0].get_extent()
+    row, column = np.unravel_index(level.argmax(), level.shape)
+    n_rows, n_columns = level.shape
+    assert bottom + (row + 0.5) * (top - bottom) / n_rows == pytest.approx(3, abs=0.05)
+    assert left + (column + 0.5) * (right - left) / n_columns > 1
+
+
+def test_pitch_is_drawn_over_spectrograms(wavs):
+    fig = show.plot_spectrograms(wavs, SR)
+    right = [ax for ax in fig.axes if ax.get_ylabel() == "F0 [Hz]"]
+    assert len(right) == 2 and right[0].get_ylim() == right[1].get_ylim()
+    medians = [np.nanmedian(ax.lines[0].get_ydata()) for ax in right]
+    assert medians == pytest.approx([120, 200], rel=0.1)
+    assert len(fig._repr_png_()) < 60 * KB
+
+
+def test_pitch_that_is_known_is_not_looked_for_again(wavs, features, monkeypatch):
+    monkeypatch.setattr(show, "analyze", None)
+    fig = show.plot_spectrograms(wavs, SR, f0={"converted": features["converted"]})
+    (right,) = [ax for ax in fig.axes if ax.get_ylabel() == "F0 [Hz]"]
+    assert np.nanmax(right.lines[0].get_ydata()) == features["converted"].f0.max()
+    with pytest.raises(ParameterError, match="dict of label to Features"):
+        show.plot_spectrograms(wavs, SR, f0=wavs)
+
+
+@pytest.mark.parametrize("sr", [8_000, 22_050, 48_000])
+def test_spectrograms_of_any_rate_and_length(voice, sr):
+    for wav in (voice(0.3, sr=sr), np.zeros(1, np.float32), np.zeros(sr, np.float32)):
+        ax = show.plot_spectrograms({"x": wav}, sr, f0=False).axes[0]
+        assert ax.get_ylim()[1] == pytest.approx(sr / 2000, rel=0.02)
+
+
+def test_spectrograms_refuse_what_they_cannot_draw(wavs):
+    with pytest.raises(ParameterError, match="cut a piece"):
+        show.plot_spectrograms({"hour": np.zeros(3600 * 8_000, np.float32)}, 8_000)
+    with pytest.raises(ParameterError, match="NaN"):
+        show.plot_spectrograms({"bad": np.full(SR, np.nan)}, SR)
+    with pytest.raises(ParameterError, match="dict"):
+        show.plot_spectrograms({}, SR)
+
+
+def test_plot_features_shows_the_three_parts(features):
+    source = features["source"]
+    fig = show.plot_features(source)
+    pitch, envelope, aperiodicity = fig.axes[:3]
+    assert (np.isnan(pitch.lines[0].get_ydata()) == (source.f0 == 0)).all()
+    level_db = 10 * np.log10(source.sp)
+    assert envelope.images[0].get_array().data.T == pytest.approx(level_db - level_db.max())
+    assert aperiodicity.images[0].get_array().data.T == pytest.approx(source.ap)
+    assert aperiodicity.images[0].get_clim() == (0, 1)
+    assert len({ax.get_xlim() for ax in fig.axes[:3]}) == 1
+    assert all(ax.get_ylim() == (0, SR / 2000) for ax in (envelope, aperiodicity))
+    assert [ax.get_ylabel() for ax in fig.axes[3:]] == ["Level [dB]", "Share of noise"]
+    assert len(fig._repr_png_()) < 60 * KB
+
+
+def test_plot_features_refuses_a_waveform_and_draws_silence(wavs):
+    with pytest.raises(ParameterError, match="got ndarray"):
+        show.plot_features(wavs["source"])
+    assert pixels(show.plot_features(analyze(np.zeros(SR), SR))).any()
+
+
+def test_plot_f0_shows_contours_with_gaps(features):
+    ax = show.plot_f0(features).axes[0]
+    for line, label in zip(ax.lines, features, strict=True):
+        f0 = features[label].f0
+        assert line.get_label() == label
+        assert (np.isnan(line.get_ydata()) == (f0 == 0)).all()
+        assert np.nanmax(line.get_ydata()) == f0.max()
+    assert ax.get_xlabel() == "Time [s]" and ax.get_ylabel() == "F0 [Hz]"
+    assert ax.get_yscale() == "log"
+    assert len({line.get_color() for line in ax.lines}) == 2
+
+
+def test_plot_f0_of_a_whisper(wavs):
+    whispered = analyze(0.1 * np.random.default_rng(0).normal(size=SR), SR)
+    whispered.f0[:] = 0
+    fig = show.plot_f0({"whisper": whispered})
+    assert "whisper (no pitch)" in texts(fig)
+    assert pixels(fig).any()
+
+
+def test_plot_envelope_of_an_average_and_of_a_moment(features):
+    average = show.plot_envelope(features).axes[0]
+    moment = show.plot_envelope(features, time_s=0.2).axes[0]
+    assert average.get_xlabel() == "Frequency [kHz]" and "[dB]" in average.get_ylabel()
+    assert average.get_xlim() == (0, 8)
+    assert "average" in average.get_title("left") and "0.2 s" in moment.get_title("left")
+    frame_db = 10 * np.log10(features["source"].sp[40])
+    assert moment.lines[0].get_ydata() == pytest.approx(frame_db - frame_db.mean())
+    assert all(abs(line.get_ydata().mean()) < 1e-9 for line in average.lines)
+    assert len({str(line.get_linestyle()) for line in average.lines}) == 2
+
+
+def test_plot_envelope_refuses_other_moments_and_silence(features):
+    for time_s in (-0.1, 9.0, np.nan):
+        with pytest.raises(ParameterError, match="time_s="):
+            show.plot_envelope(features, time_s)
+    with pytest.raises(ParameterError, match="'nothing' is silent"):
+        show.plot_envelope({"nothing": analyze(np.zeros(SR), SR)})
+
+
+@pytest.mark.parametrize("plot", [show.plot_f0, show.plot_envelope])
+def test_plots_of_features_refuse_waveforms(plot, wavs):
+    for wrong in (wavs, {}, list(wavs)):
+        with pytest.raises(ParameterError, match="dict of label to Features"):
+            plot(wrong)
+
+
+def test_labels_are_no_formulas(features):
+    source = features["source"]
+    words = texts(show.plot_f0({"_hidden": source, "$a_b$": source, "$unclosed": source}))
+    assert {r"\$a_b\$", r"\$unclosed"} <= set(words)
+    assert any(word.endswith("_hidden") for word in words)
+
+
+@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+def test_plot_image_shows_both_channels(wavs, second_channel):
+    cfg = AudioConfig(second_channel=second_channel)
+    img = wav_to_image(wavs["converted"], cfg)
+    fig = show.plot_image(img, cfg)
+    panels = [ax for ax in fig.axes if ax.images]
+    assert len(panels) == 2 and len(fig.axes) == 4  # each has its own scale
+    for i, ax in enumerate(panels):
+        assert ax.get_title("left").startswith(f"Channel {i}: ")
+        assert ax.get_ylabel() == "Frequency [kHz]"
+        assert ax.images[0].get_array().data == pytest.approx(img[i])
+        low, high = ax.images[0].get_clim()
+        assert low == -high
+    assert panels[1].get_xlabel() == "Time [s]"
+    assert len(fig._repr_png_()) < 60 * KB
+
+
+def test_plot_image_refuses_another_shape_and_nan(wavs):
+    img = wav_to_image(wavs["source"], AudioConfig())
+    with pytest.raises(ParameterError, match="n_fft=1024"):
+        show.plot_image(img, AudioConfig(n_fft=1024))
+    with pytest.raises(ParameterError, match="NaN"):
+        show.plot_image(np.full_like(img, np.nan), AudioConfig())
+
+
+# Losses
+
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [0, 1, 2, 3],
+        "train_loss": [3.0, 2.0, 1.0, 0.5],
+        "valid_loss": [3.0, 2.0, 1.5, 1.8],
+        "critic_loss": [np.nan, np.nan, 0.7, 0.6],
+        "log_f0_corr": [0.1, 0.5, 0.9, 0.8],
+        "mcd_db": [9.0, 6.0, 7.0, 8.0],
+        "never": [np.nan] * 4,
+        "time": ["00:01"] * 4,
+    }
+)
+
+
+def panels_of(fig):
+    return {ax.get_title("left"): ax for ax in fig.axes}
+
+
+def test_losses_critic_and_metrics_have_their_own_panels(tmp_path):
+    HISTORY.to_csv(tmp_path / "history.csv", index=False)
+    for history in (HISTORY, tmp_path / "history.csv", str(tmp_path / "history.csv")):
+        panels = panels_of(show.plot_losses(history))
+        assert list(panels) == ["losses", "critic", "log_f0_corr", "mcd_db"]
+        names = [line.get_label() for line in panels["losses"].lines if len(line.get_xdata()) > 1]
+        assert names == ["train_loss", "valid_loss"]
+        assert list(panels["critic"].lines[0].get_xdata()) == [2, 3]
+        assert panels["mcd_db"].get_xlabel() == "Epoch"
+
+
+def test_the_best_epoch_is_marked():
+    panels = panels_of(show.plot_losses(HISTORY))
+    marks = {
+        title: [
+            tuple(np.ravel(line.get_xydata())) for line in ax.lines if len(line.get_xdata()) == 1
+        ]
+        for title, ax in panels.items()
+    }
+    assert marks == {
+        "losses": [(3, 0.5), (2, 1.5)],
+        "critic": [],
+        "log_f0_corr": [(2, 0.9)],
+        "mcd_db": [(1, 6.0)],
+    }
+    assert "0.900" in [t.get_text() for t in panels["log_f0_corr"].texts]
+
+
+def test_a_second_run_is_drawn_after_the_first():
+    twice = pd.concat([HISTORY, HISTORY], ignore_index=True)
+    fig = show.plot_losses(twice)
+    assert list(fig.axes[0].lines[0].get_xdata()) == list(range(8))
+    assert fig.axes[-1].get_xlabel() == "Epoch, all stages"
+
+
+def test_stages_are_parted_and_the_critic_s_losses_told_apart():
+    """As training writes it; a stage that went on later has its rows at the end."""
+    row = {"train_loss": 1.0, "valid_loss": 2.0}
+    frame = pd.DataFrame(
+        [
+            {"stage": "generator", "epoch": 0, "lsd_db": 9.0} | row,
+            {"stage": "critic", "epoch": 0, "train_loss": 0.7},
+            {"stage": "gan", "epoch": 0, "lsd_db": 8.0, "critic_steps": 5, "capped": 1} | row,
+            {"stage": "gan", "epoch": 1, "lsd_db": 8.5, "critic_steps": 4, "capped": 0} | row,
+            {"stage": "generator", "epoch": 1, "lsd_db": 7.0} | row,
+        ]
+    )
+    fig = show.plot_losses(frame)
+    panels = panels_of(fig)
+    assert list(panels) == ["losses", "critic", "lsd_db", "turns"]
+    x = [list(line.get_xdata()) for line in panels["lsd_db"].lines]
+    assert [0, 1] in x and [3, 4] in x  # one line for each stage, none across
+    (critic,) = [line for line in panels["critic"].lines if list(line.get_ydata()) == [0.7]]
+    assert list(critic.get_xdata()) == [2]
+    labels = [t.get_text() for t in panels["critic"].get_legend().get_texts()]
+    assert labels == ["critic train_loss"]
+    marked = [t.get_text() for t in panels["lsd_db"].texts]
+    assert marked == ["7.00", "8.00"]
+    assert {"critic", "gan"} <= set(texts(fig))
+    assert "critic train_loss" not in frame
+
+
+def test_one_epoch_is_enough():
+    assert list(panels_of(show.plot_losses(HISTORY[:1]))) == ["losses", "log_f0_corr", "mcd_db"]
+
+
+def test_plot_losses_refuses_what_is_no_history(tmp_path):
+    with pytest.raises(MissingInput, match="02 notebooks"):
+        show.plot_losses(tmp_path / "history.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(ParameterError, match="no table"):
+        show.plot_losses(tmp_path / "empty.csv")
+    for wrong in (HISTORY[:0], HISTORY.drop(columns="epoch"), HISTORY[["epoch", "time"]]):
+        with pytest.raises(ParameterError, match="epoch column"):
+            show.plot_losses(wrong)
+
+
+# Tables
+
+
+def test_table_rounds_and_marks_what_is_missing():
+    rows = {
+        "whisper": {"mcd_db": 7.7749, "f0_rmse_cents": float("nan"), "n": 12},
+        "<neutral>": {"mcd_db": np.float32(12.34), "voicing_error": 0.12345, "si_snr_db": -120.0},
+    }
+    frame = show.table(rows)
+    assert list(frame) == ["mcd_db", "f0_rmse_cents", "n", "voicing_error", "si_snr_db"]
+    assert list(frame.loc["whisper"]) == ["7.77", "–", "12", "–", "–"]
+    assert list(frame.loc["<neutral>"]) == ["12.3", "–", "–", "0.123", "−120"]
+    page = frame._repr_html_()
+    assert "&lt;neutral&gt;" in page and "<neutral>" not in page
+
+
+def test_table_of_nothing_and_of_the_wrong_thing():
+    assert show.table({}).empty
+    with pytest.raises(ParameterError, match="dict of dicts"):
+        show.table({"mcd_db": 7.0})

@@ -1,0 +1,696 @@
+"""Players, pictures and tables: how the notebooks let you hear, see and compare.
+
+Pictures are figures of their own, never pyplot's, so that they work in callbacks and leave nothing
+open; a notebook shows them as small PNGs on white, readable in light and dark themes.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import IPython.display as ipd
+import matplotlib
+import numpy as np
+import pandas as pd
+import soundfile
+import torch
+from IPython import get_ipython
+from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+from PIL import Image
+
+from .anonymize import Features, active_frames, analyze
+from .audio import check_sr, check_wav
+from .config import AudioConfig
+from .errors import MissingInput, ParameterError
+from .spectrogram import stft
+
+LISTENING_DB = -23.0  # speech level of the players [dB of full scale] ...
+PEAK_DB = -1.0  # ... less where a peak would pass this; MP3 overshoots a little
+SILENT_DB = -80.0  # what is below is left as it is and called silent
+GATE_DB = 25.0  # the speech level counts blocks down to this under the loudest
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # [Hz]
+RANGE_DB = 70.0  # what a spectrogram shows under the loudest bin
+MAX_SECONDS = 300.0  # longer, a picture shows nothing and takes gigabytes
+WIDTH, ROW, DPI = 7.5, 1.7, 80  # of a picture and of its panels [inches, pixels an inch]
+N_COLORS = 40  # of a whole picture; fewer: smaller files
+
+# Told apart by every kind of eye: Okabe and Ito, Color Universal Design, 2008; dashes help in print
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+# Few levels, as noise makes large files. Levels may be averaged into a pixel, signs and angles not
+LEVELS = {"cmap": matplotlib.colormaps["magma"].resampled(14), "interpolation_stage": "data"}
+SIGNED = {"cmap": matplotlib.colormaps["RdBu"].resampled(9), "interpolation": "nearest"}
+ANGLES = {"cmap": matplotlib.colormaps["twilight"].resampled(8), "interpolation": "nearest"}
+STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.grid": False}
+STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "white"}
+STYLE |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), "black")
+STYLE |= dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), "black")
+STYLE |= {"legend.frameon": False, "grid.color": "#D0D0D0", "image.interpolation": "auto"}
+
+# Better when higher, by what the name of a metric contains; all others are better when lower
+HIGHER_IS_BETTER = ("corr", "snr", "pesq", "stoi", "cosine", "mos", "accuracy")
+
+UNMARKED = ("critic", "turns")  # panels in which nothing is best
+
+HISTORY = "history.csv in a run's folder holds an epoch column and one for each number"
+
+
+# Hear
+
+
+def play(wavs: Mapping[str, np.ndarray], sr: int, exact: bool = False) -> None:
+    """Show one audio player for each waveform, all equally loud.
+
+    Each is scaled to the same speech level, -23 dB of full scale or as much as no peak clips; the
+    gain stands beside the player, so that it is no secret which one was quiet. The speech level is
+    the RMS of the 50 ms blocks that are less than 25 dB under the loudest, so that pauses do not
+    count.
+
+    Parameters
+    ----------
+    wavs : dict of label to np.ndarray [shape=(n_samples,), -1..1]
+        In the order of the rows. Labels are text, not HTML.
+    sr : int [Hz]
+        Of all of them.
+    exact : bool
+        False: MP3, small. True (and at rates that MP3 has not): FLAC, 16 bit, to the sample.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to play, or an array is no waveform; NaN would be a mute player.
+
+    References
+    ----------
+    Gated levels: ITU-R BS.1770 (here without its ear-like filter).
+    """
+    ipd.display(ipd.HTML(players_html(wavs, sr, exact)))
+
+
+def same_loudness(wavs: Mapping[str, np.ndarray], sr: int) -> dict[str, np.ndarray]:
+    """The waveforms as `play` plays them, brought to one speech level, to be saved; same parameters."""
+    gains_db = _gains_db(_checked_wavs(wavs), check_sr(sr))
+    return {label: wav * 10 ** ((gains_db[label] or 0) / 20) for label, wav in wavs.items()}
+
+
+def players_html(wavs: Mapping[str, np.ndarray], sr: int, exact: bool = False) -> str:
+    """The HTML that `play` shows, self-contained, for a page of your own; same parameters."""
+    sr = check_sr(sr)
+    gains_db = _gains_db(_checked_wavs(wavs), sr)
+    rows = [_player_row(label, wav, sr, gains_db[label], exact) for label, wav in wavs.items()]
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _player_row(label: str, wav: np.ndarray, sr: int, gain_db: float | None, exact: bool) -> str:
+    """One row: label, player, gain."""
+    name = html.escape(str(label))
+    note = "silent" if gain_db is None else f"{gain_db:+.1f} dB".replace("-", "−")
+    kind, data = _encode(wav * 10 ** ((gain_db or 0) / 20), sr, exact)
+    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return (
+        f'<tr><th scope="row" style="text-align:left">{name}</th>'
+        f'<td><audio controls preload="metadata" aria-label="{name}" src="{source}"></audio></td>'
+        f"<td>{note}</td></tr>"
+    )
+
+
+def _encode(wav: np.ndarray, sr: int, exact: bool) -> tuple[str, bytes]:
+    """MIME type and bytes of a sound file."""
+    file = io.BytesIO()
+    if exact or sr not in MP3_RATES:
+        soundfile.write(file, np.clip(wav, -1, 1), sr, format="FLAC", subtype="PCM_16")
+        return "audio/flac", file.getvalue()
+    soundfile.write(file, np.clip(wav, -1, 1), sr, format="MP3")
+    return "audio/mpeg", file.getvalue()
+
+
+def _checked_wavs(wavs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if not isinstance(wavs, Mapping) or not wavs:
+        raise ParameterError(
+            'wavs must be a dict of label to waveform with at least one, as in {"source": wav}; '
+            f"got {'an empty one' if isinstance(wavs, Mapping) else type(wavs).__name__}"
+        )
+    return {label: check_wav(wav, str(label)) for label, wav in wavs.items()}
+
+
+def _gains_db(wavs: Mapping[str, np.ndarray], sr: int) -> dict[str, float | None]:
+    """What brings all to one speech level with no peak over PEAK_DB; None where silent [dB]."""
+    levels = {label: _speech_level_db(wav, sr) for label, wav in wavs.items()}
+    heard = {label: level for label, level in levels.items() if level > SILENT_DB}
+    peaks = {label: 20 * np.log10(np.abs(wavs[label]).max()) for label in heard}
+    common = min(
+        [LISTENING_DB, *(PEAK_DB - peaks[label] + level for label, level in heard.items())]
+    )
+    return {label: common - level if label in heard else None for label, level in levels.items()}
+
+
+def _speech_level_db(wav: np.ndarray, sr: int) -> float:
+    """RMS level of the loud 50 ms blocks [dB of full scale; -200 for digital silence]."""
+    size = min(len(wav), round(0.05 * sr))
+    power = (wav[: len(wav) // size * size].astype(np.float64).reshape(-1, size) ** 2).mean(1)
+    loud = power >= power.max() * 10 ** (-GATE_DB / 10)
+    return float(10 * np.log10(max(power[loud].mean(), 1e-20)))
+
+
+# See
+
+
+class Picture(Figure):
+    """A matplotlib Figure that a notebook shows as a small PNG, with pyplot and without it."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", facecolor="white", transparent=False, dpi=DPI)
+        image = _with_few_colors(np.asarray(Image.open(file).convert("RGB")))
+        file = io.BytesIO()
+        image.save(file, "PNG", optimize=True)
+        return file.getvalue()
+
+    def save(self, path) -> None:
+        """Write the very PNG that a notebook shows; its folder is made if need be."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self._repr_png_())
+
+
+def _with_few_colors(rgb: np.ndarray) -> Image.Image:
+    """Every pixel (height, width, 3) in the nearest of the N_COLORS commonest colours."""
+    packed = rgb.astype(np.int32) @ [65536, 256, 1]
+    codes, which, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1)
+    palette = colors[np.argsort(-counts)[:N_COLORS]]
+    nearest = ((colors[:, None] - palette) ** 2).sum(2).argmin(1)
+    image = Image.fromarray(nearest[which].reshape(packed.shape).astype(np.uint8)).convert("P")
+    image.putpalette(palette.astype(np.uint8).tobytes())
+    return image
+
+
+if get_ipython():  # or else `%matplotlib inline`, which knows only Figure, would show a larger one
+    get_ipython().display_formatter.formatters["image/png"].for_type(Picture, Picture._repr_png_)
+
+
+def _picture(n_panels: int = 1, row: float = ROW, **axes) -> tuple[Picture, list]:
+    """A picture with panels under each other, and the panels."""
+    fig = Picture(figsize=(WIDTH, 0.5 + n_panels * row), layout="constrained", facecolor="white")
+    return fig, list(fig.subplots(n_panels, squeeze=False, **axes)[:, 0])
+
+
+def _checked_features(features_by_label: Mapping[str, Features]) -> Mapping[str, Features]:
+    """What was given, if it is features by label."""
+    ok = isinstance(features_by_label, Mapping) and features_by_label
+    if not ok or not all(isinstance(f, Features) for f in features_by_label.values()):
+        raise ParameterError(
+            "features_by_label must be a dict of label to Features with at least one, "
+            'as in {"source": analyze(wav, sr)}'
+        )
+    return features_by_label
+
+
+def _labelled(features_by_label: Mapping[str, Features]) -> list[tuple]:
+    """(label, features, line style) of each, refusing anything else."""
+    return [
+        (_plain(label), features, _line(i))
+        for i, (label, features) in enumerate(_checked_features(features_by_label).items())
+    ]
+
+
+def _plain(label) -> str:
+    """A label as it is: matplotlib takes $...$ for mathematics and a leading _ for "no legend"."""
+    text = str(label).replace("$", r"\$")
+    return f"\u200b{text}" if text.startswith("_") else text
+
+
+def _line(i: int, dashed: bool = False) -> dict:
+    """Colour and dashes of the i-th line."""
+    return {
+        "color": COLORS[i % len(COLORS)],
+        "linestyle": DASHES[i % len(DASHES)] if dashed else "-",
+        "linewidth": 1.5,
+    }
+
+
+def _hz_axis(ax, label: str = "F0 [Hz]") -> None:
+    """A logarithmic pitch axis with numbers in Hz."""
+    ax.set_yscale("log")
+    ax.set_yticks([50, 75, 100, 150, 200, 300, 400, 600, 800, 1200, 1600])
+    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_ylabel(label)
+
+
+def _f0_limits(contours) -> tuple[float, float]:
+    """A common range for pitch axes, half an octave at least [Hz]."""
+    f0 = np.concatenate([*contours, np.zeros(0)])
+    f0 = f0[f0 > 0]
+    low, high = (f0.min(), f0.max()) if len(f0) else (100.0, 200.0)
+    widen = max(1.06, np.sqrt(np.sqrt(2) / (high / low)))
+    return low / widen, high * widen
+
+
+@matplotlib.rc_context(STYLE)
+def plot_spectrograms(
+    wavs: Mapping[str, np.ndarray], sr: int, f0: bool | Mapping[str, Features] = True
+) -> Picture:
+    """Draw log-spectrograms under each other, on common scales of time, frequency and level.
+
+    They are brought to the same speech level first, as in `play`, so that equal colours mean
+    equally loud next to the speech.
+
+    Parameters
+    ----------
+    wavs : dict of label to np.ndarray [shape=(n_samples,), -1..1]
+    sr : int [Hz]
+        Of all of them.
+    f0 : bool or dict of label to Features
+        Draw the pitch over it, by the axis on the right; True: find it (about 0.1 s for a second of
+        sound), features: take theirs, for the labels that there are.
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure: 0 dB is the loudest bin of all, -70 dB the darkest colour.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to draw, an array is no waveform, or one is longer than 300 s.
+    """
+    sr, wavs = check_sr(sr), _checked_wavs(wavs)
+    seconds = max(map(len, wavs.values())) / sr
+    if seconds > MAX_SECONDS:
+        raise ParameterError(
+            f"{seconds:.0f} s is more than a picture shows ({MAX_SECONDS:.0f} s); "
+            "cut a piece out, as in wav[: 10 * sr]"
+        )
+    cfg = _spectrogram_config(seconds, sr)
+    gains_db = _gains_db(wavs, sr)
+    levels_db = {label: _stft_db(wav, cfg) + (gains_db[label] or 0) for label, wav in wavs.items()}
+    top = max(level_db.max() for level_db in levels_db.values())
+    if f0 is True:
+        f0 = {label: analyze(wav, sr) for label, wav in wavs.items()}
+    contours = _checked_features(f0) if f0 is not False else {}
+    f0_limits = _f0_limits([features.f0 for features in contours.values()])
+
+    fig, axs = _picture(len(wavs), sharex=True, sharey=True)
+    for ax, (label, level_db) in zip(axs, levels_db.items(), strict=True):
+        place = _place(level_db, cfg)
+        shown = ax.imshow(level_db - top, vmin=-RANGE_DB, vmax=0, **place, **LEVELS)
+        ax.set(title=_plain(label), ylabel="Frequency [kHz]", xlim=(0, seconds))
+        if label in contours:
+            _draw_f0_over(ax, contours[label], f0_limits)
+    axs[-1].set_xlabel("Time [s]")
+    fig.colorbar(shown, ax=axs, label="Level [dB]", pad=0.01, aspect=15 * len(wavs))
+    return fig
+
+
+def _spectrogram_config(seconds: float, sr: int) -> AudioConfig:
+    """A 32 ms window, and a hop that makes about a frame a pixel."""
+    n_fft = 2 * round(0.016 * sr)
+    hop_length = round(np.clip(seconds * sr / (WIDTH * DPI), 0.002 * sr, n_fft / 2))
+    return AudioConfig(sr=sr, n_fft=n_fft, hop_length=min(hop_length, n_fft // 2))
+
+
+def _stft_db(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
+    """Level of each bin [shape=(n_freqs, n_frames), dB of a full-scale sine]."""
+    mag = stft(torch.from_numpy(wav.astype(np.float32)), cfg).abs().numpy()
+    return 20 * np.log10(np.maximum(mag, 1e-8))
+
+
+def _place(level: np.ndarray, cfg: AudioConfig) -> dict:
+    """How imshow puts an array (n_freqs, n_frames) on axes of seconds and kHz."""
+    half_frame, half_bin = cfg.hop_length / cfg.sr / 2, cfg.sr / cfg.n_fft / 2000
+    right = (level.shape[1] - 1) * cfg.hop_length / cfg.sr + half_frame
+    extent = (-half_frame, right, -half_bin, cfg.sr / 2000 + half_bin)
+    return {"extent": extent, "origin": "lower", "aspect": "auto"}
+
+
+def _draw_f0_over(ax, features: Features, limits: tuple[float, float]) -> None:
+    """The pitch over a spectrogram, by an axis of its own on the right."""
+    right = ax.twinx()
+    hz = np.where(features.f0 > 0, features.f0, np.nan)
+    outlined = [Stroke(linewidth=3, foreground="black"), Normal()]
+    right.plot(features.times, hz, color="#7FE3FF", linewidth=1.3, path_effects=outlined)
+    _hz_axis(right)
+    right.set_ylim(limits)
+
+
+@matplotlib.rc_context(STYLE)
+def plot_features(features: Features) -> Picture:
+    """Draw the three parts that WORLD takes a recording into: pitch, envelope and aperiodicity.
+
+    Parameters
+    ----------
+    features : Features
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure: F0 [Hz, logarithmic; gaps are unvoiced], level of the envelope [dB under
+        its loudest cell] and aperiodicity [0..1; 1 is all noise], over time [s].
+
+    Raises
+    ------
+    ParameterError
+        If they are no Features.
+    """
+    if not isinstance(features, Features):
+        raise ParameterError(
+            f"features must be Features, as from analyze(wav, sr); got {type(features).__name__}"
+        )
+    level_db = 10 * np.log10(np.maximum(features.sp, 1e-16))
+    half_step, times = features.frame_period_ms / 2000, features.times
+    extent = (-half_step, times[-1] + half_step, 0, features.sr / 2000)
+
+    fig, (pitch, *images) = _picture(3, sharex=True)
+    pitch.plot(times, np.where(features.voiced, features.f0, np.nan), **_line(0))
+    _hz_axis(pitch)
+    pitch.set_ylim(_f0_limits([features.f0]))
+    pitch.grid(True)
+    pitch.set_title("F0: pitch, where there is one")
+    shown = (
+        (
+            "Envelope: how loud each frequency is",
+            level_db - level_db.max(),
+            -RANGE_DB,
+            0,
+            "Level [dB]",
+        ),
+        ("Aperiodicity: how much of it is noise", features.ap, 0, 1, "Share of noise"),
+    )
+    for ax, (title, values, low, high, unit) in zip(images, shown, strict=True):
+        image = ax.imshow(
+            values.T, vmin=low, vmax=high, extent=extent, origin="lower", aspect="auto", **LEVELS
+        )
+        ax.set(title=title, ylabel="Frequency [kHz]", xlim=(0, times[-1]))
+        fig.colorbar(image, ax=ax, label=unit, pad=0.01)
+    images[-1].set_xlabel("Time [s]")
+    return fig
+
+
+@matplotlib.rc_context(STYLE)
+def plot_f0(features_by_label: Mapping[str, Features]) -> Picture:
+    """Draw pitch contours over each other; gaps are unvoiced.
+
+    Parameters
+    ----------
+    features_by_label : dict of label to Features
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure: F0 [Hz, logarithmic] over time [s]. "(no pitch)" is added to the label
+        of what is unvoiced throughout.
+
+    Raises
+    ------
+    ParameterError
+        If it is no such dict.
+    """
+    fig, (ax,) = _picture(row=2.4)
+    rows = _labelled(features_by_label)
+    for label, features, line in rows:
+        note = "" if (features.f0 > 0).any() else " (no pitch)"
+        ax.plot(
+            features.times,
+            np.where(features.f0 > 0, features.f0, np.nan),
+            label=label + note,
+            **line,
+        )
+    _hz_axis(ax)
+    ax.set_ylim(_f0_limits([features.f0 for _, features, _ in rows]))
+    ax.set(xlabel="Time [s]", xlim=(0, max(features.times[-1] for _, features, _ in rows)))
+    ax.grid(True)
+    fig.legend(loc="outside upper left", ncols=4)
+    return fig
+
+
+@matplotlib.rc_context(STYLE)
+def plot_envelope(
+    features_by_label: Mapping[str, Features], time_s: float | None = None
+) -> Picture:
+    """Draw spectral envelopes over each other, each relative to its own mean level.
+
+    Parameters
+    ----------
+    features_by_label : dict of label to Features
+    time_s : float, optional [s]
+        The moment to show. By default the average of the log envelope over the active frames, which
+        is the colour of the voice.
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure: level [dB] over frequency [kHz].
+
+    Raises
+    ------
+    ParameterError
+        If it is no such dict, `time_s` is outside of one, or one is silent.
+    """
+    fig, (ax,) = _picture(row=2.4)
+    rows = _labelled(features_by_label)
+    for i, (label, features, _) in enumerate(rows):
+        level_db = _envelope_db(features, time_s, label)
+        khz = np.linspace(0, features.sr / 2000, len(level_db))
+        ax.plot(khz, level_db - level_db.mean(), label=label, **_line(i, dashed=True))
+    when = "average of active frames" if time_s is None else f"at {time_s:g} s"
+    ax.set(xlabel="Frequency [kHz]", ylabel="Level re mean [dB]", title=f"Envelope, {when}")
+    ax.set_xlim(0, max(features.sr for _, features, _ in rows) / 2000)
+    ax.grid(True)
+    fig.legend(loc="outside upper left", ncols=4)
+    return fig
+
+
+def _envelope_db(features: Features, time_s: float | None, label: str) -> np.ndarray:
+    """The envelope at a moment, or the average over active frames [dB]."""
+    level_db = 10 * np.log10(np.maximum(features.sp, 1e-16))
+    if time_s is not None:
+        if not 0 <= time_s <= features.times[-1] + features.frame_period_ms / 1000:
+            raise ParameterError(
+                f"time_s={time_s} must be in 0..{features.times[-1]:.2f} s, where {label!r} ends"
+            )
+        return level_db[np.argmin(np.abs(features.times - time_s))]
+    active = active_frames(features)
+    if not active.any():
+        raise ParameterError(f"{label!r} is silent: it has no average envelope; leave it out")
+    return level_db[active].mean(0)
+
+
+@matplotlib.rc_context(STYLE)
+def plot_image(img: np.ndarray, cfg: AudioConfig) -> Picture:
+    """Draw both channels of a 2-channel image.
+
+    Parameters
+    ----------
+    img : np.ndarray [shape=(2, n_freqs, n_frames)]
+    cfg : AudioConfig
+        The one that it was made with; a whole `Config` will do.
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure: time [s], frequency [kHz], and the channels' own scales.
+
+    Raises
+    ------
+    ParameterError
+        If the shape does not fit `cfg`, or a value is not finite.
+    """
+    img = np.asarray(img)
+    if img.ndim != 3 or img.shape[:2] != (2, cfg.n_freqs) or img.shape[2] < 1:
+        raise ParameterError(
+            f"img has shape {img.shape}, must be (2, {cfg.n_freqs}, n_frames) for n_fft={cfg.n_fft}"
+        )
+    if not np.isfinite(img).all():
+        raise ParameterError("img holds NaN or infinity; did the network diverge?")
+    fig, axs = _picture(2, sharex=True, sharey=True)
+    for i, (name, colors, top) in enumerate(_channels(img, cfg)):
+        ax, place = axs[i], _place(img[i], cfg)
+        shown = ax.imshow(img[i], vmin=-top, vmax=top, **place, **colors)
+        ax.set(title=f"Channel {i}: {name}", ylabel="Frequency [kHz]")
+        fig.colorbar(shown, ax=ax, pad=0.01)
+    axs[-1].set_xlabel("Time [s]")
+    return fig
+
+
+def _channels(img: np.ndarray, cfg: AudioConfig) -> list[tuple[str, dict, float]]:
+    """Of each channel its name, its colours and where they end (they start at the negative)."""
+    log_mag = ("log-magnitude (−1: −100 dB, 1: 0 dB)", LEVELS, 1.0)
+    top = float(np.abs(img).max()) or 1.0
+    return {
+        "phase": [log_mag, ("phase / π", ANGLES, 1.0)],
+        "instantaneous_frequency": [log_mag, ("turn per frame / π", SIGNED, 1.0)],
+        "cos_sin": [(f"log-magnitude × {f}(phase)", SIGNED, top) for f in ("cos", "sin")],
+        "real_imag": [(f"compressed magnitude × {f}(phase)", SIGNED, top) for f in ("cos", "sin")],
+    }[cfg.second_channel]
+
+
+@matplotlib.rc_context(STYLE)
+def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
+    """Draw how training went: losses, critic, steps and each metric in a panel of its own.
+
+    Parameters
+    ----------
+    history : path of a CSV file, or pd.DataFrame
+        A column `epoch` and any others; those with numbers are drawn. Names with "crit" go to the
+        critic's panel, "loss" to the losses', "steps" and "capped" to that of the turns. Empty
+        cells are gaps. With a column `stage`, stages are drawn one after the other, parted by a
+        dashed line, and the losses of a stage named "critic" go to the critic's panel too.
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure. A dot marks the best epoch of each line in each stage, but none of
+        critic and turns: the highest for correlations, SNR, PESQ, STOI, cosine, MOS and accuracy,
+        else the lowest.
+
+    Raises
+    ------
+    MissingInput
+        If there is no such file.
+    ParameterError
+        If `epoch` or a number to draw is missing.
+    """
+    frame = history if isinstance(history, pd.DataFrame) else _read_history(Path(history))
+    if "epoch" not in frame or not len(frame):
+        found = ", ".join(map(str, frame)) or "nothing"
+        raise ParameterError(
+            f"history holds {found} in {len(frame)} rows, must hold epochs; {HISTORY}"
+        )
+    frame, stages = _by_stage(frame)
+    panels = _panels(frame)
+    if not panels:
+        raise ParameterError(f"history holds no number beside epoch; {HISTORY}")
+    starts_over = (frame["epoch"].diff().dropna() <= 0).any()
+    epochs = np.arange(len(frame)) if starts_over else frame["epoch"].to_numpy()
+
+    fig, axs = _picture(len(panels), row=1.5, sharex=True)
+    for ax, (title, columns) in zip(axs, panels.items(), strict=True):
+        for i, column in enumerate(columns):
+            _draw_history(ax, epochs, frame[column], stages, i, mark=title not in UNMARKED)
+        ax.set(title=_plain(title))
+        if len(columns) > 1 or columns[0] != title:
+            ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        ax.grid(True)
+    for start, name in list(stages.items())[1:]:
+        for ax in axs:
+            ax.axvline(epochs[start] - 0.5, color="gray", linestyle="--", linewidth=1)
+        axs[0].text(epochs[start] - 0.5, 1.08, name, transform=axs[0].get_xaxis_transform())
+    axs[-1].set_xlabel("Epoch, all stages" if starts_over else "Epoch")
+    axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    return fig
+
+
+def _by_stage(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The table with the critic stage's losses in columns of their own; first row of each stage."""
+    if "stage" not in frame:
+        return frame, {0: ""}
+    stage = frame["stage"].astype(str)
+    frame = frame.sort_values("stage", key=lambda s: s.map(list(dict.fromkeys(stage)).index))
+    frame = frame.reset_index(drop=True)
+    stage = frame["stage"].astype(str)
+    of_critic = stage == "critic"
+    for column in [c for c in frame.select_dtypes("number") if "loss" in c and "crit" not in c]:
+        frame[f"critic {column}"] = frame[column].where(of_critic)
+        frame[column] = frame[column].where(~of_critic)
+    return frame, {int((stage == name).argmax()): name for name in stage.unique()}
+
+
+def _draw_history(ax, epochs, values: pd.Series, stages: dict[int, str], i: int, mark: bool):
+    """The i-th line of a panel, broken between stages, with the best epoch of each."""
+    numbers = values.to_numpy(dtype=float)
+    starts = [*stages, len(numbers)]
+    for k, (start, stop) in enumerate(pairwise(starts)):
+        seen = start + np.flatnonzero(np.isfinite(numbers[start:stop]))
+        label = _plain(values.name) if k == 0 else None
+        ax.plot(epochs[seen], numbers[seen], label=label, marker=".", **_line(i))
+        if mark and len(seen):
+            _mark_best(ax, epochs[seen], numbers[seen], values.name, COLORS[i % len(COLORS)])
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise MissingInput(
+            f"{path} does not exist; train a voice with one of the 02 notebooks first"
+        )
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
+        raise ParameterError(f"{path} is no table ({e}); {HISTORY}") from e
+
+
+def _panels(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Title of each panel and the columns in it; columns without a number are left out."""
+    numbers = [c for c in frame.select_dtypes("number") if c != "epoch" and frame[c].notna().any()]
+    turns = [c for c in numbers if "steps" in c or "capped" in c]
+    critic = [c for c in numbers if "crit" in c and c not in turns]
+    losses = [c for c in numbers if "loss" in c and c not in critic]
+    metrics = {c: [c] for c in numbers if c not in losses + critic + turns}
+    panels = {"losses": losses, "critic": critic} | metrics | {"turns": turns}
+    return {title: columns for title, columns in panels.items() if columns}
+
+
+def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: str) -> None:
+    """A dot and the number at the best epoch."""
+    higher = any(word in column for word in HIGHER_IS_BETTER)
+    best = int(np.argmax(values) if higher else np.argmin(values))
+    ax.plot(epochs[best], values[best], "o", color=color, markeredgecolor="black", zorder=3)
+    ax.annotate(
+        _rounded(values[best]),
+        (epochs[best], values[best]),
+        xytext=(4, -10 if higher else 5),
+        textcoords="offset points",
+    )
+
+
+# Compare
+
+
+def table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Numbers side by side, rounded to what matters, as text.
+
+    Parameters
+    ----------
+    rows : dict of label to dict of name to float
+        Rows as `evaluate` gives them; they may differ in what they hold.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each label, a column for each name in order of appearance; three digits or so. An
+        en dash stands for what is missing or nan.
+
+    Raises
+    ------
+    ParameterError
+        If it is no such dict.
+
+    Examples
+    --------
+    >>> table({"whisper": {"mcd_db": 7.7712}, "neutral": {"mcd_db": 5.2, "f0_rmse_cents": 212.6}})
+            mcd_db f0_rmse_cents
+    whisper   7.77             –
+    neutral   5.20           213
+    """
+    if not isinstance(rows, Mapping) or not all(isinstance(r, Mapping) for r in rows.values()):
+        raise ParameterError('rows must be a dict of dicts, as in {"source": evaluate(...)}')
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    cells = [[_rounded(row.get(name)) for name in names] for row in rows.values()]
+    return pd.DataFrame(cells, index=[str(label) for label in rows], columns=names, dtype=object)
+
+
+def _rounded(value) -> str:
+    """A number to three digits or so, text as it is, an en dash for nothing."""
+    if isinstance(value, str):
+        return value
+    if value is None or np.isnan(value):
+        return "–"
+    if isinstance(value, int | np.integer):
+        return str(value).replace("-", "−")
+    n_decimals = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{n_decimals}f}".replace("-", "−")
