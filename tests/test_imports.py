@@ -1,0 +1,69 @@
+"""A module imports only from its left, only notebooks import `show`, the first ones are light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+ARROW = (
+    "errors < config < audio < anonymize < recordings < spectrogram < compat < dataset < models"
+    " < losses < training"
+    " < convert < evaluate < show"
+).split(" < ")
+MODULES = sorted(path.stem for path in (REPO / "vc_lib").glob("*.py") if path.stem != "__init__")
+HEAVY = ("torch", "torchvision", "fastai", "librosa", "matplotlib", "IPython", "ipywidgets")
+
+
+def imported(source: str) -> set[str]:
+    """The vc_lib modules that a file imports, inside functions too.
+
+    Examples
+    --------
+    >>> sorted(imported("from .config import Config; from . import audio; import numpy as np"))
+    ['audio', 'config']
+    >>> sorted(imported("import vc_lib.show; from vc_lib import audio, losses"))
+    ['audio', 'losses', 'show']
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [name.name.split(".") for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = ["vc_lib"] * (node.level > 0) + (node.module or "").split(".")
+            package = [part for part in package if part]
+            found += [package] if len(package) > 1 else [[*package, n.name] for n in node.names]
+    modules = {parts[1] for parts in found if parts[0] == "vc_lib" and len(parts) > 1}
+    return {name for name in modules if not name.startswith("__")}
+
+
+def test_every_module_has_its_place_in_the_arrow():
+    unknown = [name for name in MODULES if name not in ARROW]
+    assert not unknown, f"{unknown} must be put in the arrow (DESIGN, STYLE, README and here) or go"
+    folders = [path.parent.name for path in (REPO / "vc_lib").glob("*/*.py")]
+    assert not folders, f"vc_lib is flat, but holds {folders}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_from_its_left(name):
+    left = ARROW[: ARROW.index(name)]
+    wrong = imported((REPO / "vc_lib" / f"{name}.py").read_text(encoding="utf-8")) - set(left)
+    assert not wrong, (
+        f"{name} imports {sorted(wrong)}; it may import {', '.join(left) or 'nothing'}"
+    )
+
+
+def test_only_notebooks_import_show():
+    files = [REPO / "vc_lib" / "__init__.py", *REPO.glob("*.py"), *REPO.glob("benchmarks/**/*.py")]
+    wrong = [f.name for f in files if "show" in imported(f.read_text(encoding="utf-8"))]
+    assert not wrong, f"{wrong} import vc_lib.show"
+
+
+@pytest.mark.parametrize("name", ["vc_lib", "vc_lib.config", "vc_lib.audio", "vc_lib.anonymize"])
+def test_the_first_modules_are_light(name):
+    code = f"import sys, {name}; print(*sorted(set(sys.modules) & set({HEAVY})))"
+    run = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(run, cwd=REPO, capture_output=True, text=True, check=True)
+    assert not done.stdout.split(), f"import {name} also imports {done.stdout.strip()}"

@@ -1,0 +1,140 @@
+"""What a clone must be: tidy code, stripped notebooks, nothing large, links that lead somewhere."""
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import pytest
+
+REPO = Path(__file__).parents[1]
+NOTEBOOKS = (
+    "01_prestudy_convert-by-pyworld.ipynb",
+    "02-1_train-with-pretraining.ipynb",
+    "02-2_train-without-pretrain.ipynb",
+    "03_output-without-pretrain.ipynb",
+)
+TEST_COMMAND = "pip install -r requirements-dev.txt && pytest"
+MB = 1_000_000
+
+MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(work|tmp|root|home|opt|Users)/\w|\b[A-Z]:\\Users")
+REGISTRY_HOST = re.compile(
+    r"pypi\.org|pythonhosted\.org|deb\.debian\.org|npmjs\.(com|org)|download\.pytorch\.org|anaconda\.(com|org)"
+)
+
+
+@cache
+def files_in_git() -> tuple[str, ...]:
+    """Tracked files, and those that the next `git add` would track."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"not a git checkout: {done.stderr.strip()}")
+    return tuple(name for name in done.stdout.split("\0") if name and (REPO / name).is_file())
+
+
+def texts():
+    """(name, text) of every text file in git."""
+    for name in files_in_git():
+        data = (REPO / name).read_bytes()
+        if b"\0" not in data:
+            yield name, data.decode("utf-8", errors="replace")
+
+
+def run_tool(*args) -> None:
+    """Run a tool that must have nothing to complain about."""
+    if find_spec(args[0]) is None:
+        pytest.skip(f"{args[0]} is not installed: pip install -r requirements-dev.txt")
+    run = [sys.executable, "-m", *args]
+    done = subprocess.run(run, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "format --check"])
+def test_ruff_has_nothing_to_say(command):
+    run_tool("ruff", *command.split(), "--output-format=concise")
+
+
+def test_notebooks_are_stripped():
+    """Only cells tagged `keep_output` keep their outputs; `nbstripout *.ipynb` sees to it."""
+    run_tool("nbstripout", "--verify", *[n for n in files_in_git() if n.endswith(".ipynb")])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_has_one_parameters_cell(name):
+    cells = nbformat.read(REPO / name, as_version=4).cells
+    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1, f"{len(tagged)} cells are tagged `parameters`"
+    values = {
+        target.id: node.value
+        for node in ast.parse(tagged[0].source).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert "smoke" in values and ast.literal_eval(values["smoke"]) is False
+
+
+def test_no_sound_inside_notebooks():
+    wrong = [name for name, text in texts() if name.endswith(".ipynb") and "data:audio" in text]
+    assert not wrong, f"{wrong} hold audio bytes; strip them with nbstripout"
+
+
+def test_data_and_weights_are_small():
+    sizes = {name: (REPO / name).stat().st_size for name in files_in_git()}
+    sample = sum(size for name, size in sizes.items() if name.startswith("data/sample/"))
+    assert sample <= 15 * MB, f"data/sample takes {sample / MB:.1f} MB"
+    for name, size in sizes.items():
+        limit = 20 if name.endswith(".safetensors") else 15
+        assert size <= limit * MB, f"{name} takes {size / MB:.1f} MB"
+
+
+def test_data_and_models_hold_only_what_ships():
+    allowed = ("data/sample/", "models/ljspeech/")
+    wrong = [n for n in files_in_git() if n.startswith(("data/", "models/"))]
+    wrong = [n for n in wrong if not n.startswith(allowed)]
+    assert not wrong
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY_HOST], ids=["path", "registry"])
+def test_nothing_ties_it_to_one_machine(pattern):
+    found = [
+        f"{name}:{i}: {line.strip()[:100]}"
+        for name, text in texts()
+        for i, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def links(markdown: str) -> list[str]:
+    """Where a page's links and pictures lead, code left out.
+
+    Examples
+    --------
+    >>> links('[a](b.md#c) ![p](<d e.png> "title") <img src="f.png"> [o](https://x.y) `[n](o)`')
+    ['b.md#c', 'd e.png', 'https://x.y', 'f.png']
+    """
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", markdown, flags=re.DOTALL)
+    inline = re.findall(r"\]\(\s*(?:<([^>]+)>|([^)\s]+))[^)]*\)", text)
+    references = re.findall(r"^\[[^\]]+\]:\s*(\S+)", text, flags=re.MULTILINE)
+    html = re.findall(r"""\b(?:src|href)\s*=\s*["']([^"']+)["']""", text)
+    return [a or b for a, b in inline] + references + html
+
+
+def test_links_of_the_readme_resolve():
+    for link in links((REPO / "README.md").read_text(encoding="utf-8")):
+        path = link.partition("#")[0].partition("?")[0].rstrip("/")
+        if not path or re.match(r"[a-z]+:", link):
+            continue
+        there = any(name == path or name.startswith(f"{path}/") for name in files_in_git())
+        assert there, f"README.md links to {link}, which is not in git"
+
+
+def test_readme_and_ci_run_the_same_tests():
+    for name in ("README.md", ".ci/run"):
+        assert TEST_COMMAND in (REPO / name).read_text(encoding="utf-8"), name
