@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastprogress.fastprogress import progress_bar
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -347,9 +347,8 @@ def save_voice(weights: dict[str, torch.Tensor], cfg: Config, run_dir) -> None:
     """Write what `convert.load_voice` reads: weights, config.json and, if there is none, card.md."""
     run_dir = Path(run_dir)
     tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    atomically(
-        run_dir / WEIGHTS, lambda part: save_file(tensors, part, metadata={"vc_lib": __version__})
-    )
+    data = save(tensors, metadata={"vc_lib": __version__})  # save_file would make it private
+    atomically(run_dir / WEIGHTS, lambda part: part.write_bytes(data))
     cfg.save(run_dir / "config.json")
     if not (run_dir / "card.md").exists():
         atomically(

@@ -1,0 +1,657 @@
+"""The stages of training at a tiny size: what they write, learn, average, and how they stop and go on."""
+
+import csv
+from copy import deepcopy
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from vc_lib import training
+from vc_lib.config import Config
+from vc_lib.convert import load_voice
+from vc_lib.dataset import crop_pair, learn_target, make_dls, prepare
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.losses import GeneratorLoss
+from vc_lib.models import Critic, Generator
+from vc_lib.spectrogram import wav_to_image
+from vc_lib.training import (
+    AverageWeights,
+    JudgedPair,
+    StopWhenSpoilt,
+    critic_learner,
+    fit,
+    gan_learner,
+    generator_learner,
+    load_checkpoint,
+    patch_accuracy,
+    patch_loss,
+    read_history,
+    save_generated,
+    save_voice,
+    write_history,
+)
+
+from fastai.callback.core import Callback
+
+N_EPOCHS = 2
+SR = 16_000
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """fastai writes beside where it is run."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, voice, tiny_cfg):
+    """Three short recordings of one speaker, analysed, and the config that knows her."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for i in range(3):
+        soundfile.write(folder / f"{i}.wav", voice(0.6 + 0.3 * i, f0=200.0, seed=i), SR)
+    cfg = replace(tiny_cfg, f0_method="dio", n_frames=32, max_crops=4, ema_decay=0.5)
+    cfg = replace(cfg, critic_threshold=100.0)  # the turns alternate, two steps an epoch
+    recordings = prepare(folder, cfg, tmp_path_factory.mktemp("cache"), n_jobs=1)
+    return recordings, learn_target(recordings, cfg)
+
+
+@pytest.fixture(scope="module")
+def whole_run(prepared, tmp_path_factory):
+    """An undisturbed run of every stage: its folder, and its learners by stage."""
+    (recordings, cfg), run = prepared, tmp_path_factory.mktemp("models") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        dls = make_dls(recordings[1:], recordings[:1], cfg, num_workers=0)
+        learn = {"generator": generator_learner(dls)}
+        fit(learn["generator"], run, "generator", N_EPOCHS)
+        save_generated(learn["generator"].model, dls, run)
+        learn["critic"] = critic_learner(run, cfg, num_workers=0)
+        fit(learn["critic"], run, "critic", N_EPOCHS)
+        networks = deepcopy((learn["generator"].model, learn["critic"].model))
+        learn["gan"] = gan_learner(dls, *networks)
+        fit(learn["gan"], run, "gan", N_EPOCHS)
+    return run, learn
+
+
+@pytest.fixture
+def make(prepared, whole_run):
+    """`make(stage, **settings)`: its learner in another session, before the stage begins."""
+    (recordings, cfg), (run, learn) = prepared, whole_run
+
+    def make(stage="generator", **settings):
+        changed = replace(cfg, **settings)
+        if stage == "critic":
+            return critic_learner(run, changed, num_workers=0)
+        dls = make_dls(recordings[1:], recordings[:1], changed, num_workers=0)
+        if stage == "generator":
+            return generator_learner(dls)
+        return gan_learner(dls, *deepcopy((learn["generator"].model, learn["critic"].model)))
+
+    return make
+
+
+def state_of(network):
+    return {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+
+def same(a, b):
+    """Whether two states agree in every bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class At(Callback):
+    "Do `act` once, in the middle of a batch."
+
+    order = -50
+
+    def __init__(self, epoch, act):
+        self.at, self.act = epoch, act
+
+    def after_pred(self):
+        if self.training and (self.epoch, self.iter) == (self.at, 1):
+            self.act(self.learn)
+
+
+def interrupt(learn):
+    raise KeyboardInterrupt
+
+
+def spoil(learn):
+    learn.pred = learn.pred * float("nan")
+
+
+# A whole run
+
+
+def test_a_run_leaves_its_files_and_nothing_half_written(whole_run):
+    run, _ = whole_run
+    names = {"generator.safetensors", "config.json", "card.md", "history.csv", "generated.npy"}
+    names |= {f"{stage}.checkpoint.pt" for stage in ("generator", "critic", "gan")}
+    assert {file.name for file in run.iterdir()} == names
+
+
+def test_the_voice_of_a_run_speaks(whole_run, voice, prepared):
+    run, learn = whole_run
+    loaded = load_voice(run, device="cpu")
+    assert loaded.config == prepared[1] == Config.load(run / "config.json")
+    assert same(loaded.generator.state_dict(), learn["gan"].model.generator.state_dict())
+    out = loaded.convert(voice(0.3), SR)
+    assert out.shape == (4_800,) and np.isfinite(out).all()
+
+
+def test_the_history_has_a_row_per_epoch_of_every_stage(whole_run):
+    rows = read_history(whole_run[0] / "history.csv")
+    assert [(r["stage"], r["epoch"]) for r in rows] == [
+        (stage, str(epoch)) for stage in ("generator", "critic", "gan") for epoch in (0, 1)
+    ]
+    filled = {
+        "generator": {"train_loss", "valid_loss", "lsd_db"},
+        "critic": {"train_loss", "valid_loss", "patch_accuracy"},
+        "gan": {"train_loss", "valid_loss", "lsd_db", "gen_loss", "crit_loss"}
+        | {"critic_steps", "generator_steps", "capped"},
+    }
+    for row in rows:
+        values = {k: v for k, v in row.items() if k not in ("stage", "epoch") and v}
+        assert set(values) == filled[row["stage"]]
+        assert np.isfinite([float(v) for v in values.values()]).all()
+        if row["stage"] == "gan":
+            assert int(row["critic_steps"]) + int(row["generator_steps"]) == 2  # batches
+        if row["stage"] != "critic":
+            assert 0.5 < float(row["lsd_db"]) < 40
+
+
+@pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
+def test_a_checkpoint_holds_no_code(whole_run, stage):
+    kept = torch.load(whole_run[0] / f"{stage}.checkpoint.pt", weights_only=True)
+    assert (kept["epoch"], kept["n_epoch"]) == (1, 2)
+    assert kept["settings"]["n_frames"] == 32
+
+
+def test_what_is_saved_is_the_average(whole_run):
+    run, learn = whole_run
+    kept = load_checkpoint(run / "gan.checkpoint.pt")
+    assert same(load_file(run / "generator.safetensors"), kept["average"])
+    raw = {k[10:]: v for k, v in kept["model"].items() if k.startswith("generator.")}
+    assert not same(raw, kept["average"])
+    assert same(learn["gan"].model.generator.state_dict(), kept["average"])
+
+
+def test_the_card_says_what_is_known(whole_run, prepared):
+    text = (whole_run[0] / "card.md").read_text(encoding="utf-8")
+    assert "# Voice: run" in text and f"{prepared[1].target.f0_hz:.0f} Hz" in text
+    assert "'max_crops': 4" in text and "'lr'" not in text
+
+
+def test_a_card_that_a_person_wrote_is_kept(prepared, tmp_path):
+    (tmp_path / "card.md").write_text("My voice.", encoding="utf-8")
+    save_voice(Generator(prepared[1]).state_dict(), prepared[1], tmp_path)
+    assert (tmp_path / "card.md").read_text(encoding="utf-8") == "My voice."
+
+
+def test_saved_and_loaded_weights_give_the_same_output(prepared, tmp_path):
+    torch.manual_seed(1)
+    generator = Generator(prepared[1]).eval()
+    for p in generator.parameters():
+        nn.init.normal_(p, std=0.1)
+    save_voice(generator.state_dict(), prepared[1], tmp_path / "new" / "run")
+    img = torch.randn(1, 2, 257, 20)
+    with torch.no_grad():
+        loaded = load_voice(tmp_path / "new" / "run", "cpu").generator
+        torch.testing.assert_close(loaded(img), generator(img), atol=1e-5, rtol=1e-5)
+
+
+# Learning
+
+
+def test_one_batch_can_be_overfitted(prepared):
+    recordings, cfg = prepared
+    cfg = replace(cfg, n_frames=16, mr_stft_weight=0.0)
+    pair = crop_pair(recordings[2], cfg, np.random.default_rng(0))
+    anonymized, original = (torch.from_numpy(wav_to_image(wav, cfg))[None] for wav in pair)
+    torch.manual_seed(0)
+    generator, loss = Generator(cfg), GeneratorLoss(cfg)
+    opt = torch.optim.Adam(generator.parameters(), 1e-2)
+    values = []
+    for _ in range(90):
+        value = loss(generator(anonymized), original)
+        opt.zero_grad()
+        value.backward()
+        opt.step()
+        values.append(value.item())
+    assert min(values[-5:]) < values[0] / 2
+
+
+def test_the_critic_learns_to_tell(whole_run):
+    """One batch of the recording, what was made of it, and another recording."""
+    run, learn = whole_run
+    pairs = JudgedPair(run / "generated.npy")
+    image, anonymized, is_recorded = (
+        torch.stack(part) for part in zip(*map(pairs.encodes, range(6)), strict=True)
+    )
+    torch.manual_seed(0)
+    critic = Critic(learn["critic"].dls.cfg)
+    opt = torch.optim.Adam(critic.parameters(), 5e-3)
+    values = []
+    for _ in range(80):
+        logits = critic(image, anonymized)
+        value = patch_loss(logits, is_recorded)
+        opt.zero_grad()
+        value.backward()
+        opt.step()
+        values.append(value.item())
+    assert values[-1] < values[0] / 2 and patch_accuracy(logits, is_recorded) > 0.8
+
+
+def test_patch_loss_and_accuracy_of_known_logits():
+    logits = torch.tensor([2.0, -2.0, 2.0, 2.0])[:, None, None, None].expand(4, 1, 3, 5)
+    is_recorded = torch.tensor([1.0, 0.0, 0.0, 1.0])
+    assert patch_accuracy(logits, is_recorded) == 0.75
+    expected = (3 * np.log1p(np.exp(-2)) + np.log1p(np.exp(2))) / 4
+    assert patch_loss(logits, is_recorded).item() == pytest.approx(expected)
+
+
+def test_a_fitted_learner_shows_its_results(whole_run):
+    whole_run[1]["generator"].show_results(max_n=1)
+
+
+class Watch(Callback):
+    "Note of every batch whose turn it was, and which networks moved."
+
+    order = -100  # before the switcher
+
+    def before_batch(self):
+        self.turn = self.gan_trainer.gen_mode
+        self.before = {side: state_of(getattr(self.model, side)) for side in self.sides}
+        self.before["average"] = state_of_average(self.learn)
+
+    def after_batch(self):
+        if self.training:
+            now = {side: state_of(getattr(self.model, side)) for side in self.sides}
+            now["average"] = state_of_average(self.learn)
+            moved = {side for side in now if not same(now[side], self.before[side])}
+            self.turns.append((self.epoch, "generator" if self.turn else "critic", moved))
+
+    def __init__(self):
+        self.turns, self.sides = [], ("generator", "critic")
+
+
+def state_of_average(learn):
+    return {k: v.clone() for k, v in learn.average_weights.average.items()}
+
+
+def test_the_side_whose_turn_it_is_not_does_not_move(make, tmp_path):
+    watch = Watch()
+    fit(make("gan", max_crops=8), tmp_path / "run", "gan", 2, cbs=[watch])
+    moves = {
+        turn: [moved for _, t, moved in watch.turns if t == turn]
+        for turn in ("generator", "critic")
+    }
+    assert len(moves["generator"]) > 1 and len(moves["critic"]) > 1
+    assert all(moved == {"critic"} for moved in moves["critic"])
+    assert all(moved == {"generator", "average"} for moved in moves["generator"])
+
+
+@pytest.mark.parametrize("threshold, cap, capped", [(0.0, 2, True), (100.0, 5, False)])
+def test_the_turn_of_the_critic_is_capped_and_counted(make, tmp_path, threshold, cap, capped):
+    watch = Watch()
+    learn = make("gan", critic_threshold=threshold, max_critic_steps=cap, max_crops=12)
+    fit(learn, tmp_path / "run", "gan", 2, cbs=[watch])
+    for epoch, row in enumerate(read_history(tmp_path / "run" / "history.csv")):
+        turns = [turn for e, turn, _ in watch.turns if e == epoch]
+        in_a_row = max(len(list(run)) for turn, run in groupby(turns) if turn == "critic")
+        assert in_a_row == (cap if capped else 1)
+        assert int(row["critic_steps"]) == turns.count("critic")
+        assert int(row["generator_steps"]) == turns.count("generator") > 0
+        assert (int(row["capped"]) > 0) == capped
+
+
+@pytest.mark.parametrize("stage", ["generator", "gan"])
+def test_validation_runs_as_conversion_does(make, tmp_path, stage):
+    """In evaluation mode: batch normalisation by what it learnt, not by the batch."""
+    modes = []
+
+    class Modes(Callback):
+        order = 100
+
+        def before_batch(self):
+            if not self.training:
+                modes.extend(m.training for m in self.model.modules())
+
+    fit(make(stage), tmp_path / "run", stage, 2, cbs=[Modes()])
+    assert modes and not any(modes)
+
+
+def test_the_critic_has_its_own_rate(make, tmp_path):
+    """Its steps are as large as its own rate says, the generator's as its own."""
+    rates = []
+
+    class Rates(Callback):
+        order = 100
+
+        def before_step(self):
+            rates.append((self.gan_trainer.gen_mode, float(self.opt.hypers[0]["lr"])))
+
+    learn = make("gan", lr_gan=1e-4, lr_critic=5e-3, max_crops=8)
+    fit(learn, tmp_path / "run", "gan", 1, cbs=[Rates()])
+    of = {side: max(rate for gen_mode, rate in rates if gen_mode is side) for side in (True, False)}
+    assert of[True] <= 1e-4 * 1.001 and 1e-3 < of[False] <= 5e-3 * 1.001
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
+def test_the_average_is_that_of_the_weights_after_each_step(make, tmp_path, decay):
+    weights = []
+
+    class Weights(Callback):
+        def before_fit(self):
+            weights.append(state_of(self.model))
+
+        def after_step(self):
+            weights.append(state_of(self.model))
+
+    learn = make(ema_decay=decay)
+    fit(learn, tmp_path / "run", "generator", 2, cbs=[Weights()])
+    expected = weights[0]
+    for state in weights[1:]:
+        expected = {
+            k: decay * expected[k] + (1 - decay) * v if v.is_floating_point() else v
+            for k, v in state.items()
+        }
+    assert len(weights) == 1 + 2 * 2
+    saved = load_file(tmp_path / "run" / "generator.safetensors")
+    for k, v in expected.items():
+        torch.testing.assert_close(saved[k], v)
+
+
+def test_validation_is_of_the_average_and_leaves_the_weights(make, tmp_path):
+    seen = {}
+
+    class Look(Callback):
+        order = 90
+
+        def after_train(self):
+            seen["raw"] = state_of(self.model)
+
+        def before_validate(self):
+            seen["validated"] = state_of(self.model)
+
+        def after_validate(self):
+            seen["after"], seen["average"] = state_of(self.model), state_of_average(self.learn)
+
+    fit(make(), tmp_path / "run", "generator", 1, cbs=[Look()])
+    assert same(seen["raw"], seen["after"]) and not same(seen["raw"], seen["validated"])
+    assert same(seen["validated"], seen["average"])
+
+
+# What the generator makes, kept for the critic
+
+
+def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
+    run, learn = whole_run
+    dls, generator = learn["generator"].dls, learn["generator"].model.eval()
+    kept = np.load(run / "generated.npy", allow_pickle=False)
+    assert kept.shape == (4, 3, 2, 257, 32) and kept.dtype == np.float16
+    dls.disguise.epoch = 0
+    for i, (anonymized, made, original) in enumerate(kept.astype(np.float32)):
+        x, y = (img.as_subclass(torch.Tensor) for img in dls.disguise.encodes(i))
+        with torch.no_grad():
+            expected = generator(x[None])[0]
+        np.testing.assert_allclose(anonymized, x, atol=2e-3)
+        np.testing.assert_allclose(original, y, atol=2e-3)
+        np.testing.assert_allclose(made, expected, atol=5e-2 if training.has_bf16_units() else 2e-3)
+
+
+def test_judged_pairs_go_round_in_three(whole_run):
+    pairs = JudgedPair(whole_run[0] / "generated.npy")
+    kept = torch.from_numpy(np.array(pairs.triples).astype(np.float32))
+    for number in range(12):
+        image, anonymized, is_recorded = pairs.encodes(number)
+        i, kind = divmod(number, 3)
+        assert torch.equal(anonymized, kept[i, 0])
+        assert torch.equal(image, (kept[i, 2], kept[i, 1], kept[(i + 1) % 4, 2])[kind])
+        assert is_recorded == (kind == 0)
+
+
+def test_the_critic_needs_what_was_generated(prepared, tmp_path):
+    with pytest.raises(MissingInput, match=r"generated\.npy is not there; call save_generated"):
+        critic_learner(tmp_path, prepared[1])
+
+
+def test_generating_that_fails_leaves_nothing(make, tmp_path):
+    class Broken(nn.Module):
+        def forward(self, img):
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        save_generated(Broken(), make().dls, tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+# Stop and go on
+
+
+def assert_as_undisturbed(whole_run, run, stage):
+    """Checkpoint and history of the stage equal those of the whole run (but for its smoothed loss)."""
+    expected_rows = [r for r in read_history(whole_run[0] / "history.csv") if r["stage"] == stage]
+    rows = read_history(run / "history.csv")
+    assert [r["epoch"] for r in rows] == [r["epoch"] for r in expected_rows]
+    for row, expected in zip(rows, expected_rows, strict=True):
+        for name in row.keys() - {"train_loss"}:
+            assert row[name] == expected[name], f"{name} of epoch {row['epoch']}"
+    name = f"{stage}.checkpoint.pt"
+    kept, expected = load_checkpoint(run / name), load_checkpoint(whole_run[0] / name)
+    assert same(kept["model"], expected["model"])
+    assert same(kept.get("average", {}), expected.get("average", {}))
+    for now, before in zip(kept["opt"]["state"], expected["opt"]["state"], strict=True):
+        assert now.keys() == before.keys()
+        for k, v in now.items():
+            assert torch.equal(v, before[k]) if isinstance(v, torch.Tensor) else v == before[k]
+
+
+@pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    make, whole_run, tmp_path, capsys, stage
+):
+    fit(make(stage), tmp_path / "run", stage, N_EPOCHS, cbs=[At(1, interrupt)])
+    assert f"call this again with n_epochs={N_EPOCHS}" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")["epoch"] == 0
+    fit(make(stage), tmp_path / "run", stage, N_EPOCHS)
+    assert_as_undisturbed(whole_run, tmp_path / "run", stage)
+
+
+@pytest.mark.parametrize("stage", ["generator", "gan"])
+def test_the_same_learner_goes_on_too(make, whole_run, tmp_path, stage):
+    """As when a cell of a notebook is stopped and run again."""
+    learn = make(stage)
+    fit(learn, tmp_path / "run", stage, N_EPOCHS, cbs=[At(1, interrupt)])
+    fit(learn, tmp_path / "run", stage, N_EPOCHS)
+    assert_as_undisturbed(whole_run, tmp_path / "run", stage)
+
+
+def test_an_interrupt_keeps_the_voice_of_the_last_whole_epoch(make, tmp_path):
+    learn = make()
+    fit(learn, tmp_path / "run", "generator", N_EPOCHS, cbs=[At(1, interrupt)])
+    kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
+    assert same(load_file(tmp_path / "run" / "generator.safetensors"), kept["average"])
+    assert same(learn.model.state_dict(), kept["average"])
+    assert len(read_history(tmp_path / "run" / "history.csv")) == 1
+    load_voice(tmp_path / "run", "cpu")
+
+
+def test_an_interrupt_before_the_first_epoch_ends_leaves_a_run_to_begin(make, whole_run, tmp_path):
+    fit(make(), tmp_path / "run", "generator", N_EPOCHS, cbs=[At(0, interrupt)])
+    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+    fit(make(), tmp_path / "run", "generator", N_EPOCHS)
+    assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
+
+
+@pytest.mark.parametrize("stage", ["generator", "gan"])
+def test_a_loss_that_is_not_finite_stops_with_a_reason_and_keeps_the_run(
+    make, whole_run, tmp_path, stage
+):
+    with pytest.raises(FloatingPointError, match="became nan in epoch 1, batch 1; .* lower lr"):
+        fit(make(stage), tmp_path / "run", stage, N_EPOCHS, cbs=[At(1, spoil)])
+    kept = load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")
+    assert kept["epoch"] == 0 and all(torch.isfinite(v).all() for v in kept["model"].values())
+    load_voice(tmp_path / "run", "cpu")
+    fit(make(stage), tmp_path / "run", stage, N_EPOCHS)
+    assert_as_undisturbed(whole_run, tmp_path / "run", stage)
+
+
+@pytest.mark.parametrize("act", [interrupt, spoil])
+def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypatch, act):
+    monkeypatch.setattr(training, "has_bf16_units", lambda: True)
+    try:
+        fit(make(), tmp_path / "run", "generator", 1, cbs=[At(0, act)])
+    except FloatingPointError:
+        assert act is spoil
+    try:
+        assert not torch.is_autocast_enabled("cpu")
+    finally:
+        torch.set_autocast_enabled("cpu", False)
+        torch.clear_autocast_cache()
+
+
+def test_training_in_bfloat16_stays_finite(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "has_bf16_units", lambda: True)
+    fit(make("gan"), tmp_path / "run", "gan", 1)
+    saved = load_file(tmp_path / "run" / "generator.safetensors")
+    assert all(torch.isfinite(v).all() for v in saved.values())
+    assert {v.dtype for v in saved.values()} <= {torch.float32, torch.int64}
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize(
+    "change, name", [(dict(lr=1e-4), "lr"), (dict(width=16, seed=1), "width, seed")]
+)
+def test_other_settings_are_refused_by_name(make, whole_run, change, name):
+    with pytest.raises(ParameterError, match=rf"other settings \({name}\); use a new run folder"):
+        fit(make(**change), whole_run[0], "generator", 2)
+
+
+def test_another_number_of_epochs_is_refused_while_unfinished(make, tmp_path):
+    fit(make(), tmp_path / "run", "generator", N_EPOCHS, cbs=[At(1, interrupt)])
+    for n_epochs in (1, 5):
+        with pytest.raises(ParameterError, match=f"of 2 epochs, not n_epochs={n_epochs}"):
+            fit(make(), tmp_path / "run", "generator", n_epochs)
+    for n_epochs in (0, -1):
+        with pytest.raises(ParameterError, match=f"n_epochs={n_epochs} must be at least 1"):
+            fit(make(), tmp_path / "run", "generator", n_epochs)
+
+
+@pytest.mark.parametrize("stage", ["generator", "gan"])
+def test_a_finished_stage_is_loaded_and_not_trained(make, whole_run, monkeypatch, capsys, stage):
+    run, trained = whole_run
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    learn = make(stage)
+    monkeypatch.setattr(learn, "fit_one_cycle", None)
+    fit(learn, run, stage, 2)
+    assert f"{stage}: all 2 epochs are done" in capsys.readouterr().out
+    assert before == {file.name: file.read_bytes() for file in run.iterdir()}
+    assert same(learn.model.state_dict(), trained[stage].model.state_dict())
+
+
+def test_lr_find_leaves_everything_as_it_was(make, whole_run, tmp_path):
+    learn = make()
+    before = state_of(learn.model)
+    learn.lr_find(num_it=6, show_plot=False)
+    assert same(learn.model.state_dict(), before)
+    if hasattr(learn.average_weights, "average"):
+        assert same(learn.average_weights.average, before)
+    assert not [f for f in tmp_path.rglob("*") if f.is_file()], "no file stays"
+    fit(learn, tmp_path / "run", "generator", N_EPOCHS)
+    assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
+
+
+def test_lr_find_that_is_stopped_does_not_spoil_what_comes(make, whole_run, tmp_path):
+    class Stop(Callback):
+        def after_batch(self):
+            if self.iter == 1:
+                raise KeyboardInterrupt
+
+    learn = make()
+    before = state_of(learn.model)
+    with learn.added_cbs(Stop()), pytest.raises(KeyboardInterrupt):
+        learn.lr_find(num_it=6, show_plot=False)
+    fit(make(), tmp_path / "run", "generator", N_EPOCHS)
+    assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
+    fit(learn, tmp_path / "other", "generator", 1)
+    assert not same(load_file(tmp_path / "other" / "generator.safetensors"), before), "averaged"
+
+
+def test_stop_when_spoilt_keeps_the_voice_before(make, tmp_path, capsys):
+    class Spoil(Callback):
+        "Let the second epoch pass the limit."
+
+        def before_epoch(self):
+            self.learn.stop_when_spoilt.limit_db = 1_000.0 if self.epoch == 0 else 0.1
+
+    kept = {}
+
+    class Keep(Callback):
+        def before_epoch(self):
+            file = tmp_path / "run" / "generator.safetensors"
+            kept[self.epoch] = file.read_bytes() if file.exists() else b""
+
+    learn = make("gan")
+    fit(learn, tmp_path / "run", "gan", 3, cbs=[StopWhenSpoilt(1_000.0), Spoil(), Keep()])
+    assert "over the limit of 0.10 dB: stopped" in capsys.readouterr().out
+    assert list(kept) == [0, 1], "no third epoch"
+    assert (tmp_path / "run" / "generator.safetensors").read_bytes() == kept[1] != b""
+    assert load_checkpoint(tmp_path / "run" / "gan.checkpoint.pt")["epoch"] == 0
+    average = load_file(tmp_path / "run" / "generator.safetensors")
+    assert same(learn.model.generator.state_dict(), average)
+
+
+def test_stop_when_spoilt_lets_a_good_run_pass(make, tmp_path, whole_run):
+    fit(make("gan"), tmp_path / "run", "gan", N_EPOCHS, cbs=[StopWhenSpoilt(1_000.0)])
+    assert_as_undisturbed(whole_run, tmp_path / "run", "gan")
+
+
+# Files of a run
+
+
+def test_history_survives_the_file_with_columns_that_differ(tmp_path):
+    assert read_history(tmp_path / "history.csv") == []
+    rows = [{"stage": "a", "epoch": "0", "x": "1"}, {"stage": "b", "epoch": "0", "y": "2"}]
+    write_history(tmp_path / "run" / "history.csv", rows)
+    back = read_history(tmp_path / "run" / "history.csv")
+    assert back == [rows[0] | {"y": ""}, {"stage": "b", "epoch": "0", "x": "", "y": "2"}]
+    with (tmp_path / "run" / "history.csv").open(newline="") as f:
+        assert next(csv.reader(f)) == ["stage", "epoch", "x", "y"]
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+
+    def write(part):
+        part.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        training.atomically(tmp_path / "a.txt", write)
+    assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_average_weights_can_be_used_twice(make, tmp_path):
+    """A second stage on the same network starts its average at what the first left."""
+    learn = make()
+    fit(learn, tmp_path / "one", "generator", 1)
+    left = state_of(learn.model)
+    starts = []
+
+    class Start(Callback):
+        order = 90
+
+        def before_fit(self):
+            starts.append(state_of_average(self.learn))
+
+    fit(learn, tmp_path / "two", "generator", 1, cbs=[Start()])
+    assert same(starts[0], left)
+    assert isinstance(learn.average_weights, AverageWeights)
