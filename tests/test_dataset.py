@@ -22,19 +22,26 @@ from vc_lib.config import SECOND_CHANNELS, Config
 from vc_lib.dataset import (
     DisguisePair,
     NewDisguises,
-    Recording,
     SpecImage,
     crop_pair,
-    learn_target,
     make_dls,
-    prepare,
-    split,
 )
 from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.recordings import Recording, learn_target, prepare, split
 from vc_lib.spectrogram import wav_to_image
+
+from fastai.torch_core import default_device
 
 SR = 16_000
 HOP = 128
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_the_cpu():
+    """Also where there is a GPU."""
+    default_device(False)
+    yield
+    default_device(None)
 
 
 @pytest.fixture(scope="module")

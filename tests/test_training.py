@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vc_lib import training
+from vc_lib import models, training
 from vc_lib.config import Config
 from vc_lib.convert import load_voice
-from vc_lib.dataset import crop_pair, learn_target, make_dls, prepare
+from vc_lib.dataset import crop_pair, make_dls
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.losses import GeneratorLoss
 from vc_lib.models import Critic, Generator
+from vc_lib.recordings import learn_target, prepare
 from vc_lib.spectrogram import wav_to_image
 from vc_lib.training import (
     AverageWeights,
@@ -38,6 +39,7 @@ from vc_lib.training import (
 )
 
 from fastai.callback.core import Callback
+from fastai.torch_core import default_device
 
 N_EPOCHS = 2
 SR = 16_000
@@ -47,6 +49,14 @@ SR = 16_000
 def elsewhere(tmp_path, monkeypatch):
     """fastai writes beside where it is run."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_the_cpu():
+    """Also where there is a GPU."""
+    default_device(False)
+    yield
+    default_device(None)
 
 
 @pytest.fixture(scope="module")
@@ -505,7 +515,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_reason_and_keeps_the_run(
 
 @pytest.mark.parametrize("act", [interrupt, spoil])
 def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypatch, act):
-    monkeypatch.setattr(training, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(models, "has_bf16_units", lambda: True)
     try:
         fit(make(), tmp_path / "run", "generator", 1, cbs=[At(0, act)])
     except FloatingPointError:
@@ -518,7 +528,7 @@ def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypa
 
 
 def test_training_in_bfloat16_stays_finite(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(models, "has_bf16_units", lambda: True)
     fit(make("gan"), tmp_path / "run", "gan", 1)
     saved = load_file(tmp_path / "run" / "generator.safetensors")
     assert all(torch.isfinite(v).all() for v in saved.values())
@@ -542,6 +552,13 @@ def test_another_number_of_epochs_is_refused_while_unfinished(make, tmp_path):
     for n_epochs in (0, -1):
         with pytest.raises(ParameterError, match=f"n_epochs={n_epochs} must be at least 1"):
             fit(make(), tmp_path / "run", "generator", n_epochs)
+
+
+def test_a_finished_stage_can_be_prolonged(make, tmp_path):
+    for n_epochs in (1, 2):
+        fit(make(), tmp_path / "run", "generator", n_epochs)
+    assert load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")["n_epoch"] == 2
+    assert [r["epoch"] for r in read_history(tmp_path / "run" / "history.csv")] == ["0", "1"]
 
 
 @pytest.mark.parametrize("stage", ["generator", "gan"])

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .audio import check_wav, resample
+from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
 
@@ -24,6 +24,7 @@ with warnings.catch_warnings():
 N_CEPSTRA = 24  # coefficients that describe a speaker's long-term envelope
 FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
 SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own
+SR_MIN, SR_MAX = 8_000, 192_000  # [Hz]
 SWIFT_CONFIDENCE = 0.07  # voiced above it; the package's own 0.9 loses most voiced frames
 MIN_SECONDS = 0.1  # WORLD needs some periods; shorter clips are padded inside `analyze`
 
@@ -72,11 +73,15 @@ def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Fea
     Raises
     ------
     ParameterError
-        If `wav` is not a finite 1-D array.
+        If `wav` is not a finite 1-D array, or `sr` not in 8000..192000.
     MissingInput
         If `cfg.f0_method` needs a package that is not installed.
     """
     cfg = cfg or AnonymizeConfig()
+    if not SR_MIN <= check_sr(sr) <= SR_MAX:  # outside of it WORLD fails, or never returns
+        raise ParameterError(
+            f"sr={sr} must be in {SR_MIN}..{SR_MAX} Hz for WORLD; resample with load_wav(path, sr=16000)"
+        )
     x = np.ascontiguousarray(check_wav(wav), dtype=np.float64)
     x = np.pad(x, (0, max(0, int(np.ceil(MIN_SECONDS * sr)) - len(x))))
     f0, times = _f0(x, sr, cfg)
@@ -132,7 +137,7 @@ def synthesize(features: Features) -> np.ndarray:
         The same bytes for the same features; may pass +-1 a little.
     """
     f0, sp, ap = (
-        np.ascontiguousarray(part, dtype=np.float64)
+        np.array(part, dtype=np.float64, order="C")  # a copy: pyworld takes no read-only array
         for part in (features.f0, features.sp, features.ap)
     )
     return pyworld.synthesize(f0, sp, ap, features.sr, features.frame_period_ms).astype(np.float32)
@@ -214,7 +219,7 @@ def cepstrum(features: Features, n_cepstra: int = N_CEPSTRA) -> np.ndarray:
 def envelope_from_cepstrum(mc: np.ndarray, sr: int, n_bins: int) -> np.ndarray:
     """The power envelope (n_frames, n_bins) whose mel cepstrum is `mc`; fewer coefficients make it coarser."""
     return pyworld.decode_spectral_envelope(
-        np.ascontiguousarray(mc, dtype=np.float64), sr, 2 * (n_bins - 1)
+        np.array(mc, dtype=np.float64, order="C"), sr, 2 * (n_bins - 1)
     )
 
 
@@ -455,7 +460,7 @@ def anonymize(
     for stats in (cfg.target, source):
         if stats and stats.sr != sr:
             raise ParameterError(
-                f"sr={sr} Hz, but the target's or source's statistics were measured at {stats.sr} Hz; "
+                f"sr={sr} must equal the statistics' sr={stats.sr} Hz; "
                 f"resample with load_wav(path, sr={stats.sr})"
             )
     features = change(analyze(wav, sr, cfg), cfg, source, rng)

@@ -28,7 +28,7 @@ NO_CHANGE = dict(
 PRESETS = {
     "whisper": NO_CHANGE | dict(f0_mode="zero"),
     "robot": NO_CHANGE | dict(f0_mode="constant"),
-    "noise": NO_CHANGE | dict(f0_mode="noise", blur_hz=200.0, ap_noise=0.2),
+    "noise": NO_CHANGE | dict(f0_mode="noise", blur_hz=200.0, ap_noise=1.0),
     "neutral": NO_CHANGE | dict(f0_mode="recentre", n_cepstra=24, match_target=1.0, n_ap_bands=4),
 }
 

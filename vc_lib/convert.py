@@ -19,7 +19,7 @@ from .config import Config, SpeakerStats
 from .errors import MissingInput, ParameterError
 from .models import Generator
 from .spectrogram import image_to_wav, wav_to_image
-from .training import WEIGHTS, autocast
+from .training import WEIGHTS
 
 PIECE_S = 20.0  # longest piece converted at once [s]
 CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]
@@ -71,7 +71,7 @@ class Voice:
         """
         wav = resample(check_wav(wav), sr, self.sr).astype(np.float32)
         source = source or self.source_stats([wav])
-        return np.concatenate(list(self.convert_blocks([wav], source)))
+        return np.concatenate([np.zeros(0, np.float32), *self.convert_blocks([wav], source)])
 
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """What the generator is given for `wav`: the speaker taken out, at `self.sr`, as long as `convert`'s."""
@@ -113,7 +113,7 @@ class Voice:
 
     def _convert_piece(self, wav: np.ndarray, source: SpeakerStats) -> np.ndarray:
         img = wav_to_image(anonymize(wav, self.sr, self.config, source=source), self.config)
-        with torch.inference_mode(), autocast(self.device):
+        with torch.inference_mode():
             made = self.generator(torch.from_numpy(img)[None].to(self.device))[0]
         return np.clip(image_to_wav(made.float().cpu().numpy(), self.config, len(wav)), -1, 1)
 
@@ -225,10 +225,10 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
     Raises
     ------
     MissingInput, ParameterError
-        If the source is not there, cannot be read, or is silent.
+        If the source is not there or cannot be read, or the destination's suffix is none of these.
     """
     block = int(PIECE_S * voice.sr)
-    source = voice.source_stats(blocks(source_path, voice.sr, block))
     with WavWriter(destination_path, voice.sr) as out:
+        source = voice.source_stats(blocks(source_path, voice.sr, block))
         for wav in voice.convert_blocks(blocks(source_path, voice.sr, block), source):
             out.write(wav)

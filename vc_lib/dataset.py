@@ -15,7 +15,7 @@ from . import anonymize as anon
 from . import compat  # noqa: F401
 from .config import Config
 from .errors import ParameterError
-from .recordings import Recording, learn_target, prepare, split  # noqa: F401
+from .recordings import Recording
 from .spectrogram import image_to_wav, log_magnitude, wav_to_image
 
 from fastai.vision.all import (

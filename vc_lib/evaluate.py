@@ -252,7 +252,7 @@ def envelope_distance_db(speech: Speech, target: Speech | list[Speech], sr: int)
     return float(CEPSTRUM_TO_DB * np.linalg.norm(frames.mean(0) - to_frames.mean(0)))
 
 
-# Pitch; F0 is DIO's with StoneMask: Morise, Kawahara and Katayose, AES 35th Conf., 2009
+# Pitch; F0 is what `analyze` finds by default, Harvest: Morise, Interspeech 2017
 
 
 def _f0_pairs(a: Speech, b: Speech, sr: int, align: str) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,22 @@ from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create
 from torchvision.models import resnet18
 
 
+def has_bf16_units() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX); others do so slower than float32."""
+    probe = getattr(
+        torch.cpu, "_is_amx_tile_supported", None
+    )  # not public yet; without it: float32
+    return bool(probe and probe())
+
+
+def autocast(device: torch.device, enabled: bool | None = None):
+    """bfloat16 autocast where the device gains by it, a context that does nothing elsewhere."""
+    if enabled is None:
+        on_cuda = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        enabled = on_cuda or (device.type == "cpu" and has_bf16_units())
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
 class Fold(nn.Module):
     """Fold `n` neighbouring frequency rows into channels: (B, C, F, T) to (B, C * n, F / n, T)."""
 
@@ -66,6 +82,7 @@ class Generator(nn.Module):
     def __init__(self, cfg: Config):
         super().__init__()
         self.keep_phase, self.second_channel = cfg.keep_phase, cfg.second_channel
+        self.bf16 = None  # True or False: bfloat16 or not; None: where the device gains by it
         n_out = 1 if cfg.keep_phase else 2
         if cfg.encoder == "compact":
             fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
@@ -90,7 +107,9 @@ class Generator(nn.Module):
         )
         if padded.is_cpu:
             padded = padded.contiguous(memory_format=torch.channels_last)
-        change = self.net(padded).as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
+        with autocast(img.device, self.bf16):
+            change = self.net(padded)
+        change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
         change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
         if not self.keep_phase:
             return img + change
@@ -102,8 +121,8 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """Judge patches of an image beside the anonymized image it should have been made from.
 
-    Sees both images' first channel in the log-magnitude scale and gives one logit per patch: above
-    0, "recorded, and of this speech"; below, "made, or of other speech".
+    Sees both channels of both images and gives one logit per patch: above 0, "recorded, and of this
+    speech"; below, "made, or of other speech".
     """
 
     def __init__(self, cfg: ModelConfig):
@@ -124,6 +143,6 @@ class Critic(nn.Module):
 
     def forward(self, img, anonymized):  # both (B, 2, n_freqs, n_frames)
         pair = torch.cat([img.as_subclass(torch.Tensor), anonymized.as_subclass(torch.Tensor)], 1)
-        return (
-            self.net(pair).as_subclass(torch.Tensor).float()
-        )  # (B, 1, n_freqs / 2**depth, n_frames / 2**depth)
+        with autocast(pair.device):
+            logits = self.net(pair)  # (B, 1, n_freqs / 2**depth, n_frames / 2**depth)
+        return logits.as_subclass(torch.Tensor).float()

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import joblib
 import numpy as np
@@ -122,12 +123,18 @@ def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> Recording | str:
     try:
         key = hashlib.sha256(file.read_bytes() + json.dumps(settings).encode()).hexdigest()[:24]
         cache = cache_dir / f"{key}.npz"
-        if not cache.is_file():
+        try:
+            return _recording(file, cache)
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):  # not there, or damaged
             _analyse_to(cache, load_wav(file, cfg.sr), cfg)
-        with np.load(cache, allow_pickle=False) as kept:
-            return Recording(file, cache, float(kept["seconds"]), len(kept["f0"]))
+            return _recording(file, cache)
     except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
         return str(e)
+
+
+def _recording(file: Path, cache: Path) -> Recording:
+    with np.load(cache, allow_pickle=False) as kept:
+        return Recording(file, cache, float(kept["seconds"]), len(kept["f0"]))
 
 
 def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> None:

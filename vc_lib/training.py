@@ -52,50 +52,7 @@ WEIGHTS = "generator.safetensors"
 GENERATED = "generated.npy"
 
 
-def has_bf16_units() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX); elsewhere bfloat16 is slower than float32."""
-    probe = getattr(
-        torch.cpu, "_is_amx_tile_supported", None
-    )  # not public yet; without it float32 is used
-    return bool(probe and probe())
-
-
-def autocast(device: torch.device, enabled: bool | None = None):
-    """bfloat16 autocast where the device gains by it, a context that does nothing elsewhere."""
-    if enabled is None:
-        enabled = (
-            has_bf16_units()
-            if device.type == "cpu"
-            else device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
 # Callbacks, one per concern
-
-
-class Bf16(Callback):
-    "Run the networks in bfloat16 where the device gains by it."
-
-    order = 10
-
-    def before_batch(self):
-        self.context = autocast(self.dls.device)
-        self.context.__enter__()
-
-    def after_pred(self):
-        self.learn.pred = self.pred.float()
-
-    def after_loss(self):
-        self._exit()
-
-    def after_cancel_batch(self):
-        self._exit()
-
-    def _exit(self):
-        if self.context is not None:
-            self.context.__exit__(None, None, None)
-            self.context = None
 
 
 class StopAtNaN(Callback):
@@ -122,10 +79,11 @@ class AverageWeights(Callback):
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
     def before_fit(self):
-        self.run = not hasattr(self.learn, "lr_finder")
         self.reset()
 
     def after_step(self):
+        if hasattr(self.learn, "lr_finder"):
+            return  # a rehearsal, whose weights are thrown away
         if hasattr(self.learn, "gan_trainer") and not self.learn.gan_trainer.gen_mode:
             return
         state = self.network.state_dict()
@@ -254,7 +212,13 @@ class CappedGANSwitcher(AdaptiveGANSwitcher):
         super().__init__(critic_thresh=critic_thresh)
         self.max_steps = max_steps
 
+    def before_validate(self):
+        self.model.eval()  # GANTrainer, just before, has put the generator into training mode
+
     def before_train(self):
+        # Said anew, since TrainEvalCallback has just put both networks into training mode: the
+        # critic begins the first epoch, the generator, whose turn validation leaves, the others.
+        self.gan_trainer.switch(gen_mode=self.epoch > 0)
         self.steps = self.n_critic = self.n_generator = self.n_capped = 0
 
     def after_batch(self):
@@ -336,7 +300,7 @@ def write_history(path: Path, rows: list[dict]) -> None:
 
     def write(part: Path) -> None:
         with part.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, columns, restval="")
+            writer = csv.DictWriter(f, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 
@@ -399,7 +363,7 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     if generator is None:
         torch.manual_seed(cfg.seed)
         generator = Generator(cfg)
-    cbs = [NewDisguises(), Bf16(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
+    cbs = [NewDisguises(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
     return Learner(
         dls,
         generator,
@@ -429,7 +393,7 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
         kept = np.lib.format.open_memmap(part, "w+", np.float16, shape)
         done = 0
         for anonymized, original in progress_bar(train, leave=False):
-            with torch.no_grad(), autocast(device):
+            with torch.no_grad():
                 made = generator(anonymized)
             batch = torch.stack(
                 [t.as_subclass(torch.Tensor).float() for t in (anonymized, made, original)], 1
@@ -485,7 +449,7 @@ def critic_learner(run_dir, cfg: Config, num_workers: int = 1) -> Learner:
     )
     dls.cfg = cfg
     torch.manual_seed(cfg.seed)
-    cbs = [NewDisguises(), Bf16(), StopAtNaN()]
+    cbs = [NewDisguises(), StopAtNaN()]
     return Learner(
         dls, Critic(cfg), patch_loss, lr=cfg.lr_critic, wd=0.0, metrics=patch_accuracy, cbs=cbs
     )
@@ -515,7 +479,7 @@ def gan_learner(
     torch.manual_seed(cfg.seed)
     generator, critic = generator or Generator(cfg), critic or Critic(cfg)
     switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
-    cbs = [NewDisguises(), Bf16(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
+    cbs = [NewDisguises(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
     cbs.append(AverageWeights(generator, cfg.ema_decay))
     learn = GANLearner(
         dls,

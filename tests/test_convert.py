@@ -1,0 +1,387 @@
+"""Any speech in, one voice out: lengths, levels, pieces and their seams, files, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from vc_lib import convert
+from vc_lib.anonymize import analyze, speaker_stats
+from vc_lib.audio import load_wav
+from vc_lib.config import Config
+from vc_lib.convert import Voice, convert_file, load_voice, pieces, quietest
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.models import Generator
+from vc_lib.training import save_voice
+
+SR = 16_000
+
+
+@pytest.fixture(scope="module")
+def target_cfg(tiny_cfg, voice):
+    cfg = replace(tiny_cfg, f0_method="dio")
+    return replace(cfg, target=speaker_stats([analyze(voice(1.0, f0=220.0, seed=3), SR, cfg)]))
+
+
+@pytest.fixture(scope="module")
+def saved(target_cfg, tmp_path_factory):
+    """The folder of a voice whose generator was only disturbed a little, never trained."""
+    torch.manual_seed(0)
+    generator = Generator(target_cfg)
+    with torch.no_grad():
+        for p in generator.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_voice(generator.state_dict(), target_cfg, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(saved):
+    return load_voice(saved, device="cpu")
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy of the voice's folder, to be spoilt."""
+    for file in saved.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def short_pieces(monkeypatch):
+    """Pieces of 0.5 s at most, so that little speech crosses many seams."""
+    monkeypatch.setattr(convert, "PIECE_S", 0.5)
+    monkeypatch.setattr(convert, "CONTEXT_S", 0.1)
+
+
+def envelope(wav):
+    """Level in steps of 10 ms [dB]."""
+    frames = wav[: len(wav) // 160 * 160].reshape(-1, 160).astype(np.float64)
+    return 10 * np.log10((frames**2).mean(1) + 1e-6)
+
+
+# Converting a waveform
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 79, 1_000, 4_001])
+@pytest.mark.parametrize("sr", [8_000, 16_000, 22_050, 44_100, 48_000])
+def test_the_duration_is_kept_to_the_sample(model, voice, sr, n_samples):
+    out = model.convert(voice(0.6, sr=sr)[:n_samples], sr)
+    assert out.shape == (round(n_samples * SR / sr),) and out.dtype == np.float32
+    assert np.isfinite(out).all() and (np.abs(out) <= 1).all()
+
+
+@pytest.mark.parametrize("sr", [22_050, 48_000])
+def test_the_duration_is_kept_whatever_the_rate_of_the_voice(target_cfg, voice, sr):
+    cfg = replace(target_cfg, sr=sr, n_fft=1024, hop_length=256)
+    cfg = replace(cfg, target=speaker_stats([analyze(voice(1.0, f0=220.0, sr=sr), sr, cfg)]))
+    model = Voice(Generator(cfg), cfg, torch.device("cpu"))
+    assert model.sr == sr
+    for n_samples in (1, 3_333):
+        out = model.convert(voice(0.3, sr=SR)[:n_samples], SR)
+        assert out.shape == (round(n_samples * sr / SR),)
+
+
+def test_the_register_becomes_that_of_the_voice(model, voice):
+    for f0 in (110.0, 260.0):
+        said = analyze(model.convert(voice(1.0, f0=f0), SR), SR)
+        assert np.median(said.f0[said.voiced]) == pytest.approx(model.config.target.f0_hz, rel=0.05)
+
+
+def test_conversion_is_deterministic_and_leaves_its_input(model, voice):
+    wav = voice(0.5)
+    before = wav.copy()
+    assert (model.convert(wav, SR) == model.convert(wav, SR)).all()
+    assert (wav == before).all()
+    assert np.abs(model.convert(wav.astype(np.float64), SR) - model.convert(wav, SR)).max() < 1e-3
+
+
+def test_loud_input_stays_in_range(model, voice):
+    out = model.convert(np.clip(20 * voice(0.5), -1, 1), SR)
+    assert 0.1 < np.abs(out).max() <= 1
+
+
+def test_silence_stays_silence(model):
+    for wav in (np.zeros(5_000), np.zeros(1), np.full(3_000, 1e-9)):
+        out = model.convert(wav, SR)
+        assert out.shape == wav.shape and np.abs(out).max() < 1e-3
+
+
+def test_an_untrained_generator_says_what_it_is_given(target_cfg, voice):
+    model = Voice(Generator(target_cfg), target_cfg, torch.device("cpu"))
+    wav = voice(0.5, sr=22_050)
+    given, out = model.anonymize(wav, 22_050), model.convert(wav, 22_050)
+    assert given.shape == out.shape and np.abs(given - out).max() < 1e-4
+
+
+def test_statistics_given_are_used_instead_of_measured(model, voice):
+    wav = voice(0.5)
+    measured = model.convert(wav, SR)
+    source = model.source_stats([wav])
+    assert (model.convert(wav, SR, source=source) == measured).all()
+    other = model.convert(wav, SR, source=replace(source, f0_hz=2 * source.f0_hz))
+    assert other.shape == measured.shape and np.abs(other - measured).max() > 0.01
+
+
+def test_source_statistics_do_not_depend_on_blocks_or_silence(model, voice, monkeypatch):
+    monkeypatch.setattr(convert, "PIECE_S", 0.5)
+    wav = voice(2.0)
+    whole = model.source_stats([wav])
+    blocks = model.source_stats(np.split(wav, [8_000, 16_000, 24_000]))
+    assert blocks == whole and whole.f0_hz == pytest.approx(120, rel=0.03)
+    assert model.source_stats([np.zeros(4_000)]) == model.config.target, "nothing is known"
+    monkeypatch.setattr(convert, "STATS_S", 1.0)
+    assert model.source_stats([wav]) == model.source_stats([wav[:16_000]])
+    assert model.source_stats([wav[:12_000], wav[12_000:]]).f0_hz == pytest.approx(120, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "wav, sr, message",
+    [
+        (np.zeros(0), SR, "empty"),
+        (np.zeros((2, 100)), SR, "shape"),
+        (np.array([0.0, np.nan]), SR, "NaN"),
+        (np.zeros(100, np.int16), SR, "dtype int16"),
+        (np.zeros(100), 0, "sr=0"),
+        (np.zeros(100), "16000", "sr='16000'"),
+        (np.zeros(100), True, "sr=True"),
+    ],
+    ids=["empty", "stereo", "nan", "integers", "zero", "text", "bool"],
+)
+def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
+    with pytest.raises(ParameterError, match=message):
+        model.convert(wav, sr)
+
+
+# Pieces
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 0.61, 2.7])
+def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_pieces, seconds):
+    wav = voice(3.0)[: int(seconds * SR)]
+    cuts = []
+    for n_block in (100, 3_333, 8_000, 10**6):
+        blocks = [wav[i : i + n_block] for i in range(0, len(wav), n_block)]
+        parts = list(pieces(blocks, SR, fade=320))
+        whole = [part[n_before : n_before + n] for part, n_before, n, _ in parts]
+        assert np.array_equal(np.concatenate([np.zeros(0), *whole]), wav)
+        assert [last for *_, last in parts] == [False] * (len(parts) - 1) + [True] * bool(parts)
+        for i, (part, n_before, n, last) in enumerate(parts):
+            assert 0 < n <= (0.6 if last else 0.5) * SR and len(part) <= 0.7 * SR
+            assert n_before == (0 if i == 0 else 0.1 * SR)
+            assert last or len(part) == n_before + n + 0.1 * SR
+        cuts.append([n for _, _, n, _ in parts])
+    assert all(c == cuts[0] for c in cuts), "the seams lie where they lie in one block"
+
+
+def test_the_context_is_at_least_the_fade(monkeypatch, voice):
+    monkeypatch.setattr(convert, "PIECE_S", 0.5)
+    monkeypatch.setattr(convert, "CONTEXT_S", 0.0)
+    for part, n_before, n, last in pieces([voice(2.0)], SR, fade=320):
+        assert last or len(part) >= n_before + n + 320
+
+
+def test_cuts_are_made_where_it_is_quiet(voice, short_pieces):
+    wav = 0.1 * np.random.default_rng(0).normal(size=3 * SR).astype(np.float32)
+    starts = np.arange(6_000, len(wav), 6_000)
+    for start in starts:
+        wav[start : start + 1_000] = 0
+    ends = np.cumsum([n for _, _, n, _ in pieces([wav], SR, fade=320)])[:-1]
+    assert len(ends) > 4
+    for end in ends:
+        assert np.abs(starts + 500 - end).min() <= 500
+
+
+def test_quietest_looks_in_the_second_half():
+    wav = np.ones(10_000)
+    wav[1_000:2_000] = 0
+    wav[7_000:8_000] = 0.1
+    assert 7_000 <= quietest(wav, SR) <= 8_000
+    assert quietest(np.zeros(10_000), SR) >= 5_000
+
+
+def test_seams_are_exact_where_the_pieces_agree(model, voice, short_pieces, monkeypatch):
+    monkeypatch.setattr(model, "_convert_piece", lambda wav, source: wav.copy())
+    wav = voice(3.0)
+    for n_block in (997, 8_000, 10**6):
+        blocks = [wav[i : i + n_block] for i in range(0, len(wav), n_block)]
+        out = list(model.convert_blocks(blocks, model.config.target))
+        assert len(out) > 5 and np.abs(np.concatenate(out) - wav).max() < 1e-6
+
+
+def test_seams_fade_from_piece_to_piece(model, short_pieces, monkeypatch):
+    """Pieces that are 0 and 1 in turn: the change takes the length of the fade, and is even."""
+    turns = iter(range(100))
+    ones = np.ones(2 * SR, np.float32)
+    monkeypatch.setattr(
+        model, "_convert_piece", lambda wav, source: np.full_like(wav, next(turns) % 2)
+    )
+    out = np.concatenate(list(model.convert_blocks([ones], model.config.target)))
+    steps = np.abs(np.diff(out))
+    assert out.shape == ones.shape and next(turns) >= 4
+    assert steps.max() < 1.01 / (0.02 * SR - 1) and set(np.round(out[::500])) == {0.0, 1.0}
+
+
+def test_speech_in_pieces_sounds_like_the_whole(model, voice, monkeypatch):
+    wav = voice(2.5)
+    source = model.source_stats([wav])
+    whole = model.convert(wav, SR, source)
+    monkeypatch.setattr(convert, "PIECE_S", 0.9)
+    monkeypatch.setattr(convert, "CONTEXT_S", 0.2)
+    stitched = model.convert(wav, SR, source)
+    assert stitched.shape == whole.shape and not np.array_equal(stitched, whole)
+    off_db = np.abs(envelope(stitched) - envelope(whole))
+    assert np.median(off_db) < 0.7 and np.mean(off_db < 3) > 0.9
+    assert np.abs(np.diff(stitched)).max() < 2 * np.abs(np.diff(whole)).max(), "no click"
+
+
+# Files
+
+
+@pytest.mark.parametrize("sr", [SR, 22_050])
+def test_a_file_becomes_what_its_samples_become(model, voice, short_pieces, tmp_path, sr):
+    """Longer than one piece, and 16 bits in, 16 bits out."""
+    soundfile.write(tmp_path / "source.wav", voice(1.7, sr=sr), sr)
+    convert_file(model, tmp_path / "source.wav", str(tmp_path / "out" / "converted.wav"))
+    made, made_sr = soundfile.read(tmp_path / "out" / "converted.wav", dtype="float32")
+    wav = load_wav(tmp_path / "source.wav", SR)
+    assert made_sr == SR and made.shape == (round(round(1.7 * sr) * SR / sr),)
+    assert np.abs(made - model.convert(wav, SR)).max() < 2 / 32_768
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["converted.wav"]
+
+
+def test_a_long_file_is_read_in_blocks(model, voice, short_pieces, tmp_path, monkeypatch):
+    longest = []
+
+    def watched(wav, source):
+        longest.append(len(wav))
+        return wav.copy()
+
+    monkeypatch.setattr(model, "_convert_piece", watched)
+    monkeypatch.setattr(convert, "STATS_S", 1.0)
+    soundfile.write(tmp_path / "source.flac", np.tile(voice(3.0), 15), SR)  # 45 s
+    convert_file(model, tmp_path / "source.flac", tmp_path / "converted.flac")
+    made, _ = soundfile.read(tmp_path / "converted.flac", dtype="float32")
+    assert np.abs(made - soundfile.read(tmp_path / "source.flac")[0]).max() < 2 / 32_768
+    assert len(longest) >= 90 and max(longest) <= 0.7 * SR
+
+
+def test_a_silent_file_becomes_a_silent_one(model, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(9_000), SR)
+    convert_file(model, tmp_path / "silent.wav", tmp_path / "converted.wav")
+    made, _ = soundfile.read(tmp_path / "converted.wav")
+    assert made.shape == (9_000,) and np.abs(made).max() < 1e-3
+
+
+def test_a_file_may_take_its_own_place(model, voice, tmp_path):
+    soundfile.write(tmp_path / "a.wav", voice(0.5), SR)
+    convert_file(model, tmp_path / "a.wav", tmp_path / "b.wav")
+    convert_file(model, tmp_path / "a.wav", tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_is_half_written(model, voice, short_pieces, tmp_path, monkeypatch, old, error):
+    calls = []
+
+    def fails(wav, source):
+        calls.append(len(wav))
+        if len(calls) == 3:
+            raise error("in the middle")
+        return wav.copy()
+
+    monkeypatch.setattr(model, "_convert_piece", fails)
+    soundfile.write(tmp_path / "source.wav", voice(2.5), SR)
+    (tmp_path / "out").mkdir()
+    if old:
+        (tmp_path / "out" / "converted.wav").write_bytes(old)
+    with pytest.raises(error, match="in the middle"):
+        convert_file(model, tmp_path / "source.wav", tmp_path / "out" / "converted.wav")
+    left = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    assert left == ({"converted.wav": old} if old else {})
+
+
+def test_a_bad_source_or_destination_is_refused(model, voice, tmp_path):
+    soundfile.write(tmp_path / "source.wav", voice(0.5), SR)
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(MissingInput, match="nowhere.wav does not exist"):
+        convert_file(model, tmp_path / "nowhere.wav", tmp_path / "converted.wav")
+    with pytest.raises(ParameterError, match="not readable as sound"):
+        convert_file(model, tmp_path / "text.wav", tmp_path / "converted.wav")
+    with pytest.raises(ParameterError, match=r"must end in one of \.wav"):
+        convert_file(model, tmp_path / "source.wav", tmp_path / "converted.m4a")
+    assert {file.name for file in tmp_path.iterdir()} == {"source.wav", "text.wav"}
+
+
+def test_a_bad_destination_is_refused_before_the_slow_part(model, voice, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "source.wav", voice(0.5), SR)
+    monkeypatch.setattr(model, "source_stats", lambda wavs: pytest.fail("analysed first"))
+    with pytest.raises(ParameterError, match=r"must end in one of \.wav"):
+        convert_file(model, tmp_path / "source.wav", tmp_path / "converted.txt")
+
+
+# Loading
+
+
+def test_a_voice_is_rebuilt_from_its_folder(saved, model, target_cfg, voice):
+    assert model.config == target_cfg and model.sr == SR and model.device.type == "cpu"
+    assert not model.generator.training
+    again = load_voice(str(saved), torch.device("cpu"))
+    assert (again.convert(voice(0.3), SR) == model.convert(voice(0.3), SR)).all()
+    assert load_voice(saved).device == convert.best_device()
+
+
+@pytest.mark.parametrize("name", ["generator.safetensors", "config.json"])
+def test_a_missing_file_says_what_to_do(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(MissingInput, match=rf"{name} does not exist"):
+        load_voice(folder)
+    with pytest.raises(MissingInput, match=r"train a voice with notebook 02-1 or 02-2"):
+        load_voice(folder / "nowhere")
+
+
+@pytest.mark.parametrize("n_bytes", [0, 4, 100, 5_000])
+def test_damaged_weights_are_refused(folder, n_bytes):
+    weights = folder / "generator.safetensors"
+    weights.write_bytes(weights.read_bytes()[:n_bytes])
+    with pytest.raises(ParameterError, match="or is damaged .* copy both again"):
+        load_voice(folder)
+
+
+def test_weights_that_are_something_else_are_refused(folder):
+    torch.save({"a": torch.zeros(2)}, folder / "generator.safetensors")  # a pickle
+    with pytest.raises(ParameterError, match="or is damaged"):
+        load_voice(folder)
+
+
+@pytest.mark.parametrize("change", [dict(width=16), dict(depth=3), dict(keep_phase=False)], ids=str)
+def test_a_config_of_another_voice_is_refused(folder, target_cfg, change):
+    replace(target_cfg, **change).save(folder / "config.json")
+    with pytest.raises(ParameterError, match=r"does not fit .*config\.json"):
+        load_voice(folder)
+
+
+def test_a_damaged_config_is_refused(folder):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ParameterError, match="not valid JSON"):
+        load_voice(folder)
+
+
+def test_a_config_without_a_target_is_refused(folder):
+    replace(Config.load(folder / "config.json"), target=None).save(folder / "config.json")
+    with pytest.raises(ParameterError, match="has no target; it is not the config of a trained"):
+        load_voice(folder)
+
+
+def test_a_target_at_another_rate_is_refused_before_it_speaks(folder, voice):
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    values |= dict(sr=22_050)
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ParameterError):
+        load_voice(folder, "cpu").convert(voice(0.3), SR)
