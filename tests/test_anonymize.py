@@ -594,7 +594,7 @@ def test_statistics_given_are_used_instead_of_measured(features, source, neutral
 def test_a_rate_that_the_statistics_were_not_measured_at_is_refused(speech, source, neutral):
     for cfg, given in ((neutral, None), (Config(**FAST), source), (neutral, source)):
         with pytest.raises(
-            ParameterError, match=r"sr=22050 .* at 16000 Hz; resample with load_wav"
+            ParameterError, match=r"sr=22050 .* sr=16000 Hz; resample with load_wav"
         ):
             anonymize(speech, 22_050, cfg, source=given)
     for cfg in (AnonymizeConfig(**FAST), Config(**FAST)):

@@ -413,7 +413,7 @@ def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
             expected = generator(x[None])[0]
         np.testing.assert_allclose(anonymized, x, atol=2e-3)
         np.testing.assert_allclose(original, y, atol=2e-3)
-        np.testing.assert_allclose(made, expected, atol=5e-2 if training.has_bf16_units() else 2e-3)
+        np.testing.assert_allclose(made, expected, atol=5e-2 if models.has_bf16_units() else 2e-3)
 
 
 def test_judged_pairs_go_round_in_three(whole_run):
