@@ -27,7 +27,7 @@ from .anonymize import Features, active_frames, analyze
 from .audio import check_sr, check_wav
 from .config import AudioConfig
 from .errors import MissingInput, ParameterError
-from .spectrogram import stft
+from .spectrogram import check_image, stft
 
 LISTENING_DB = -23.0  # speech level of the players [dB of full scale] ...
 PEAK_DB = -1.0  # ... less where a peak would pass this; MP3 overshoots a little
@@ -501,13 +501,7 @@ def plot_image(img: np.ndarray, cfg: AudioConfig) -> Picture:
     ParameterError
         If the shape does not fit `cfg`, or a value is not finite.
     """
-    img = np.asarray(img)
-    if img.ndim != 3 or img.shape[:2] != (2, cfg.n_freqs) or img.shape[2] < 1:
-        raise ParameterError(
-            f"img has shape {img.shape}, must be (2, {cfg.n_freqs}, n_frames) for n_fft={cfg.n_fft}"
-        )
-    if not np.isfinite(img).all():
-        raise ParameterError("img holds NaN or infinity; did the network diverge?")
+    img = check_image(img, cfg)
     fig, axs = _picture(2, sharex=True, sharey=True)
     for i, (name, colors, top) in enumerate(_channels(img, cfg)):
         ax, place = axs[i], _place(img[i], cfg)

@@ -80,13 +80,7 @@ def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None
     ParameterError
         If the shape does not fit `cfg`, a value is not finite, or `n_samples` goes past the image.
     """
-    img = np.asarray(img)
-    if img.ndim != 3 or img.shape[:2] != (2, cfg.n_freqs) or img.shape[2] < 1:
-        raise ParameterError(
-            f"img has shape {img.shape}, must be (2, {cfg.n_freqs}, n_frames) for n_fft={cfg.n_fft}"
-        )
-    if not np.isfinite(img).all():
-        raise ParameterError("img holds NaN or infinity; did the network diverge?")
+    img = check_image(img, cfg)
     longest = (img.shape[2] - 1) * cfg.hop_length
     n_samples = longest if n_samples is None else n_samples
     if not 0 <= n_samples <= max(longest, 1):
@@ -97,6 +91,18 @@ def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None
         return np.zeros(0, np.float32)
     x = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32))
     return istft(from_image(x, cfg), cfg, n_samples).numpy()
+
+
+def check_image(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
+    """The image as an array, if its shape fits `cfg` and its values are finite; else ParameterError."""
+    img = np.asarray(img)
+    if img.ndim != 3 or img.shape[:2] != (2, cfg.n_freqs) or img.shape[2] < 1:
+        raise ParameterError(
+            f"img has shape {img.shape}, must be (2, {cfg.n_freqs}, n_frames) for n_fft={cfg.n_fft}"
+        )
+    if not np.isfinite(img).all():
+        raise ParameterError("img holds NaN or infinity; did the network diverge?")
+    return img
 
 
 def magnitude(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
