@@ -10,9 +10,12 @@ sentence's register is not a speaker's.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import analyze, synthesize
 from vc_lib.audio import list_audio, load_wav

@@ -7,9 +7,13 @@ FOLDER holds recordings of one speaker. Prints two tables in Markdown.
 """
 
 import argparse
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import active_frames, analyze, change, speaker_stats, synthesize
 from vc_lib.audio import list_audio, load_wav

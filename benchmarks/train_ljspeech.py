@@ -10,7 +10,10 @@ the same command goes on.
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.audio import list_audio
 from vc_lib.config import Config

@@ -8,10 +8,14 @@ each other.
 """
 
 import argparse
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.config import Config
 from vc_lib.losses import GeneratorLoss

@@ -14,6 +14,7 @@ import soundfile
 from scipy.signal import lfilter
 
 from vc_lib.config import Config
+from vc_lib.recordings import learn_target, prepare
 
 # A man's a, i and u after Peterson & Barney, J. Acoust. Soc. Am. 24, 1952: formants, widths [Hz]
 VOWELS = ((730, 1090, 2440, 3400), (270, 2290, 3010, 3700), (300, 870, 2240, 3300))
@@ -161,3 +162,32 @@ def recordings(tmp_path):
         wav = make_voice(seconds=1.5 + 0.3 * i, f0=200.0, seed=i)
         soundfile.write(folder / f"{i}.wav", wav, 16_000)
     return folder
+
+
+@pytest.fixture(scope="session")
+def plain_cfg(tiny_cfg):
+    """Tiny and fast, without a target."""
+    return replace(tiny_cfg, f0_method="dio")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory, voice, plain_cfg):
+    """Six recordings (0.4 to 2.4 s) of one speaker, analysed."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for i in range(6):
+        soundfile.write(folder / f"{i}.wav", voice(0.4 + 0.4 * i, f0=200.0, seed=i), 16_000)
+    return prepare(folder, plain_cfg, tmp_path_factory.mktemp("cache"), n_jobs=1)
+
+
+@pytest.fixture(scope="session")
+def target_cfg(prepared, plain_cfg):
+    return learn_target(prepared, plain_cfg)
+
+
+@pytest.fixture
+def folder(tmp_path, voice):
+    """A folder of two short recordings, to be spoilt."""
+    (tmp_path / "recordings").mkdir()
+    for i in range(2):
+        soundfile.write(tmp_path / "recordings" / f"{i}.wav", voice(0.4, seed=i), 16_000)
+    return tmp_path / "recordings"

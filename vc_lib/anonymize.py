@@ -187,15 +187,20 @@ def jitter_f0(f0: np.ndarray, n_semitones: float, rng: np.random.Generator) -> n
 # Envelope: each takes and gives a power spectrum (n_frames, n_bins)
 
 
+def between_columns(values: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Values on the straight lines between columns, at fractional column numbers `position`."""
+    low = np.clip(position.astype(int), 0, max(values.shape[1] - 2, 0))
+    high = np.minimum(low + 1, values.shape[1] - 1)
+    share = position - low
+    return values[:, low] * (1 - share) + values[:, high] * share
+
+
 def warp_envelope(sp: np.ndarray, ratio: float) -> np.ndarray:
     """Move every formant to `ratio` times its frequency; above 1 sounds like a shorter vocal tract."""
     if ratio == 1:
         return sp
     position = np.minimum(np.arange(sp.shape[1]) / ratio, sp.shape[1] - 1)
-    low = np.minimum(position.astype(int), sp.shape[1] - 2)
-    share = position - low
-    log_sp = np.log(np.maximum(sp, FLOOR_POWER))
-    return np.exp(log_sp[:, low] * (1 - share) + log_sp[:, low + 1] * share)
+    return np.exp(between_columns(np.log(np.maximum(sp, FLOOR_POWER)), position))
 
 
 def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
@@ -235,10 +240,7 @@ def average_aperiodicity(ap: np.ndarray, n_bands: int) -> np.ndarray:
     means = np.stack([db[:, a:b].mean(1) for a, b in pairwise(edges)], 1)
     centres = (edges[:-1] + edges[1:] - 1) / 2
     position = np.interp(np.arange(db.shape[1]), centres, np.arange(n_bands))
-    low = np.minimum(position.astype(int), max(n_bands - 2, 0))
-    high = np.minimum(low + 1, n_bands - 1)
-    share = position - low
-    return 10 ** ((means[:, low] * (1 - share) + means[:, high] * share) / 20)
+    return 10 ** (between_columns(means, position) / 20)
 
 
 # Speaker statistics

@@ -17,9 +17,8 @@ from .anonymize import analyze, anonymize, speaker_stats
 from .audio import WavWriter, blocks, check_wav, resample
 from .config import Config, SpeakerStats
 from .errors import MissingInput, ParameterError
-from .models import Generator
+from .models import WEIGHTS, Generator
 from .spectrogram import image_to_wav, wav_to_image
-from .training import WEIGHTS
 
 PIECE_S = 20.0  # longest piece converted at once [s]
 CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]

@@ -18,6 +18,8 @@ from .config import Config, ModelConfig
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
 
+WEIGHTS = "generator.safetensors"  # in a voice's folder
+
 
 def has_bf16_units() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in hardware (AMX); others do so slower than float32."""

@@ -53,10 +53,7 @@ def _thin(ap_db: np.ndarray) -> np.ndarray:
 def _spread(ap_db: np.ndarray, n_bins: int) -> np.ndarray:
     """Straight lines between every AP_STEP-th bin and the last: what D4C's aperiodicity is made of."""
     kept = np.r_[0 : n_bins - 1 : AP_STEP, n_bins - 1]
-    position = np.interp(np.arange(n_bins), kept, np.arange(len(kept)))
-    low = np.minimum(position.astype(int), len(kept) - 2)
-    share = position - low
-    return ap_db[:, low] * (1 - share) + ap_db[:, low + 1] * share
+    return anon.between_columns(ap_db, np.interp(np.arange(n_bins), kept, np.arange(len(kept))))
 
 
 def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> list[Recording]:

@@ -29,7 +29,7 @@ from .config import Config, atomically
 from .dataset import NewDisguises
 from .errors import MissingInput, ParameterError
 from .losses import ConditionalGANLoss, GeneratorLoss, lsd_db
-from .models import Critic, Generator
+from .models import WEIGHTS, Critic, Generator
 
 from fastai.vision.all import (
     Adam,
@@ -48,7 +48,6 @@ from fastai.vision.gan import AdaptiveGANSwitcher, GANLearner, GANTrainer
 warnings.filterwarnings("ignore", message="You are shadowing an attribute")
 
 HISTORY = "history.csv"
-WEIGHTS = "generator.safetensors"
 GENERATED = "generated.npy"
 
 

@@ -1,0 +1,217 @@
+"""Recordings analysed once and kept on disk, split, and what is learnt of their speaker."""
+
+import threading
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import soundfile
+from joblib import parallel_config
+
+from vc_lib import anonymize
+from vc_lib.anonymize import analyze
+from vc_lib.audio import load_wav
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.recordings import Recording, learn_target, prepare, split
+
+SR = 16_000
+
+
+@pytest.fixture
+def analysed(monkeypatch):
+    """How often WORLD's analysis ran."""
+    calls = []
+
+    def counted(wav, *args):
+        calls.append(len(wav))
+        return analyze(wav, *args)
+
+    monkeypatch.setattr(anonymize, "analyze", counted)
+    return calls
+
+
+# Analysed once, kept on disk
+
+
+def test_prepare_gives_the_files_in_order(prepared):
+    assert [r.path.name for r in prepared] == [f"{i}.wav" for i in range(6)]
+    assert [r.seconds for r in prepared] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0, 2.4])
+    assert [r.n_frames for r in prepared] == [81, 161, 241, 321, 401, 481]
+
+
+def test_what_is_kept_is_close_to_the_analysis(prepared, plain_cfg):
+    recording = prepared[2]
+    wav, kept = recording.load()
+    source = load_wav(recording.path, SR)
+    true = analyze(source, SR, plain_cfg)
+    assert wav.dtype == np.float32 and (wav == source).all()
+    assert (kept.sr, kept.frame_period_ms) == (true.sr, true.frame_period_ms)
+    np.testing.assert_allclose(kept.f0, true.f0, rtol=1e-6)
+    assert (np.abs(10 * np.log10(kept.sp / true.sp)) < 0.05).all()
+    assert (np.abs(20 * np.log10(kept.ap / true.ap.clip(1e-4))) < 0.05).all()
+    assert kept.sp.dtype == kept.ap.dtype == np.float64 and (kept.ap <= 1).all()
+
+
+def test_some_frames_can_be_loaded(prepared):
+    frames = np.array([7, 3, 3, 80, 0])
+    _, some = prepared[1].load(frames)
+    _, whole = prepared[1].load()
+    for name in ("f0", "sp", "ap"):
+        assert (getattr(some, name) == getattr(whole, name)[frames]).all()
+
+
+def test_the_second_call_analyses_nothing(folder, tmp_path, plain_cfg, analysed):
+    first = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    assert len(analysed) == 2
+    assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == first
+    assert prepare(str(folder), plain_cfg, str(tmp_path / "cache"), n_jobs=1) == first
+    assert prepare(sorted(folder.iterdir()), plain_cfg, tmp_path / "cache", n_jobs=1) == first
+    assert len(analysed) == 2
+    assert {r.cache for r in first} == set((tmp_path / "cache").iterdir()), "no partial file stays"
+
+
+@pytest.mark.parametrize(
+    "change, again",
+    [
+        (dict(f0_method="harvest"), True),
+        (dict(f0_floor=80.0), True),
+        (dict(f0_ceil=500.0), True),
+        (dict(frame_period_ms=10.0), True),
+        (dict(sr=22_050), True),
+        (dict(preset="whisper"), False),
+        (dict(n_cepstra=30, warp=1.1, perturb_warp=0.3), False),
+        (dict(n_fft=1024, hop_length=256, second_channel="real_imag"), False),
+        (dict(n_frames=128, lr=0.1, seed=7), False),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
+)
+def test_only_settings_of_the_analysis_ask_for_another(
+    folder, tmp_path, plain_cfg, analysed, change, again
+):
+    before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    after = prepare(folder, replace(plain_cfg, **change), tmp_path / "cache", n_jobs=1)
+    assert len(analysed) == (4 if again else 2)
+    assert (before == after) is not again
+
+
+def test_other_content_under_an_old_name_is_analysed(folder, tmp_path, voice, plain_cfg, analysed):
+    before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    soundfile.write(folder / "0.wav", voice(0.5, seed=9), SR)
+    after = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    assert len(analysed) == 3
+    assert after[1] == before[1] and after[0].seconds == 0.5
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK no archive", None], ids=["empty", "wrong", "cut"])
+def test_a_damaged_cache_is_made_anew(folder, tmp_path, plain_cfg, damage):
+    recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    cache = recordings[0].cache
+    cache.write_bytes(cache.read_bytes()[:5_000] if damage is None else damage)
+    assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
+    recordings[0].load()
+
+
+def test_recordings_at_another_rate_are_resampled(folder, tmp_path, voice, plain_cfg):
+    soundfile.write(folder / "0.wav", voice(0.4, sr=44_100), 44_100)
+    recording = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)[0]
+    wav, features = recording.load()
+    assert len(wav) == 0.4 * SR and features.sr == SR and recording.seconds == 0.4
+
+
+def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, monkeypatch):
+    threads = set()
+
+    def noted(wav, *args):
+        threads.add(threading.get_ident())
+        return analyze(wav, *args)
+
+    one = prepare(folder, plain_cfg, tmp_path / "one", n_jobs=1)
+    monkeypatch.setattr(anonymize, "analyze", noted)
+    with parallel_config("threading"):
+        two = prepare(folder, plain_cfg, tmp_path / "two", n_jobs=2)
+    assert threads and threading.get_ident() not in threads
+    for a, b in zip(one, two, strict=True):
+        assert a.path == b.path
+        for x, y in zip(vars(a.load()[1]).values(), vars(b.load()[1]).values(), strict=True):
+            assert np.array_equal(x, y)
+
+
+def spoil(folder, kind):
+    """Make a file of the folder unusable."""
+    file = folder / "1.wav"
+    if kind == "text":
+        file.write_text("no sound")
+    elif kind == "empty":
+        file.write_bytes(b"")
+    else:
+        soundfile.write(file, np.zeros(SR // 2), SR)
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "silent"])
+def test_a_broken_file_is_left_out_with_a_warning_that_names_it(folder, tmp_path, plain_cfg, kind):
+    spoil(folder, kind)
+    with pytest.warns(UserWarning, match=r"1 of 2 files were left out: 1\.wav: .") as warned:
+        recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    assert [r.path.name for r in recordings] == ["0.wav"] and len(warned) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "nothing of the broken file stays"
+
+
+def test_nothing_but_broken_files_is_refused(folder, tmp_path, plain_cfg):
+    for file in folder.iterdir():
+        file.write_text("no sound")
+    with pytest.raises(ParameterError, match=r"none of 2 files can be used; first: 0\.wav: "):
+        prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+
+
+def test_a_missing_or_empty_folder_is_refused(tmp_path, plain_cfg):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingInput, match="nowhere does not exist"):
+        prepare(tmp_path / "nowhere", plain_cfg, tmp_path / "cache")
+    with pytest.raises(ParameterError, match="holds no recording"):
+        prepare(tmp_path / "empty", plain_cfg, tmp_path / "cache")
+    with pytest.raises(ParameterError, match="no recordings were given"):
+        prepare([], plain_cfg, tmp_path / "cache")
+
+
+# Split and target
+
+
+@pytest.mark.parametrize(
+    "n, share, n_valid", [(2, 0.0, 1), (2, 0.9, 1), (6, 0.1, 1), (6, 0.5, 3), (6, 0.9, 5)]
+)
+def test_split_holds_out_whole_recordings(prepared, target_cfg, n, share, n_valid):
+    train, valid = split(prepared[:n], replace(target_cfg, valid_share=share))
+    assert len(valid) == n_valid and len(train) == n - n_valid
+    assert sorted(r.path for r in train + valid) == [r.path for r in prepared[:n]]
+
+
+def test_split_is_drawn_by_the_seed(prepared, target_cfg):
+    draws = [split(prepared, replace(target_cfg, seed=seed))[1][0].path.name for seed in range(20)]
+    assert draws == [
+        split(prepared, replace(target_cfg, seed=seed))[1][0].path.name for seed in range(20)
+    ]
+    assert len(set(draws)) > 2
+
+
+def test_one_recording_cannot_be_split(prepared, target_cfg):
+    for n in (0, 1):
+        with pytest.raises(ParameterError, match=f"{n} recording cannot be split"):
+            split(prepared[:n], target_cfg)
+
+
+def test_learn_target_finds_register_and_envelope(prepared, plain_cfg, target_cfg):
+    assert target_cfg == replace(plain_cfg, target=target_cfg.target)
+    assert target_cfg.target.f0_hz == pytest.approx(200, rel=0.03)
+    whole = anonymize.speaker_stats(r.load()[1] for r in prepared)
+    assert target_cfg.target == whole
+
+
+def test_learn_target_needs_speech(target_cfg):
+    @dataclass(frozen=True)
+    class Silent(Recording):
+        def load(self, frames=slice(None)):
+            return np.zeros(4_000), analyze(np.zeros(4_000), SR)
+
+    for recordings in ([], [Silent(None, None, 0.25, 51)]):
+        with pytest.raises(ParameterError, match="hold no speech"):
+            learn_target(recordings, target_cfg)
