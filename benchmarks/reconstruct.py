@@ -4,65 +4,76 @@ with the original.
     python benchmarks/reconstruct.py VOICE WAVS NAMES
 
 VOICE is a voice's folder, WAVS a folder of recordings of its speaker, NAMES a text file with the
-stems of those that the voice was not trained on. Prints a table in Markdown: means and 95 %
-bootstrap intervals over the clips. The speaker's statistics are the voice's own, since one
-sentence's register is not a speaker's.
+stems of those that the voice was not trained on. Prints a table in Markdown: means and half of
+their 95 % bootstrap intervals over the clips. The speaker's statistics are the voice's own, since
+one sentence's register is not a speaker's.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import analyze, synthesize
+from vc_lib.anonymize import change, synthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
-from vc_lib.evaluate import evaluate
+from vc_lib.evaluate import Clip, evaluate, summary
 
-METRICS = {
-    "mcd_db": "MCD [dB]",
-    "lsd_db": "LSD [dB]",
-    "log_f0_corr": "log-F0 corr.",
-    "voicing_error": "voicing error",
-    "pesq_wb": "PESQ-wb",
-    "estoi": "ESTOI",
-}
+METRICS = ("mcd_db", "lsd_db", "log_f0_corr", "voicing_error", "pesq_wb", "estoi")
+
+
+def judged(voice_dir: str, files: list[Path]) -> list[tuple[str, str, dict]]:
+    """File, system and scores of some files."""
+    voice = load_voice(voice_dir, device="cpu")
+    rows = []
+    for file in files:
+        original = Clip(load_wav(file, voice.sr), voice.sr, voice.config.f0_method)
+        target = voice.config.target
+        n = len(original.wav)
+        sounds = {
+            "WORLD resynthesis": synthesize(original.features)[:n],
+            "anonymized": synthesize(change(original.features, voice.config, source=target))[:n],
+            "converted": voice.convert(original.wav, voice.sr, source=target),
+        }
+        for system, wav in sounds.items():
+            wav = np.clip(wav, -1, 1)
+            scores = evaluate(wav, voice.sr, reference=original, only=METRICS)
+            rows.append((file.stem, system, scores))
+    return rows
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("voice")
     p.add_argument("wavs")
     p.add_argument("names", type=Path)
     a = p.parse_args()
-    voice, names = load_voice(a.voice), set(a.names.read_text().split())
+    names = set(a.names.read_text().split())
     files = [file for file in list_audio(a.wavs) if file.stem in names]
     assert len(files) == len(names), f"{len(names)} names, {len(files)} files"
-    rows = {"WORLD resynthesis": [], "anonymized": [], "converted": []}
-    for file in files:
-        wav = load_wav(file, voice.sr)
-        known = dict(source=voice.config.target)
-        resynthesis = np.clip(synthesize(analyze(wav, voice.sr, voice.config))[: len(wav)], -1, 1)
-        sounds = {
-            "WORLD resynthesis": resynthesis,
-            "anonymized": voice.anonymize(wav, voice.sr, **known),
-            "converted": voice.convert(wav, voice.sr, **known),
-        }
-        for name, sound in sounds.items():
-            values = evaluate(sound, voice.sr, reference=wav)
-            rows[name].append([values[metric] for metric in METRICS])
-    print(f"| {len(files)} clips | " + " | ".join(METRICS.values()) + " |")
-    print("|---" * (len(METRICS) + 1) + "|")
-    rng = np.random.default_rng(0)
-    for name, values in rows.items():
-        values = np.array(values)
-        draws = np.nanmean(values[rng.integers(0, len(values), (2000, len(values)))], 1)
-        half = (np.percentile(draws, 97.5, 0) - np.percentile(draws, 2.5, 0)) / 2
-        cells = (f"{m:.3f} ± {h:.3f}" for m, h in zip(np.nanmean(values, 0), half, strict=True))
-        print(f"| {name} | " + " | ".join(cells) + " |")
+    n_jobs = joblib.cpu_count()
+    parallel = joblib.Parallel(n_jobs=n_jobs)
+    parts = parallel(joblib.delayed(judged)(a.voice, files[i::n_jobs]) for i in range(n_jobs))
+    rows = pd.DataFrame(
+        [
+            {"clip": clip, "system": system} | scores
+            for part in parts
+            for clip, system, scores in part
+        ]
+    )
+    systems = {s: rows[rows.system == s] for s in ("WORLD resynthesis", "anonymized", "converted")}
+    drawn = summary(systems, METRICS)
+    print(f"| {len(files)} clips | {' | '.join(drawn)} |")
+    print("|---" * (len(drawn.columns) + 1) + "|")
+    for system, cells in drawn.iterrows():
+        print(f"| {system} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from scipy.signal import lfilter
 
+from vc_lib import cutting
 from vc_lib.config import Config
 from vc_lib.recordings import learn_target, prepare
 
@@ -191,3 +192,10 @@ def folder(tmp_path, voice):
     for i in range(2):
         soundfile.write(tmp_path / "recordings" / f"{i}.wav", voice(0.4, seed=i), 16_000)
     return tmp_path / "recordings"
+
+
+@pytest.fixture
+def short_pieces(monkeypatch):
+    """Pieces of 0.5 s at most, so that little speech crosses many seams."""
+    monkeypatch.setattr(cutting, "PIECE_S", 0.5)
+    monkeypatch.setattr(cutting, "CONTEXT_S", 0.1)

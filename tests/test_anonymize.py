@@ -28,7 +28,7 @@ from vc_lib.anonymize import (
 )
 from vc_lib.config import F0_METHODS, PRESETS, AnonymizeConfig, Config, SpeakerStats
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.evaluate import envelope_distance_db
+from vc_lib.metrics import envelope_distance_db
 
 SR = 16_000
 LENGTHS = (1, 2, 79, 1_000, 16_001)  # [samples]
@@ -607,3 +607,17 @@ def test_speaker_stats_of_a_changed_rate_fit_that_rate(voice):
     assert isinstance(target, SpeakerStats)
     wav = voice(seconds=0.5, sr=sr)
     assert anonymize(wav, sr, Config(sr=sr, target=target)).shape == wav.shape
+
+
+def test_where_nobody_speaks_the_room_is_not_made_loud(voice):
+    target = speaker_stats([analyze(voice(1.0), SR)])
+    room = 1e-3 * np.random.default_rng(0).normal(size=SR)
+    out = anonymize(room, SR, AnonymizeConfig(target=target))
+    assert 20 * np.log10(out.std() / room.std()) < 21
+
+
+def test_low_voices_get_the_window_that_they_need(voice):
+    cfg = AnonymizeConfig(f0_floor=45.0)
+    deep, usual = analyze(voice(0.5), 24_000, cfg), analyze(voice(0.5), 24_000)
+    assert deep.sp.shape[1] == deep.ap.shape[1] == 2 * (usual.sp.shape[1] - 1) + 1
+    assert np.isfinite(anonymize(voice(0.5), 24_000, cfg)).all()

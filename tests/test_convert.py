@@ -8,11 +8,11 @@ import pytest
 import soundfile
 import torch
 
-from vc_lib import convert
+from vc_lib import convert, cutting
 from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.audio import load_wav
 from vc_lib.config import Config
-from vc_lib.convert import Voice, convert_file, load_voice, pieces, quietest
+from vc_lib.convert import Voice, convert_file, load_voice
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.models import Generator
 from vc_lib.training import save_voice
@@ -50,13 +50,6 @@ def folder(saved, tmp_path):
     for file in saved.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
-
-
-@pytest.fixture
-def short_pieces(monkeypatch):
-    """Pieces of 0.5 s at most, so that little speech crosses many seams."""
-    monkeypatch.setattr(convert, "PIECE_S", 0.5)
-    monkeypatch.setattr(convert, "CONTEXT_S", 0.1)
 
 
 def envelope(wav):
@@ -129,7 +122,7 @@ def test_statistics_given_are_used_instead_of_measured(model, voice):
 
 
 def test_source_statistics_do_not_depend_on_blocks_or_silence(model, voice, monkeypatch):
-    monkeypatch.setattr(convert, "PIECE_S", 0.5)
+    monkeypatch.setattr(cutting, "PIECE_S", 0.5)
     wav = voice(2.0)
     whole = model.source_stats([wav])
     blocks = model.source_stats(np.split(wav, [8_000, 16_000, 24_000]))
@@ -161,50 +154,6 @@ def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
 # Pieces
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 0.61, 2.7])
-def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_pieces, seconds):
-    wav = voice(3.0)[: int(seconds * SR)]
-    cuts = []
-    for n_block in (100, 3_333, 8_000, 10**6):
-        blocks = [wav[i : i + n_block] for i in range(0, len(wav), n_block)]
-        parts = list(pieces(blocks, SR, fade=320))
-        whole = [part[n_before : n_before + n] for part, n_before, n, _ in parts]
-        assert np.array_equal(np.concatenate([np.zeros(0), *whole]), wav)
-        assert [last for *_, last in parts] == [False] * (len(parts) - 1) + [True] * bool(parts)
-        for i, (part, n_before, n, last) in enumerate(parts):
-            assert 0 < n <= (0.6 if last else 0.5) * SR and len(part) <= 0.7 * SR
-            assert n_before == (0 if i == 0 else 0.1 * SR)
-            assert last or len(part) == n_before + n + 0.1 * SR
-        cuts.append([n for _, _, n, _ in parts])
-    assert all(c == cuts[0] for c in cuts), "the seams lie where they lie in one block"
-
-
-def test_the_context_is_at_least_the_fade(monkeypatch, voice):
-    monkeypatch.setattr(convert, "PIECE_S", 0.5)
-    monkeypatch.setattr(convert, "CONTEXT_S", 0.0)
-    for part, n_before, n, last in pieces([voice(2.0)], SR, fade=320):
-        assert last or len(part) >= n_before + n + 320
-
-
-def test_cuts_are_made_where_it_is_quiet(voice, short_pieces):
-    wav = 0.1 * np.random.default_rng(0).normal(size=3 * SR).astype(np.float32)
-    starts = np.arange(6_000, len(wav), 6_000)
-    for start in starts:
-        wav[start : start + 1_000] = 0
-    ends = np.cumsum([n for _, _, n, _ in pieces([wav], SR, fade=320)])[:-1]
-    assert len(ends) > 4
-    for end in ends:
-        assert np.abs(starts + 500 - end).min() <= 500
-
-
-def test_quietest_looks_in_the_second_half():
-    wav = np.ones(10_000)
-    wav[1_000:2_000] = 0
-    wav[7_000:8_000] = 0.1
-    assert 7_000 <= quietest(wav, SR) <= 8_000
-    assert quietest(np.zeros(10_000), SR) >= 5_000
-
-
 def test_seams_are_exact_where_the_pieces_agree(model, voice, short_pieces, monkeypatch):
     monkeypatch.setattr(model, "_convert_piece", lambda wav, source: wav.copy())
     wav = voice(3.0)
@@ -231,8 +180,8 @@ def test_speech_in_pieces_sounds_like_the_whole(model, voice, monkeypatch):
     wav = voice(2.5)
     source = model.source_stats([wav])
     whole = model.convert(wav, SR, source)
-    monkeypatch.setattr(convert, "PIECE_S", 0.9)
-    monkeypatch.setattr(convert, "CONTEXT_S", 0.2)
+    monkeypatch.setattr(cutting, "PIECE_S", 0.9)
+    monkeypatch.setattr(cutting, "CONTEXT_S", 0.2)
     stitched = model.convert(wav, SR, source)
     assert stitched.shape == whole.shape and not np.array_equal(stitched, whole)
     off_db = np.abs(envelope(stitched) - envelope(whole))

@@ -9,9 +9,10 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 ARROW = (
-    "errors < config < audio < anonymize < recordings < spectrogram < compat < dataset < models"
-    " < losses < training"
-    " < convert < evaluate < show"
+    "errors < config < audio < cutting < anonymize < recordings < spectrogram < compat < dataset"
+    " < models < losses < training < convert < baselines < metrics < listeners < evaluate < leakage"
+    " < monitor"
+    " < show"
 ).split(" < ")
 MODULES = sorted(path.stem for path in (REPO / "vc_lib").glob("*.py") if path.stem != "__init__")
 HEAVY = ("torch", "torchvision", "fastai", "librosa", "matplotlib", "IPython", "ipywidgets")
@@ -61,7 +62,9 @@ def test_only_notebooks_import_show():
     assert not wrong, f"{wrong} import vc_lib.show"
 
 
-@pytest.mark.parametrize("name", ["vc_lib", "vc_lib.config", "vc_lib.audio", "vc_lib.anonymize"])
+@pytest.mark.parametrize(
+    "name", ["vc_lib", "vc_lib.config", "vc_lib.audio", "vc_lib.anonymize", "vc_lib.recordings"]
+)
 def test_the_first_modules_are_light(name):
     code = f"import sys, {name}; print(*sorted(set(sys.modules) & set({HEAVY})))"
     run = [sys.executable, "-W", "ignore", "-c", code]

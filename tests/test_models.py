@@ -8,6 +8,7 @@ from torch import nn
 
 from vc_lib.config import SECOND_CHANNELS
 from vc_lib.models import Critic, Fold, Generator, Unfold, compact_encoder
+from vc_lib.spectrogram import log_magnitude, wav_to_image
 
 WIDTHS = (1, 2, 37, 64, 300)  # [frames]
 
@@ -238,7 +239,7 @@ def test_the_critic_looks_at_both_images(tiny_cfg):
 
 
 def test_a_patch_is_judged_by_what_is_near(tiny_cfg):
-    critic = Critic(tiny_cfg).eval()
+    critic = Critic(replace(tiny_cfg, keep_phase=False)).eval()
     img, anonymized = images(tiny_cfg), images(tiny_cfg)
     elsewhere = img.clone()
     elsewhere[..., 200:, 48:] += 1
@@ -246,6 +247,25 @@ def test_a_patch_is_judged_by_what_is_near(tiny_cfg):
         change = (critic(elsewhere, anonymized) - critic(img, anonymized)).abs()
     assert change[..., 55:, 14:].max() > 1e-4
     assert change[..., :40, :].max() < 1e-6 and change[..., :8].max() < 1e-6
+
+
+@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+def test_a_critic_of_magnitudes_hears_no_phase(tiny_cfg, voice, second_channel):
+    """The generator keeps the angles that it is given: a critic that saw them would know at once."""
+    cfg = replace(tiny_cfg, second_channel=second_channel)
+    n_samples = (cfg.n_frames - 1) * cfg.hop_length
+    wavs = [voice(n_samples / cfg.sr, seed=seed) for seed in range(2)]
+    recorded, anonymized, turned = (
+        torch.from_numpy(wav_to_image(wav, cfg))[None] for wav in (*wavs, -wavs[0])
+    )
+    critic = Critic(cfg).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            critic(turned, anonymized), critic(recorded, anonymized), rtol=0.01, atol=0.01
+        )
+        torch.testing.assert_close(
+            critic.seen(recorded)[:, 0], log_magnitude(recorded, cfg), rtol=0, atol=0.02
+        )
 
 
 def test_every_weight_of_the_critic_gets_a_gradient(tiny_cfg):

@@ -136,6 +136,27 @@ def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, m
             assert np.array_equal(x, y)
 
 
+def test_a_long_recording_is_kept_in_pieces(
+    folder, tmp_path, voice, plain_cfg, analysed, short_pieces
+):
+    wav = np.concatenate([voice(2.0), np.zeros(SR, np.float32), voice(0.5)])
+    soundfile.write(folder / "0.wav", wav, SR, subtype="FLOAT")
+    recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    pieces = [r for r in recordings if r.path.name == "0.wav"]
+    assert len(pieces) > 4 and recordings[-1].path.name == "1.wav"
+    assert all(0 < r.seconds <= 0.61 for r in pieces), (
+        "0.5 s, and the context that the last may take"
+    )
+    kept = np.concatenate([r.load()[0] for r in pieces])
+    assert 2.2 * SR < len(kept) < len(wav) - 0.4 * SR, "but not the silence"
+    n = len(analysed)
+    assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
+    assert len(analysed) == n
+    pieces[1].cache.unlink()
+    assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
+    pieces[1].load()
+
+
 def spoil(folder, kind):
     """Make a file of the folder unusable."""
     file = folder / "1.wav"

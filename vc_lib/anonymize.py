@@ -23,6 +23,7 @@ with warnings.catch_warnings():
 
 N_CEPSTRA = 24  # coefficients that describe a speaker's long-term envelope
 FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
+MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
 SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own
 SR_MIN, SR_MAX = 8_000, 192_000  # [Hz]
 SWIFT_CONFIDENCE = 0.07  # voiced above it; the package's own 0.9 loses most voiced frames
@@ -85,10 +86,10 @@ def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Fea
     x = np.ascontiguousarray(check_wav(wav), dtype=np.float64)
     x = np.pad(x, (0, max(0, int(np.ceil(MIN_SECONDS * sr)) - len(x))))
     f0, times = _f0(x, sr, cfg)
-    sp = pyworld.cheaptrick(x, f0, times, sr)
-    ap = pyworld.d4c(
-        x, f0, times, sr, threshold=0.0
-    )  # F0 alone decides what is voiced; D4C's own test undoes breathy frames
+    fft_size = pyworld.get_cheaptrick_fft_size(sr, min(cfg.f0_floor, pyworld.default_f0_floor))
+    sp = pyworld.cheaptrick(x, f0, times, sr, fft_size=fft_size)
+    # F0 alone decides what is voiced; D4C's own test undoes breathy frames
+    ap = pyworld.d4c(x, f0, times, sr, threshold=0.0, fft_size=fft_size)
     return Features(f0, sp, ap, sr, cfg.frame_period_ms)
 
 
@@ -383,6 +384,7 @@ def _change_envelope(features, cfg, dials, source, rng) -> np.ndarray:
             replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source, rng
         )
     gain_db = strength * (cfg.target.level_db - source.level_db) if cfg.target else 0.0
+    gain_db = np.clip(gain_db, -MAX_GAIN_DB, MAX_GAIN_DB)
     # each frame keeps its energy, but for one gain for all
     return sp * 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
 

@@ -2,7 +2,7 @@
 
 Long speech is cut at its quietest moments into pieces of at most 20 s, each converted with half a
 second of context on either side and joined by a short cross-fade, so memory does not grow with
-length and nothing is cut inside a word.
+length and seams lie in pauses.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from . import cutting
 from .anonymize import analyze, anonymize, speaker_stats
 from .audio import WavWriter, blocks, check_wav, resample
 from .config import Config, SpeakerStats
@@ -20,8 +21,6 @@ from .errors import MissingInput, ParameterError
 from .models import WEIGHTS, Generator
 from .spectrogram import image_to_wav, wav_to_image
 
-PIECE_S = 20.0  # longest piece converted at once [s]
-CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]
 FADE_S = 0.02  # cross-fade between pieces [s]
 STATS_S = 600.0  # how much of a source's beginning tells its register and envelope [s]
 
@@ -83,9 +82,11 @@ class Voice:
         def features():
             left = int(STATS_S * self.sr)
             for wav in wavs:
-                for start in range(0, min(len(wav), left), int(PIECE_S * self.sr)):
+                for start in range(0, min(len(wav), left), int(cutting.PIECE_S * self.sr)):
                     yield analyze(
-                        wav[start : min(start + int(PIECE_S * self.sr), left)], self.sr, self.config
+                        wav[start : min(start + int(cutting.PIECE_S * self.sr), left)],
+                        self.sr,
+                        self.config,
                     )
                 left -= len(wav)
                 if left <= 0:
@@ -100,7 +101,7 @@ class Voice:
         fade = round(FADE_S * self.sr)
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         tail = None  # what the last piece says of the first samples of this one
-        for wav, skip, n, last in pieces(wavs, self.sr, fade):
+        for wav, skip, n, last in cutting.pieces(wavs, self.sr, fade):
             out = self._convert_piece(wav, source)[skip:]
             if tail is not None:
                 overlap = min(len(tail), len(out))
@@ -111,53 +112,14 @@ class Voice:
             yield out[:n]
 
     def _convert_piece(self, wav: np.ndarray, source: SpeakerStats) -> np.ndarray:
-        img = wav_to_image(anonymize(wav, self.sr, self.config, source=source), self.config)
+        return self.generate(anonymize(wav, self.sr, self.config, source=source))
+
+    def generate(self, anonymized: np.ndarray) -> np.ndarray:
+        """The generator's part alone: anonymized speech at `self.sr`, 20 s or so at most, to the voice's."""
+        img = torch.from_numpy(wav_to_image(anonymized, self.config))[None].to(self.device)
         with torch.inference_mode():
-            made = self.generator(torch.from_numpy(img)[None].to(self.device))[0]
-        return np.clip(image_to_wav(made.float().cpu().numpy(), self.config, len(wav)), -1, 1)
-
-
-def pieces(
-    wavs: Iterable[np.ndarray], sr: int, fade: int
-) -> Iterator[tuple[np.ndarray, int, int, bool]]:
-    """Cut a recording at its quietest moments.
-
-    Parameters
-    ----------
-    wavs : iterable of np.ndarray
-        Consecutive blocks of it, of any lengths.
-    sr : int [Hz]
-    fade : int [samples]
-        How much of the next piece a piece must at least hear.
-
-    Yields
-    ------
-    wav, n_before, n, last
-        A piece with its context, where in it the piece itself begins, how long it is, and whether
-        nothing follows.
-    """
-    longest, context = int(PIECE_S * sr), max(int(CONTEXT_S * sr), fade)
-    held, before = (
-        np.zeros(0, np.float32),
-        0,
-    )  # what is not yet given out, after `before` samples of context
-    for wav in wavs:
-        held = np.concatenate([held, wav])
-        while len(held) - before > longest + context:
-            n = quietest(held[before : before + longest], sr)
-            yield held[: before + n + context], before, n, False
-            start = max(0, before + n - context)
-            held, before = held[start:], before + n - start
-    if len(held) > before:
-        yield held, before, len(held) - before, True
-
-
-def quietest(wav: np.ndarray, sr: int) -> int:
-    """Where in the second half of `wav` 50 ms are the quietest [samples]."""
-    width = max(1, int(0.05 * sr))
-    power = np.convolve(wav.astype(np.float64) ** 2, np.ones(width), "same")
-    half = len(wav) // 2
-    return half + int(power[half:].argmin())
+            made = self.generator(img)[0].float().cpu().numpy()
+        return np.clip(image_to_wav(made, self.config, len(anonymized)), -1, 1)
 
 
 def load_voice(folder, device=None) -> Voice:
@@ -226,7 +188,7 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
     MissingInput, ParameterError
         If the source is not there or cannot be read, or the destination's suffix is none of these.
     """
-    block = int(PIECE_S * voice.sr)
+    block = int(cutting.PIECE_S * voice.sr)
     with WavWriter(destination_path, voice.sr) as out:
         source = voice.source_stats(blocks(source_path, voice.sr, block))
         for wav in voice.convert_blocks(blocks(source_path, voice.sr, block), source):

@@ -1,598 +1,545 @@
-"""Numbers for a conversion: each metric one function, with its definition and direction.
+"""All that can be said in numbers about a conversion, of one clip or of a set.
 
-Distances compare `a`, which is judged, with `b`, which it should be. Where they go by WORLD's
-frames, either may be a waveform or, to save time, the `Features` that `anonymize.analyze` makes of
-it. What is compared with must hold sound, else ParameterError; a judged signal that holds none is
-nan where nothing can be measured, never a good mark. `evaluate` calls all that apply.
+`evaluate` asks every metric and listener that its arguments and the installed packages allow;
+METRICS lists them with unit and direction. `evaluate_set` does so for many clips with a progress
+bar, `summary` draws the table with its confidence intervals.
 """
 
-import warnings
-from importlib.util import find_spec
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import joblib
 import numpy as np
-import torch
+import pandas as pd
+from fastprogress.fastprogress import progress_bar
 
-from .anonymize import Features, active_frames, analyze, cepstrum
-from .audio import check_sr, check_wav, resample
-from .config import AudioConfig
-from .errors import MissingInput, ParameterError
-from .spectrogram import stft
+from . import listeners, metrics
+from .anonymize import Features, analyze
+from .audio import check_sr, check_wav
+from .config import AnonymizeConfig, atomically
+from .errors import ParameterError
 
-N_MEL_CEPSTRA = 24  # coefficients 1..24 count; coefficient 0, the level, does not
-CEPSTRUM_TO_DB = 10 / np.log(10)  # norm of a difference of WORLD's cepstra, k >= 1, to dB: mcd_db
-MIN_VOICED = 10  # frames; of fewer a correlation or a median says nothing and is nan
-TOLERANCE_MS = 5.0  # waveforms whose lengths differ by no more are cut to the shorter
-BLOCK_MS = 10.0  # what pauses are counted in
-PAUSE_MARGIN = 3  # blocks next to speech belong to neither, as sound rings on
-MIN_PAUSE = 5  # blocks; of fewer a level says nothing and is nan
-MAX_DTW_FRAMES = 4_000  # 20 s; DTW needs 20 bytes for each pair of frames
-ACTIVE_DB = 35.0  # speech is less than this under the loud frames (95th percentile), else pause
-FLOOR_DB = 120.0  # spectra count down to this far under the loudest bin of the reference
-LIMIT_DB = 120.0  # ratios of powers stay within +- this, so that they are finite
-ALIGNMENTS = ("frames", "dtw")
-
-Speech = np.ndarray | Features
+N_RESAMPLES = 2_000  # of the bootstrap
+ROLES = ("converted", "source", "target", "reference", "text")
 
 
-# From two signals to pairs of frames
+class Clip:
+    """A waveform and what is measured on it alone, found when first asked for and kept.
 
+    Give one instead of an array to `evaluate` where the same sound is compared many times.
 
-def _features(speech: Speech, sr: int) -> Features:
-    """WORLD features of a waveform; Features pass through."""
-    sr = check_sr(sr)
-    if not isinstance(speech, Features):
-        return analyze(speech, sr)
-    if speech.sr != sr:
-        raise ParameterError(f"features of {speech.sr} Hz must be of sr={sr} Hz; resample, analyze")
-    return speech
-
-
-def _recordings(target: Speech | list[Speech], sr: int) -> list[Features]:
-    """One recording or several as a list of Features."""
-    several = list(target) if isinstance(target, list | tuple) else [target]
-    if not several:
-        raise ParameterError("target=[] must hold a recording; leave it out to skip these numbers")
-    return [_features(speech, sr) for speech in several]
-
-
-def _pairs(a: Features, b: Features, align: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which frame of `a` goes with which of `b`: two index arrays of one length."""
-    if align not in ALIGNMENTS:
-        raise ParameterError(f"align={align!r} must be one of {', '.join(ALIGNMENTS)}")
-    if a.frame_period_ms != b.frame_period_ms:
-        raise ParameterError(
-            f"frame periods of {a.frame_period_ms} and {b.frame_period_ms} ms must be equal; "
-            "analyze both with the same config"
-        )
-    n_a, n_b = len(a.f0), len(b.f0)
-    if align == "frames":
-        if abs(n_a - n_b) > 1:
-            raise ParameterError(
-                f"a has {n_a} frames and b {n_b}; they must agree within one frame, "
-                'or align="dtw" finds out which belong together'
-            )
-        both = np.arange(min(n_a, n_b))
-        return both, both
-    if max(n_a, n_b) > MAX_DTW_FRAMES:
-        raise ParameterError(
-            f'align="dtw" takes up to {MAX_DTW_FRAMES} frames, got {max(n_a, n_b)}; '
-            "compare sentence by sentence"
-        )
-    import librosa  # here, because importing it takes seconds
-
-    _, path = librosa.sequence.dtw(X=_shape(a).T, Y=_shape(b).T, metric="euclidean")
-    return path[::-1, 0], path[::-1, 1]
-
-
-def _shape(features: Features) -> np.ndarray:
-    """WORLD's mel cepstrum without the level [shape=(n_frames, N_MEL_CEPSTRA)]."""
-    return cepstrum(features, N_MEL_CEPSTRA + 1)[:, 1:]
-
-
-def _same_length(a, b, sr: int, names=("a", "b")) -> tuple[np.ndarray, np.ndarray]:
-    """Both waveforms as float64, cut to the shorter if they agree within TOLERANCE_MS."""
-    a, b = check_wav(a, names[0]), check_wav(b, names[1])
-    tolerance = TOLERANCE_MS / 1000 * check_sr(sr)  # [samples]
-    if abs(len(a) - len(b)) > tolerance:
-        raise ParameterError(
-            f"{names[0]} has {len(a)} samples and {names[1]} {len(b)}; they must agree within "
-            f"{tolerance:.0f} ({TOLERANCE_MS} ms) to be compared sample by sample; trim the longer"
-        )
-    if np.ptp(b) == 0:
-        raise ParameterError(_silent(names[1]))
-    n = min(len(a), len(b))
-    return a[:n].astype(np.float64), b[:n].astype(np.float64)
-
-
-def _silent(name: str) -> str:
-    return f"{name} is silent, must hold sound to compare with; check the recording or its level"
-
-
-def _power_db(power: np.ndarray) -> np.ndarray:
-    """Power in dB, finite in silence."""
-    return 10 * np.log10(np.maximum(power, 1e-20))
-
-
-def _ratio_db(power: float, other: float) -> float:
-    """10 log10(power / other) within +-LIMIT_DB; nan for 0 / 0."""
-    if power == other == 0:
-        return float("nan")
-    ratio_db = 10 * np.log10(power / other) if power > 0 < other else np.inf * (power - other)
-    return float(np.clip(ratio_db, -LIMIT_DB, LIMIT_DB))
-
-
-# Envelope and spectrum
-
-
-def mcd_db(a: Speech, b: Speech, sr: int, align: str = "frames") -> float:
-    """Mel-cepstral distortion [dB, lower is better]: how far two envelopes are apart, level aside.
-
-    The mean over frames of ``10 / ln 10 * sqrt(2 * sum_k (m_a[k] - m_b[k]) ** 2)``, k = 1..24,
-    where m is the mel cepstrum of the ln *amplitude* envelope,
-    ``ln |H(w)| = m[0] + sum_k m[k] cos(k w~)``: SPTK's `mcep` and the convention of the literature.
-    In it the number of a frame is the root mean square of the difference of the two envelopes, in
-    dB over the mel axis, smoothed to 24 coefficients and their levels set equal.
-
-    `pyworld.code_spectral_envelope` gives another c, of the ln *power* and an orthonormal cosine
-    transform, ``ln |H(w)| ** 2 = c[0] + sqrt(2) * sum_k c[k] cos(k w~)``. So m[k] is
-    c[k] / sqrt(2), and what is computed is ``10 / ln 10 * sqrt(sum_k (c_a[k] - c_b[k]) ** 2)``.
-    Code that puts c where m belongs reports sqrt(2) times as much. WORLD's mel axis,
-    1127 ln(1 + f / 700) from 40 Hz to the lower of sr / 2 and 20 kHz, differs a little from SPTK's
-    all-pass warping, and the number of a rate is not that of another: compare at one `sr`.
-
-    Parameters
+    Attributes
     ----------
-    a, b : np.ndarray [shape=(n_samples,), -1..1] or Features
-        Judged and reference. The frames that count are those active in `b`
-        (`anonymize.active_frames`).
+    wav : np.ndarray [shape=(n_samples,), -1..1]
     sr : int [Hz]
-    align : str
-        "frames": one by one, lengths agreeing within one frame. "dtw": along the path of least
-        distance between the same cepstra, for two readings of one sentence; each pair on it counts
-        once.
-
-    Returns
-    -------
-    float [dB; 0 for equal envelopes, 4..8 for conversions in most papers; nan if `a` is silent]
-
-    Raises
-    ------
-    ParameterError
-        If lengths disagree, DTW is asked for more than 20 s, `b` is silent, or an array is no
-        waveform.
-
-    References
-    ----------
-    Kubichek, Mel-cepstral distance measure for objective speech quality assessment, PacRim 1993.
-    DTW: Sakoe and Chiba, IEEE Trans. ASSP 26(1), 1978; by librosa.
+    features : Features
+        WORLD's.
+    words : str
+        What `listeners.transcribe` hears.
+    embedding : np.ndarray or None
+        Who speaks, see `listeners.speaker_embedding`.
     """
-    a, b = _features(a, sr), _features(b, sr)
-    i, j = _pairs(a, b, align)
-    active = active_frames(b)[j]
-    if not active.any():
-        raise ParameterError(_silent("b"))
-    if not active_frames(a).any():  # its flat envelope would not even be far off
-        return float("nan")
-    distance = np.linalg.norm(_shape(a)[i] - _shape(b)[j], axis=1)
-    return float(CEPSTRUM_TO_DB * distance[active].mean())
-
-
-def log_spectral_distance_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
-    """Log-spectral distance [dB, lower is better]: level, harmonics and noise too, phase not.
-
-    The mean over the active frames of `b` of ``sqrt(mean_f (20 log10 |A| / |B|) ** 2)``, of STFTs
-    with a 32 ms Hann window and a hop of 8 ms. A frame is active less than 35 dB under the loud
-    ones (95th percentile). Bins are raised to 120 dB under the loudest of `b`, so that digital
-    silence counts as very quiet and not as infinitely so.
-
-    Parameters
-    ----------
-    a, b : np.ndarray [shape=(n_samples,), -1..1]
-        Judged and reference, sample by sample; lengths agreeing within 5 ms.
-    sr : int [Hz]
-
-    Returns
-    -------
-    float [dB; a gain of 6 dB gives 6]
-
-    Raises
-    ------
-    ParameterError
-        If lengths disagree, `b` is silent, or an array is no waveform.
-
-    References
-    ----------
-    Gray and Markel, Distance measures for speech processing, IEEE Trans. ASSP 24(5), 1976.
-    """
-    a, b = _same_length(a, b, sr)
-    cfg = AudioConfig(sr=int(sr), n_fft=2 * round(0.016 * sr), hop_length=round(0.008 * sr))
-    mag_a, mag_b = (stft(torch.from_numpy(wav).float(), cfg).abs().numpy() for wav in (a, b))
-    level_db = _power_db((mag_b**2).mean(0))
-    active = level_db > np.percentile(level_db, 95) - ACTIVE_DB
-    floor = mag_b.max() * 10 ** (-FLOOR_DB / 20)
-    difference_db = 20 * np.log10(np.maximum(mag_a, floor) / np.maximum(mag_b, floor))
-    return float(np.sqrt((difference_db[:, active] ** 2).mean(0)).mean())
-
-
-def envelope_distance_db(speech: Speech, target: Speech | list[Speech], sr: int) -> float:
-    """How far two voices' average envelopes are apart [dB, lower is nearer], whatever they say.
-
-    The log envelope is averaged over the active frames, for `target` over all its recordings
-    together. The result is the root mean square difference of the two averages over the mel axis,
-    level removed: the formula of `mcd_db`, applied to the averages. It is about colour (vocal tract
-    and microphone), not clarity, and nothing is aligned.
-
-    Parameters
-    ----------
-    speech : np.ndarray [shape=(n_samples,), -1..1] or Features
-    target : the same, or a list of them
-        Any sentences, but what is said moves an average: a minute serves better than a sentence.
-    sr : int [Hz]
-
-    Returns
-    -------
-    float [dB; nan if `speech` is silent]
-
-    Raises
-    ------
-    ParameterError
-        If `target` is empty or silent, or an array is no waveform.
-
-    References
-    ----------
-    Long-time average spectrum: Löfqvist and Mandersson, Folia Phoniatrica 39, 1987.
-    """
-    speech = _features(speech, sr)
-    frames = _shape(speech)[active_frames(speech)]
-    to_frames = np.concatenate([_shape(t)[active_frames(t)] for t in _recordings(target, sr)])
-    if not len(to_frames):
-        raise ParameterError(_silent("target"))
-    if not len(frames):
-        return float("nan")
-    return float(CEPSTRUM_TO_DB * np.linalg.norm(frames.mean(0) - to_frames.mean(0)))
-
-
-# Pitch; F0 is what `analyze` finds by default, Harvest: Morise, Interspeech 2017
-
-
-def _f0_pairs(a: Speech, b: Speech, sr: int, align: str) -> tuple[np.ndarray, np.ndarray]:
-    """F0 of both over aligned frames [Hz, 0 where unvoiced]."""
-    a, b = _features(a, sr), _features(b, sr)
-    i, j = _pairs(a, b, align)
-    return a.f0[i], b.f0[j]
-
-
-def _cents(f0: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Pitch of some frames, all of them voiced [cents above 1 Hz]."""
-    return 1200 * np.log2(f0[where])
-
-
-def f0_rmse_cents(a: Speech, b: Speech, sr: int, align: str = "frames") -> float:
-    """Root mean square pitch error over frames voiced in both [cents, lower is better].
-
-    ``sqrt(mean((1200 log2(f0_a / f0_b)) ** 2))``: an octave is 1200, a semitone 100. A difference
-    of register counts in full, and so do octave errors of the F0 detector. Parameters, alignment
-    and errors as in `mcd_db`, but silence is allowed: nan if under 10 frames are voiced in both.
-    """
-    f0_a, f0_b = _f0_pairs(a, b, sr, align)
-    both = (f0_a > 0) & (f0_b > 0)
-    if both.sum() < MIN_VOICED:
-        return float("nan")
-    return float(np.sqrt(np.mean((_cents(f0_a, both) - _cents(f0_b, both)) ** 2)))
-
-
-def log_f0_correlation(a: Speech, b: Speech, sr: int, align: str = "frames") -> float:
-    """Is the intonation kept? Correlation of log F0 [-1..1, higher is better], voiced in both.
-
-    Pearson's, blind to register: a transposed melody scores 1. Parameters, alignment and errors as
-    in `mcd_db`, but silence is allowed: nan if under 10 frames are voiced in both, or if one of the
-    contours stays within 1 cent (standard deviation), as a constant F0 does.
-
-    References
-    ----------
-    Pitch correlation of the VoicePrivacy 2022 challenge (Tomashenko et al., evaluation plan), here
-    without a search for the best lag.
-    """
-    f0_a, f0_b = _f0_pairs(a, b, sr, align)
-    both = (f0_a > 0) & (f0_b > 0)
-    if both.sum() < MIN_VOICED:
-        return float("nan")
-    cents_a, cents_b = _cents(f0_a, both), _cents(f0_b, both)
-    if min(cents_a.std(), cents_b.std()) < 1:
-        return float("nan")
-    return float(np.corrcoef(cents_a, cents_b)[0, 1])
-
-
-def voicing_error(a: Speech, b: Speech, sr: int, align: str = "frames") -> float:
-    """Share of all frames, pauses too, that are voiced in one only [0..1, lower is better].
-
-    Parameters, alignment and errors as in `mcd_db`, but silence is allowed; never nan.
-
-    References
-    ----------
-    Voicing decision error: Nakatani et al., Speech Communication 50(3), 2008.
-    """
-    f0_a, f0_b = _f0_pairs(a, b, sr, align)
-    return float(np.mean((f0_a > 0) != (f0_b > 0)))
-
-
-def f0_register_cents(speech: Speech, target: Speech | list[Speech], sr: int) -> float:
-    """How far a voice speaks above the target [cents, nearer to 0 is better; negative: below].
-
-    ``1200 log2`` of the ratio of the medians of F0 over voiced frames, for `target` over all its
-    recordings together; nothing is aligned. Parameters and errors as in `envelope_distance_db`, but
-    silence is allowed: nan if either has under 10 voiced frames.
-    """
-    f0 = _features(speech, sr).f0
-    to_f0 = np.concatenate([t.f0 for t in _recordings(target, sr)])
-    if min((f0 > 0).sum(), (to_f0 > 0).sum()) < MIN_VOICED:
-        return float("nan")
-    return float(np.median(_cents(f0, f0 > 0)) - np.median(_cents(to_f0, to_f0 > 0)))
-
-
-# Waveform
-
-
-def si_snr_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
-    """Scale-invariant signal-to-noise ratio [dB, higher is better]: equal to the sample or not.
-
-    Means removed, `a` is split into its projection on `b` and the rest; the result is
-    ``10 log10(|projection| ** 2 / |rest| ** 2)``. It says whether a way there and back is exact.
-    A conversion scores low however good it sounds, as none guesses the true phase.
-
-    Parameters
-    ----------
-    a, b : np.ndarray [shape=(n_samples,), -1..1]
-        Judged and reference, sample by sample; lengths agreeing within 5 ms.
-    sr : int [Hz]
-        Says only how many samples 5 ms are.
-
-    Returns
-    -------
-    float [dB, -120..120; nan if `a` is silent]
-
-    Raises
-    ------
-    ParameterError
-        If lengths disagree, `b` is silent, or an array is no waveform.
-
-    References
-    ----------
-    Le Roux et al., SDR - half-baked or well done?, ICASSP 2019.
-    """
-    a, b = _same_length(a, b, sr)
-    if np.ptp(a) == 0:
-        return float("nan")
-    a, b = a - a.mean(), b - b.mean()
-    projection = (a @ b) / (b @ b) * b
-    return _ratio_db(np.sum(projection**2), np.sum((a - projection) ** 2))
-
-
-def pause_level_db(converted: np.ndarray, sr: int, source: np.ndarray) -> float:
-    """Hiss and chatter in the pauses [dB under the level in speech, lower is better].
-
-    Blocks of 10 ms are speech where `source` is less than 35 dB under its loud blocks (95th
-    percentile), and pause where no block within 30 ms is speech. The result is the RMS level of
-    `converted` over the pauses minus that over speech.
-
-    Parameters
-    ----------
-    converted, source : np.ndarray [shape=(n_samples,), -1..1]
-        Block by block; lengths agreeing within 5 ms.
-    sr : int [Hz]
-
-    Returns
-    -------
-    float [dB, -120..120]
-        nan if `source` pauses for under 50 ms in all, as noisy recordings seem to, or if
-        `converted` is silent.
-
-    Raises
-    ------
-    ParameterError
-        If lengths disagree, `source` is silent, or an array is no waveform.
-    """
-    converted, source = _same_length(converted, source, sr, ("converted", "source"))
-    size = round(BLOCK_MS / 1000 * sr)
-    blocks = [wav[: len(wav) // size * size].reshape(-1, size) for wav in (converted, source)]
-    power, source_power = ((wav**2).mean(1) for wav in blocks)
-    if len(power) < MIN_PAUSE:
-        return float("nan")
-    level_db = _power_db(source_power)
-    speech = level_db > np.percentile(level_db, 95) - ACTIVE_DB
-    near = np.convolve(speech, np.ones(2 * PAUSE_MARGIN + 1))[PAUSE_MARGIN:-PAUSE_MARGIN]
-    pause = near == 0
-    if pause.sum() < MIN_PAUSE:
-        return float("nan")
-    return _ratio_db(power[pause].mean(), power[speech].mean())
-
-
-# Models of listening; each needs a package of its own
-
-
-def pesq_wb(a: np.ndarray, b: np.ndarray, sr: int) -> float:
-    """Wide-band PESQ [MOS-LQO, about 1.0..4.6, higher is better], at 16 kHz.
-
-    Parameters
-    ----------
-    a, b : np.ndarray [shape=(n_samples,), -1..1]
-        Judged and reference; lengths agreeing within 5 ms. PESQ makes up for small delays itself.
-    sr : int [Hz]
-
-    Returns
-    -------
-    float [nan if `a` is silent, PESQ finds no utterance, or they are shorter than 0.25 s]
-
-    Raises
-    ------
-    MissingInput
-        If the package pesq is not installed.
-    ParameterError
-        If lengths disagree, `b` is silent, or an array is no waveform.
-
-    References
-    ----------
-    ITU-T P.862.2, 2007.
-    """
-    try:
-        import pesq
-    except ImportError as e:
-        raise MissingInput("pesq_wb needs the package pesq: pip install pesq") from e
-    a, b = (resample(wav, int(sr), 16_000) for wav in _same_length(a, b, sr))
-    if np.ptp(a) == 0:
-        return float("nan")
-    try:
-        return float(pesq.pesq(16_000, b, a, "wb"))
-    except (pesq.NoUtterancesError, pesq.BufferTooShortError):
-        return float("nan")
-
-
-def estoi(a: np.ndarray, b: np.ndarray, sr: int) -> float:
-    """Extended short-time objective intelligibility [0..1, higher is better], at 10 kHz.
-
-    Parameters
-    ----------
-    a, b : np.ndarray [shape=(n_samples,), -1..1]
-        Judged and reference, sample by sample; lengths agreeing within 5 ms.
-    sr : int [Hz]
-
-    Returns
-    -------
-    float [about; nan if `a` is silent, or `b` holds under 0.4 s of sound, pauses not counted]
-
-    Raises
-    ------
-    MissingInput
-        If the package pystoi is not installed.
-    ParameterError
-        If lengths disagree, `b` is silent, or an array is no waveform.
-
-    References
-    ----------
-    Jensen and Taal, IEEE/ACM Trans. ASLP 24(11), 2016.
-    """
-    try:
-        import pystoi
-    except ImportError as e:
-        raise MissingInput("estoi needs the package pystoi: pip install pystoi") from e
-    a, b = (resample(wav, int(sr), 10_000) for wav in _same_length(a, b, sr))
-    if np.ptp(a) == 0 or len(b) < 4_000:
-        return float("nan")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
-        try:
-            return float(pystoi.stoi(b, a, 10_000, extended=True))
-        except RuntimeWarning:
-            return float("nan")
-
-
-# All together
+
+    def __init__(self, wav: np.ndarray, sr: int, f0_method: str = "harvest", name: str = "wav"):
+        self.wav, self.sr, self.name = check_wav(wav, name), check_sr(sr), name
+        self.cfg = AnonymizeConfig(f0_method=f0_method)
+
+    @cached_property
+    def features(self) -> Features:
+        return analyze(self.wav, self.sr, self.cfg)
+
+    @cached_property
+    def words(self) -> str:
+        return listeners.transcribe(self.wav, self.sr)
+
+    @cached_property
+    def embedding(self) -> np.ndarray | None:
+        return listeners.speaker_embedding(self.wav, self.sr)
+
+
+class Recordings(list):
+    """Several clips of one speaker, whose middle is found once."""
+
+    @cached_property
+    def centroid(self) -> np.ndarray:
+        return listeners.centroid([clip.embedding for clip in self])
+
+    @property
+    def features(self) -> list[Features]:
+        return [clip.features for clip in self]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What `evaluate` was given, as clips."""
+
+    converted: Clip
+    source: Clip | None = None
+    target: Recordings | None = None
+    reference: Clip | None = None
+    text: str | None = None
+    align: str = "frames"
+
+    @property
+    def sr(self) -> int:
+        return self.converted.sr
+
+    def wavs(self, role: str) -> tuple:
+        """Arguments of a metric that compares waveforms."""
+        return self.converted.wav, getattr(self, role).wav, self.sr
+
+    def features(self, role: str) -> tuple:
+        """Arguments of a metric that compares features."""
+        return self.converted.features, getattr(self, role).features, self.sr
+
+    def aligned(self) -> tuple:
+        return *self.features("reference"), self.align
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of `evaluate`: what it is called, what it needs, how it is computed."""
+
+    label: str  # heading in tables
+    unit: str
+    better: str  # "higher", "lower" or "zero"
+    needs: tuple[str, ...]  # arguments of evaluate beside `converted`
+    compute: Callable[[Given], float]
+    packages: tuple[str, ...] = ()  # extras, by the name they are imported by
+    samplewise: bool = False  # says nothing about another reading of a sentence
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "↑", "lower": "↓", "zero": "→ 0"}[self.better]
+
+
+def _words(given: Given) -> float:
+    said = given.text if given.text is not None else given.source.words
+    return listeners.word_error_rate(given.converted.words, said)
+
+
+def _voiced_share(given: Given) -> float:
+    converted, source, _ = given.features("source")
+    n = min(len(converted.f0), len(source.f0))
+    there = source.voiced[:n]
+    return float(converted.voiced[:n][there].mean()) if there.any() else float("nan")
+
+
+# Every metric by its key. Definitions, references and ranges: the functions that are called here.
+METRICS = {
+    "wer": Metric("WER", "", "lower", ("source or text",), _words, listeners.WORDS),
+    "cosine_to_target": Metric(
+        "cosine to target",
+        "",
+        "higher",
+        ("target",),
+        lambda g: listeners.speaker_cosine(g.converted.embedding, g.target.centroid),
+        listeners.SPEAKER,
+    ),
+    "cosine_to_source": Metric(
+        "cosine to source",
+        "",
+        "lower",
+        ("source",),
+        lambda g: listeners.speaker_cosine(g.converted.embedding, g.source.embedding),
+        listeners.SPEAKER,
+    ),
+    "distillmos": Metric(
+        "DistillMOS",
+        "1..5",
+        "higher",
+        (),
+        lambda g: listeners.distillmos(g.converted.wav, g.sr),
+        listeners.NATURALNESS,
+    ),
+    "dnsmos": Metric(
+        "DNSMOS",
+        "1..5",
+        "higher",
+        (),
+        lambda g: listeners.dnsmos(g.converted.wav, g.sr),
+        listeners.NOISE,
+    ),
+    "source_log_f0_corr": Metric(
+        "log-F0 corr. with source",
+        "",
+        "higher",
+        ("source",),
+        lambda g: metrics.log_f0_correlation(*g.features("source")),
+    ),
+    "source_voiced_share": Metric(
+        "voiced share kept", "0..1", "higher", ("source",), _voiced_share
+    ),
+    "source_voicing_error": Metric(
+        "voicing error against source",
+        "0..1",
+        "lower",
+        ("source",),
+        lambda g: metrics.voicing_error(*g.features("source")),
+    ),
+    "source_envelope_distance_db": Metric(
+        "envelope from source",
+        "dB",
+        "higher",
+        ("source",),
+        lambda g: metrics.envelope_distance_db(*g.features("source")),
+    ),
+    "pause_level_db": Metric(
+        "level in pauses",
+        "dB",
+        "lower",
+        ("source",),
+        lambda g: metrics.pause_level_db(g.converted.wav, g.sr, g.source.wav),
+    ),
+    "f0_register_cents": Metric(
+        "register from target",
+        "cents",
+        "zero",
+        ("target",),
+        lambda g: metrics.f0_register_cents(*g.features("target")),
+    ),
+    "envelope_distance_db": Metric(
+        "envelope from target",
+        "dB",
+        "lower",
+        ("target",),
+        lambda g: metrics.envelope_distance_db(*g.features("target")),
+    ),
+    "mcd_db": Metric("MCD", "dB", "lower", ("reference",), lambda g: metrics.mcd_db(*g.aligned())),
+    "f0_rmse_cents": Metric(
+        "F0 RMSE",
+        "cents",
+        "lower",
+        ("reference",),
+        lambda g: metrics.f0_rmse_cents(*g.aligned()),
+    ),
+    "log_f0_corr": Metric(
+        "log-F0 corr.",
+        "",
+        "higher",
+        ("reference",),
+        lambda g: metrics.log_f0_correlation(*g.aligned()),
+    ),
+    "voicing_error": Metric(
+        "voicing error",
+        "0..1",
+        "lower",
+        ("reference",),
+        lambda g: metrics.voicing_error(*g.aligned()),
+    ),
+    "lsd_db": Metric(
+        "LSD",
+        "dB",
+        "lower",
+        ("reference",),
+        lambda g: metrics.log_spectral_distance_db(*g.wavs("reference")),
+        samplewise=True,
+    ),
+    "si_snr_db": Metric(
+        "SI-SNR",
+        "dB",
+        "higher",
+        ("reference",),
+        lambda g: metrics.si_snr_db(*g.wavs("reference")),
+        samplewise=True,
+    ),
+    "pesq_wb": Metric(
+        "PESQ-wb",
+        "1..4.6",
+        "higher",
+        ("reference",),
+        lambda g: metrics.pesq_wb(*g.wavs("reference")),
+        ("pesq",),
+        samplewise=True,
+    ),
+    "estoi": Metric(
+        "ESTOI",
+        "0..1",
+        "higher",
+        ("reference",),
+        lambda g: metrics.estoi(*g.wavs("reference")),
+        ("pystoi",),
+        samplewise=True,
+    ),
+}
 
 
 def evaluate(
-    converted: np.ndarray,
+    converted: np.ndarray | Clip,
     sr: int,
-    source: np.ndarray | None = None,
-    target: np.ndarray | list[np.ndarray] | None = None,
-    reference: np.ndarray | None = None,
+    source: np.ndarray | Clip | None = None,
+    target: np.ndarray | Clip | Sequence | None = None,
+    reference: np.ndarray | Clip | None = None,
+    text: str | None = None,
     align: str = "frames",
+    only: Iterable[str] | None = None,
+    f0_method: str = "harvest",
 ) -> dict[str, float]:
-    """All that can be said in numbers about a conversion, given what there is to compare it with.
+    """Do the words survive, is it the target's voice, is the source gone, does it sound natural, is
+    the intonation kept: all that there are arguments and packages for.
 
     Parameters
     ----------
-    converted : np.ndarray [shape=(n_samples,), -1..1]
+    converted : np.ndarray [shape=(n_samples,), -1..1] or Clip
     sr : int [Hz]
         Of everything here; `audio.resample` brings the rest to it.
-    source : np.ndarray, optional
+    source : the same, optional
         The speech that was converted; as long, within 5 ms.
-    target : np.ndarray or list of np.ndarray, optional
+    target : the same or a list of them, optional
         Recordings of the target's voice, any sentence.
-    reference : np.ndarray, optional
+    reference : the same, optional
         The target saying the same thing.
+    text : str, optional
+        What is said; otherwise what the recogniser hears in `source` is taken for it.
     align : str
         "frames": `reference` is in time with `converted` and as long. "dtw": it is another reading
         of the sentence; what goes sample by sample (*) is left out.
+    only : names of metrics, optional
+        To compute these and no others; one whose package is missing is then MissingInput.
+    f0_method : str
+        How pitch is found, see `config.F0_METHODS`. Figures by one method are not comparable with
+        those by another.
 
     Returns
     -------
     dict of str to float
-        What the arguments allow:
+        =========================== ============== ========= ==================================
+        key                         needs          unit      better
+        =========================== ============== ========= ==================================
+        wer (+)                     source or text 0..       lower: the words survive (English)
+        cosine_to_target (+)        target         -1..1     higher: it is this voice
+        cosine_to_source (+)        source         -1..1     lower: the speaker is gone
+        distillmos (+)                             1..5      higher: natural
+        dnsmos (+)                                 1..5      higher: clean
+        source_log_f0_corr          source         -1..1     higher: intonation is kept
+        source_voiced_share         source         0..1      higher: voiced frames stay voiced
+        source_voicing_error        source         0..1      lower
+        source_envelope_distance_db source         dB        higher: the speaker is left behind
+        pause_level_db              source         dB        lower: pauses are silent
+        f0_register_cents           target         cents     nearer to 0; above it is too high
+        envelope_distance_db        target         dB        lower
+        mcd_db                      reference      dB        lower
+        f0_rmse_cents               reference      cents     lower
+        log_f0_corr                 reference      -1..1     higher
+        voicing_error               reference      0..1      lower
+        lsd_db (*)                  reference      dB        lower
+        si_snr_db (*)               reference      dB        higher
+        pesq_wb (*, +)              reference      1..4.6    higher
+        estoi (*, +)                reference      0..1      higher
+        =========================== ============== ========= ==================================
 
-        =========================== ========= ========= =================================
-        key                         needs     unit      better
-        =========================== ========= ========= =================================
-        source_log_f0_corr          source    -1..1     higher: intonation is kept
-        source_voicing_error        source    0..1      lower
-        source_envelope_distance_db source    dB        higher: the speaker is left behind
-        pause_level_db              source    dB        lower: pauses are silent
-        f0_register_cents           target    cents     nearer to 0; above it is too high
-        envelope_distance_db        target    dB        lower
-        mcd_db                      reference dB        lower
-        f0_rmse_cents               reference cents     lower
-        log_f0_corr                 reference -1..1     higher
-        voicing_error               reference 0..1      lower
-        lsd_db (*)                  reference dB        lower
-        si_snr_db (*)               reference dB        higher
-        pesq_wb (*, if installed)   reference 1..4.6    higher
-        estoi (*, if installed)     reference 0..1      higher
-        =========================== ========= ========= =================================
-
-        A value is nan only where its function says so: too few voiced frames for a pitch, no pause
-        in `source`, a silent `converted`, a `reference` too short for pesq or estoi.
+        (+) if the package is installed: requirements-eval.txt. A value is nan only where its
+        function says so: too few voiced frames for a pitch, no pause in `source`, a silent
+        `converted`, too short for a listener.
 
     Raises
     ------
     ParameterError
-        If something to compare with is silent or of another length, or an array is no waveform.
+        If something to compare with is silent or of another length, an array is no waveform, or
+        `only` names what there is not.
+    MissingInput
+        If `only` asks for a metric whose package is not installed.
 
     Examples
     --------
     >>> wav = 0.1 * np.random.default_rng(0).normal(size=16000)
-    >>> round(evaluate(0.5 * wav, 16000, reference=wav)["lsd_db"], 1)
-    6.0
+    >>> {k: round(v, 1) for k, v in evaluate(0.5 * wav, 16000, reference=wav, only=["lsd_db"]).items()}
+    {'lsd_db': 6.0}
     """
-    check_wav(converted, "converted")
-    voice = analyze(converted, check_sr(sr))
-    scores = {}
-    if source is not None:
-        scores |= _against_source(converted, voice, sr, source)
+    given = _given(converted, sr, source, target, reference, text, align, f0_method)
+    return {key: METRICS[key].compute(given) for key in _wanted(given, only)}
+
+
+def _given(converted, sr, source, target, reference, text, align, f0_method) -> Given:
+    """The arguments of `evaluate` as clips, checked before the slow part."""
+    check_sr(sr)
+
+    def clip(wav, name):
+        if wav is None:
+            return None
+        if not isinstance(wav, Clip):
+            return Clip(wav, sr, f0_method, name)
+        if wav.sr != sr:
+            raise ParameterError(f"{name} is of {wav.sr} Hz, must be of sr={sr} Hz; resample it")
+        return wav
+
+    if target is not None and not isinstance(target, Recordings):
+        several = target if isinstance(target, list | tuple) else [target]
+        if not several:
+            raise ParameterError(
+                "target=[] must hold a recording; leave it out to skip its numbers"
+            )
+        target = Recordings(clip(wav, "target") for wav in several)
+    given = Given(
+        clip(converted, "converted"),
+        clip(source, "source"),
+        target,
+        clip(reference, "reference"),
+        text,
+        align,
+    )
+    in_time = [] if source is None else ["source"]
+    if reference is not None and align == "frames":
+        in_time.append("reference")
+    for role in in_time:
+        metrics.check_same_length(*given.wavs(role), ("converted", role))
+    for clip in (given.source, given.reference, *(given.target or ())):
+        if clip and np.ptp(clip.wav) == 0:
+            raise ParameterError(metrics.silent_message(clip.name))
+    return given
+
+
+def _wanted(given: Given, only: Iterable[str] | None) -> list[str]:
+    """Keys of METRICS that can be computed, or those asked for."""
+    roles = {role for role in ROLES if getattr(given, role) is not None}
+    roles |= {"source or text"} if roles & {"source", "text"} else set()
+    possible = [
+        key
+        for key, metric in METRICS.items()
+        if roles.issuperset(metric.needs) and not (metric.samplewise and given.align != "frames")
+    ]
+    if only is None:
+        return [key for key in possible if listeners.installed(METRICS[key].packages)]
+    only = list(only)
+    for key in only:
+        if key not in METRICS:
+            raise ParameterError(f"only={key!r} must be one of {', '.join(METRICS)}")
+        if key not in possible:
+            needs = " and ".join(METRICS[key].needs)
+            raise ParameterError(
+                f"{key} needs {needs}" + (', and align="frames"' if METRICS[key].samplewise else "")
+            )
+    return only
+
+
+# Sets
+
+
+def evaluate_set(
+    clips: Iterable[tuple[str, Mapping]],
+    sr: int,
+    target: Sequence | None = None,
+    csv: str | Path | None = None,
+    total: int | None = None,
+    n_jobs: int = 1,
+    **settings,
+) -> pd.DataFrame:
+    """`evaluate` for many clips, with a progress bar.
+
+    Parameters
+    ----------
+    clips : iterable of (name, arguments)
+        Arguments of `evaluate`: `converted` and any of `source`, `reference`, `text`. May be a
+        generator that converts each clip as it comes.
+    sr : int [Hz]
+    target : sequence of np.ndarray or Clip, optional
+        Recordings of the target, for all clips.
+    csv : str or Path, optional
+        Where the table goes, a row for each clip, written when whole.
+    total : int, optional
+        How many clips, for the progress bar; known where `clips` has a length.
+    n_jobs : int
+        Clips evaluated at a time, in threads.
+    **settings
+        `align`, `only` and `f0_method` of `evaluate`.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each clip, by name; a column for each metric, nan where there is none.
+
+    Raises
+    ------
+    ParameterError, MissingInput
+        As `evaluate`, naming the clip; or if there is no clip.
+    """
     if target is not None:
-        recordings = _recordings(target, sr)
-        scores["f0_register_cents"] = f0_register_cents(voice, recordings, sr)
-        scores["envelope_distance_db"] = envelope_distance_db(voice, recordings, sr)
-    if reference is not None:
-        scores |= _against_reference(converted, voice, sr, reference, align)
+        f0_method = settings.get("f0_method", "harvest")
+        target = Recordings(
+            wav if isinstance(wav, Clip) else Clip(wav, sr, f0_method, "target") for wav in target
+        )
+    total = len(clips) if hasattr(clips, "__len__") else total
+
+    def one(name: str, arguments: Mapping) -> tuple[str, dict]:
+        try:
+            return name, evaluate(sr=sr, target=target, **arguments, **settings)
+        except ParameterError as e:
+            raise ParameterError(f"{name}: {e}") from e
+
+    parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    done = parallel(joblib.delayed(one)(*clip) for clip in clips)
+    rows = dict(progress_bar(done, total=total, leave=False))
+    if not rows:
+        raise ParameterError("clips is empty; give at least one to evaluate")
+    scores = pd.DataFrame.from_dict(rows, orient="index")
+    scores = scores[[key for key in METRICS if key in scores]].rename_axis("clip")
+    if csv is not None:
+        atomically(csv, lambda part: scores.to_csv(part, float_format="%.5g"))
     return scores
 
 
-def _against_source(converted, voice: Features, sr: int, source) -> dict[str, float]:
-    """What `source` allows; `voice` are the features of `converted`."""
-    _same_length(converted, source, sr, ("converted", "source"))  # before the slow part
-    spoken = analyze(source, sr)
-    return {
-        "source_log_f0_corr": log_f0_correlation(voice, spoken, sr),
-        "source_voicing_error": voicing_error(voice, spoken, sr),
-        "source_envelope_distance_db": envelope_distance_db(voice, spoken, sr),
-        "pause_level_db": pause_level_db(converted, sr, source),
-    }
+def bootstrap(values: Iterable[float], seed: int = 0) -> tuple[float, float, float]:
+    """Mean of a sample and its 95 % confidence interval, by resampling it; nan values do not count.
+
+    Returns
+    -------
+    mean, low, high : float
+        All nan if nothing counts.
+
+    References
+    ----------
+    The percentile interval of Efron and Tibshirani, An introduction to the bootstrap, 1993.
+
+    Examples
+    --------
+    >>> bootstrap([2.0, 2.0, float("nan")])
+    (2.0, 2.0, 2.0)
+    """
+    values = np.array([v for v in values if not math.isnan(v)], dtype=float)
+    if not len(values):
+        return (float("nan"),) * 3
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (N_RESAMPLES, len(values)))].mean(1)
+    return float(values.mean()), *(float(v) for v in np.percentile(means, (2.5, 97.5)))
 
 
-def _against_reference(converted, voice: Features, sr: int, reference, align) -> dict[str, float]:
-    """What `reference` allows; `voice` are the features of `converted`."""
-    if align == "frames":
-        _same_length(converted, reference, sr, ("converted", "reference"))
-    truth = analyze(check_wav(reference, "reference"), sr)
-    scores = {
-        "mcd_db": mcd_db(voice, truth, sr, align),
-        "f0_rmse_cents": f0_rmse_cents(voice, truth, sr, align),
-        "log_f0_corr": log_f0_correlation(voice, truth, sr, align),
-        "voicing_error": voicing_error(voice, truth, sr, align),
-    }
-    if align == "frames":
-        scores["lsd_db"] = log_spectral_distance_db(converted, reference, sr)
-        scores["si_snr_db"] = si_snr_db(converted, reference, sr)
-        for package, metric in (("pesq", pesq_wb), ("pystoi", estoi)):
-            if find_spec(package):
-                scores[metric.__name__] = metric(converted, reference, sr)
-    return scores
+def summary(scores: Mapping[str, pd.DataFrame], keys: Iterable[str] | None = None) -> pd.DataFrame:
+    """Mean and half the width of its 95 % interval, a row for each system, a column for each metric.
+
+    Parameters
+    ----------
+    scores : mapping of system to what `evaluate_set` gave
+    keys : names of metrics, optional
+        Which, and in which order; all by default.
+
+    Returns
+    -------
+    pd.DataFrame of str
+        Such as "0.731 ± 0.012", under headings with unit and direction; "–" where nothing was
+        measured.
+    """
+    if not scores:
+        raise ParameterError("scores is empty; give at least one system")
+    found = {key for frame in scores.values() for key in frame}
+    keys = [key for key in METRICS if key in found] if keys is None else list(keys)
+    rows = {}
+    for system, frame in scores.items():
+        rows[system] = {_heading(k): _mean_and_half(frame[k]) if k in frame else "–" for k in keys}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _heading(key: str) -> str:
+    metric = METRICS[key]
+    unit = f" [{metric.unit}]" if metric.unit in ("dB", "cents") else ""
+    return f"{metric.label}{unit} {metric.arrow}"
+
+
+def _mean_and_half(values: Iterable[float]) -> str:
+    mean, low, high = bootstrap(values)
+    if math.isnan(mean):
+        return "–"
+    digits = 1 if abs(mean) >= 20 else 2 if abs(mean) >= 2 else 3
+    return f"{mean:.{digits}f} ± {(high - low) / 2:.{digits}f}"

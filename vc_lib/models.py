@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import compat  # noqa: F401
-from .config import Config, ModelConfig
+from .config import Config
+from .spectrogram import from_image, istft, log_of_magnitude, stft
 
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
@@ -32,7 +33,7 @@ def has_bf16_units() -> bool:
 def autocast(device: torch.device, enabled: bool | None = None):
     """bfloat16 autocast where the device gains by it, a context that does nothing elsewhere."""
     if enabled is None:
-        on_cuda = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        on_cuda = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         enabled = on_cuda or (device.type == "cpu" and has_bf16_units())
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
@@ -123,15 +124,18 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """Judge patches of an image beside the anonymized image it should have been made from.
 
-    Sees both channels of both images and gives one logit per patch: above 0, "recorded, and of this
-    speech"; below, "made, or of other speech".
+    Gives one logit per patch: above 0, "recorded, and of this speech"; below, "made, or of other
+    speech". With `cfg.keep_phase` it sees log-magnitudes only, of what is heard: those of the
+    waveform that an image stands for. Of the angles it must know nothing, as the generator leaves
+    them as they are, which would give away everything made.
     """
 
-    def __init__(self, cfg: ModelConfig):
+    def __init__(self, cfg: Config):
         super().__init__()
+        self.cfg = cfg
         kw = dict(norm_type=NormType.Spectral, act_cls=lambda: nn.LeakyReLU(0.2))
-        n = cfg.critic_width
-        layers = [ConvLayer(4, n, ks=4, stride=2, padding=1, **kw)]
+        n, n_in = cfg.critic_width, 2 if cfg.keep_phase else 4
+        layers = [ConvLayer(n_in, n, ks=4, stride=2, padding=1, **kw)]
         for _ in range(cfg.critic_depth - 1):
             layers.append(
                 ConvLayer(n, min(n * 2, cfg.critic_width * 8), ks=4, stride=2, padding=1, **kw)
@@ -143,8 +147,20 @@ class Critic(nn.Module):
         ]
         self.net = nn.Sequential(*layers)
 
+    def seen(self, img):  # (B, 2, n_freqs, n_frames) -> (B, 1 or 2, n_freqs, n_frames)
+        img = img.as_subclass(torch.Tensor)
+        if not self.cfg.keep_phase:
+            return img
+        n_samples = (img.shape[-1] - 1) * self.cfg.hop_length
+        return heard_log_magnitude(istft(from_image(img, self.cfg), self.cfg, n_samples), self.cfg)
+
     def forward(self, img, anonymized):  # both (B, 2, n_freqs, n_frames)
-        pair = torch.cat([img.as_subclass(torch.Tensor), anonymized.as_subclass(torch.Tensor)], 1)
+        pair = torch.cat([self.seen(img), self.seen(anonymized)], 1)
         with autocast(pair.device):
             logits = self.net(pair)  # (B, 1, n_freqs / 2**depth, n_frames / 2**depth)
         return logits.as_subclass(torch.Tensor).float()
+
+
+def heard_log_magnitude(wav: torch.Tensor, cfg: Config) -> torch.Tensor:
+    """Log-magnitude image of waveforms (B, n_samples): (B, 1, n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB."""
+    return log_of_magnitude(stft(wav, cfg))[:, None]

@@ -16,7 +16,8 @@ import numpy as np
 from fastprogress.fastprogress import progress_bar
 
 from . import anonymize as anon
-from .audio import list_audio, load_wav
+from . import cutting
+from .audio import blocks, list_audio
 from .config import Config, atomically
 from .errors import ParameterError
 
@@ -28,7 +29,7 @@ AP_STEP = 8  # bins; D4C's aperiodicity is straight over far more [dB against Hz
 class Recording:
     """One analysed file: where it came from, where its analysis is kept, how long it is."""
 
-    path: Path
+    path: Path  # of the recording, or of the one that it is a piece of
     cache: Path
     seconds: float
     n_frames: int  # of WORLD's analysis
@@ -74,8 +75,9 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
     Returns
     -------
     list of Recording
-        In the order of the files. Those that cannot be read are left out with a warning that names
-        them.
+        In the order of the files, those over 20 s in pieces, cut where they are quiet; pieces
+        without voiced speech do not appear. Files that cannot be used are left out with a warning
+        that names them.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
         for file, result in zip(files, done, strict=True)
         if isinstance(result, str)
     ]
-    good = [result for result in done if not isinstance(result, str)]
+    good = [piece for result in done if not isinstance(result, str) for piece in result]
     if not good:
         raise ParameterError(f"none of {len(files)} files can be used; first: {broken[0]}")
     if broken:
@@ -107,7 +109,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
     return good
 
 
-def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> Recording | str:
+def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[Recording] | str:
     """Analyse one file unless that was done before; a file that cannot be used gives the reason."""
     settings = [
         CACHE_VERSION,
@@ -118,15 +120,24 @@ def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> Recording | str:
         cfg.frame_period_ms,
     ]
     try:
-        key = hashlib.sha256(file.read_bytes() + json.dumps(settings).encode()).hexdigest()[:24]
-        cache = cache_dir / f"{key}.npz"
+        with file.open("rb") as f:
+            digest = hashlib.file_digest(f, "sha256")
+        digest.update(json.dumps(settings).encode())
+        key = digest.hexdigest()[:24]
         try:
-            return _recording(file, cache)
+            return _kept(file, cache_dir, key)
         except (OSError, ValueError, EOFError, KeyError, BadZipFile):  # not there, or damaged
-            _analyse_to(cache, load_wav(file, cfg.sr), cfg)
-            return _recording(file, cache)
+            _analyse(file, cache_dir, key, cfg)
+            return _kept(file, cache_dir, key)
     except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
         return str(e)
+
+
+def _kept(file: Path, cache_dir: Path, key: str) -> list[Recording]:
+    """What was analysed of a file before: one recording, or the pieces that its list names."""
+    pieces = cache_dir / f"{key}.json"
+    names = json.loads(pieces.read_text()) if pieces.is_file() else [f"{key}.npz"]
+    return [_recording(file, cache_dir / Path(name).name) for name in names]
 
 
 def _recording(file: Path, cache: Path) -> Recording:
@@ -134,10 +145,25 @@ def _recording(file: Path, cache: Path) -> Recording:
         return Recording(file, cache, float(kept["seconds"]), len(kept["f0"]))
 
 
-def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> None:
+def _analyse(file: Path, cache_dir: Path, key: str, cfg: Config) -> None:
+    """Analyse a file piece by piece; of more than one piece a list is written last."""
+    wavs = blocks(file, cfg.sr, int(cutting.PIECE_S * cfg.sr))
+    names = []
+    for i, (wav, start, n, last) in enumerate(cutting.pieces(wavs, cfg.sr, fade=0)):
+        name = f"{key}.npz" if i == 0 and last else f"{key}-{i}.npz"
+        if _analyse_to(cache_dir / name, wav[start : start + n], cfg):
+            names.append(name)
+    if not names:
+        raise ParameterError("no voiced speech was found in it")
+    if names != [f"{key}.npz"]:
+        atomically(cache_dir / f"{key}.json", lambda part: part.write_text(json.dumps(names)))
+
+
+def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
+    """Keep the analysis of a waveform, unless nothing in it is voiced; whether it was kept."""
     features = anon.analyze(wav, cfg.sr, cfg)
     if not features.voiced.any():
-        raise ParameterError("no voiced speech was found in it")
+        return False
     kept = dict(
         wav=wav,
         f0=features.f0.astype(np.float32),
@@ -153,6 +179,7 @@ def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> None:
             np.savez(f, **kept)
 
     atomically(cache, write)
+    return True
 
 
 def split(recordings: Sequence[Recording], cfg: Config) -> tuple[list[Recording], list[Recording]]:

@@ -631,7 +631,7 @@ def _panels(frame: pd.DataFrame) -> dict[str, list[str]]:
 
 def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: str) -> None:
     """A dot and the number at the best epoch."""
-    higher = any(word in column for word in HIGHER_IS_BETTER)
+    higher = any(word in column for word in HIGHER_IS_BETTER) and "to_source" not in column
     best = int(np.argmax(values) if higher else np.argmin(values))
     ax.plot(epochs[best], values[best], "o", color=color, markeredgecolor="black", zorder=3)
     ax.annotate(

@@ -171,7 +171,8 @@ def from_image(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
         angle = second * math.pi
         if cfg.second_channel == "instantaneous_frequency":
             step = torch.cat([angle[..., :1], angle[..., 1:] + _advance(cfg, angle)], -1)
-            turns = step.double().cumsum(-1) / (2 * math.pi)
+            step = step if step.device.type == "mps" else step.double()  # MPS has no float64
+            turns = step.cumsum(-1) / (2 * math.pi)
             angle = ((turns - turns.detach().round()) * (2 * math.pi)).float()
         return torch.polar(mag, angle)
     z = torch.complex(first, second)
@@ -185,7 +186,11 @@ def log_magnitude(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
     """Log-magnitude (..., n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB, whatever channel 1 is."""
     if cfg.second_channel in ("phase", "instantaneous_frequency"):
         return img[..., 0, :, :]
-    D = from_image(img, cfg)
+    return log_of_magnitude(from_image(img, cfg))
+
+
+def log_of_magnitude(D: torch.Tensor) -> torch.Tensor:
+    """The same of an STFT (..., n_freqs, n_frames); its slope is finite at zero."""
     mag = (D.real.square() + D.imag.square() + 1e-24).sqrt()
     return 1 + torch.log10(mag + FLOOR) * (2 / DECADES)
 

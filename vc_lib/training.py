@@ -13,6 +13,7 @@ the running average of the weights.
 import csv
 import json
 import warnings
+from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ from fastai.vision.all import (
     TfmdLists,
     Transform,
     default_device,
+    to_device,
 )
 from fastai.vision.gan import AdaptiveGANSwitcher, GANLearner, GANTrainer
 
@@ -48,6 +50,7 @@ from fastai.vision.gan import AdaptiveGANSwitcher, GANLearner, GANTrainer
 warnings.filterwarnings("ignore", message="You are shadowing an attribute")
 
 HISTORY = "history.csv"
+STAGES = ("generator", "critic", "gan")  # in the order they are trained
 GENERATED = "generated.npy"
 
 
@@ -105,8 +108,8 @@ class Checkpoint(Callback):
 
     order = 65
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, before: dict[str, int]):
+        self.path, self.earlier_stages = path, before
 
     def before_fit(self):
         kept = load_checkpoint(self.path)
@@ -114,7 +117,7 @@ class Checkpoint(Callback):
         if not kept:
             return
         self.model.load_state_dict(kept["model"])
-        self.opt.load_state_dict(kept["opt"])
+        self.opt.load_state_dict(to_device(kept["opt"], self.dls.device))
         if hasattr(self.learn, "average_weights"):
             self.learn.average_weights.average = {
                 k: v.to(self.dls.device) for k, v in kept["average"].items()
@@ -127,6 +130,7 @@ class Checkpoint(Callback):
         state = dict(
             epoch=self.epoch,
             n_epoch=self.n_epoch,
+            earlier_stages=self.earlier_stages,
             settings=settings(self.dls.cfg),
             model=self.model.state_dict(),
             opt=dict(
@@ -156,6 +160,8 @@ class History(Callback):
         }
         if hasattr(self.learn, "capped_gan_switcher"):
             row |= self.learn.capped_gan_switcher.turns()
+        row |= {k: f"{v:.5g}" for k, v in getattr(self.learn, "heard", {}).items()}
+        self.learn.heard = {}  # see monitor.ListenIn
         rows = [
             r
             for r in read_history(self.path)
@@ -519,7 +525,8 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
     Raises
     ------
     ParameterError
-        If the stage was begun with another `n_epochs` or other settings.
+        If the stage was begun with another `n_epochs` or other settings, or a stage before it was
+        trained on since.
     FloatingPointError
         If the loss is not finite any more.
     """
@@ -538,11 +545,18 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
             f"{checkpoint} is from a schedule of {kept['n_epoch']} epochs, not n_epochs={n_epochs}; keep that number, "
             "or use a new run folder"
         )
+    before = epochs_before(run_dir, stage)
+    if kept and kept.get("earlier_stages", before) != before:
+        raise ParameterError(
+            f"{checkpoint} was begun after {kept['earlier_stages']} epochs of the stages before it, "
+            f"which have come to {before}; remove it (and the critic's) to train this stage on those"
+        )
     has_voice = hasattr(learn, "average_weights")
+    untrained = deepcopy(learn.model.state_dict())
     start = kept["epoch"] + 1 if kept else 0
     if start < n_epochs:
         cbs = [
-            Checkpoint(checkpoint),
+            Checkpoint(checkpoint, before),
             History(run_dir / HISTORY, stage),
             *([SaveVoice(run_dir)] if has_voice else []),
             *cbs,
@@ -556,11 +570,24 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
     else:
         print(f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again")
     kept = load_checkpoint(checkpoint)
-    if kept:
-        learn.model.load_state_dict(kept["model"])
-        if has_voice:
-            learn.average_weights.network.load_state_dict(kept["average"])
-            learn.average_weights.reset()
+    for part in (learn.model, learn.loss_func):
+        if isinstance(part, torch.nn.Module):
+            part.to(learn.dls.device)
+    learn.model.load_state_dict(kept["model"] if kept else untrained)
+    learn.model.requires_grad_(True)  # GAN training has left one of the two frozen
+    if not kept:
+        learn.opt = None  # what it remembers is of an epoch that does not count
+    elif has_voice:
+        learn.average_weights.network.load_state_dict(kept["average"])
+    if has_voice:
+        learn.average_weights.reset()
+
+
+def epochs_before(run_dir, stage: str) -> dict[str, int]:
+    """How many epochs the stages before `stage` were trained in a run."""
+    earlier = STAGES[: STAGES.index(stage)] if stage in STAGES else ()
+    kept = {name: load_checkpoint(Path(run_dir) / f"{name}.checkpoint.pt") for name in earlier}
+    return {name: state["epoch"] + 1 for name, state in kept.items() if state}
 
 
 def settings(cfg: Config) -> dict:

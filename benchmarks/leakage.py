@@ -1,0 +1,94 @@
+"""Privacy against words: how much of a speaker each preset leaves, at several strengths.
+
+    python benchmarks/leakage.py SOURCES [--voice VOICE] [--seconds 8] [--csv FILE] [--jobs 2]
+
+SOURCES is a folder of clips, one speaker each (those under 3.2 s are left out). `neutral` moves
+everybody to the statistics of VOICE's target. Needs requirements-eval.txt; pitch is found by
+swift-f0. Prints a table in Markdown; FILE gets the figures, for notebook 01 to draw.
+"""
+
+import argparse
+import sys
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vc_lib.anonymize import change, synthesize
+from vc_lib.audio import list_audio, load_wav
+from vc_lib.config import PRESETS, AnonymizeConfig, Config, atomically
+from vc_lib.evaluate import Clip
+from vc_lib.leakage import MIN_HALF_S, STRENGTHS, between, leakage, mcadams
+
+ALPHAS = (0.95, 0.9, 0.8, 0.7)  # of McAdams; 0.8 is VoicePrivacy's
+HEADINGS = {
+    "eer": "EER [%] ↑",
+    "eer_informed": "EER, informed [%] ↑",
+    "cosine_to_self": "cosine to self ↓",
+    "linked": "linked [%] ↓",
+    "wer": "WER ↓",
+    "source_log_f0_corr": "log-F0 corr. ↑",
+    "distillmos": "DistillMOS ↑",
+}
+
+
+def systems_of(cfg: AnonymizeConfig) -> dict:
+    """All that is compared; `cfg` holds the target's statistics."""
+
+    def disguised(clip, dials, strength, seed=None):
+        rng = None if seed is None else np.random.default_rng([seed, len(clip.wav)])
+        changed = change(clip.features, dials, rng=rng)
+        wav = synthesize(between(clip.features, changed, strength))[: len(clip.wav)]
+        return np.clip(np.pad(wav, (0, len(clip.wav) - len(wav))), -1, 1)
+
+    systems = {"WORLD resynthesis": partial(disguised, dials=cfg, strength=0.0)}
+    for alpha in ALPHAS:
+        systems[f"McAdams, {alpha}"] = lambda clip, a=alpha: mcadams(clip.wav, clip.sr, a)
+    for preset in PRESETS:
+        dials = replace(cfg, preset=preset)
+        for strength in STRENGTHS:
+            systems[f"{preset}, {strength}"] = partial(disguised, dials=dials, strength=strength)
+    systems["neutral and a random disguise"] = partial(disguised, dials=cfg, strength=1.0, seed=0)
+    return systems
+
+
+def main():
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("sources")
+    p.add_argument("--voice", default="models/ljspeech", type=Path)
+    p.add_argument("--seconds", type=float, default=8.0)
+    p.add_argument("--csv", type=Path)
+    p.add_argument("--jobs", type=int, default=2)
+    a = p.parse_args()
+    warnings.simplefilter("ignore")
+    config = Config.load(a.voice / "config.json")
+    cfg = AnonymizeConfig(f0_method="swift-f0", target=config.target)
+    sr = config.sr
+    wavs = {f.stem: load_wav(f, sr)[: int(a.seconds * sr)] for f in list_audio(a.sources)}
+    long = {name: wav for name, wav in wavs.items() if len(wav) >= 2 * MIN_HALF_S * sr}
+    clips = {name: Clip(wav, sr, "swift-f0") for name, wav in long.items()}
+    table = leakage(clips, systems_of(cfg), n_jobs=a.jobs)
+    if a.csv:
+        atomically(a.csv, lambda part: table.to_csv(part, float_format="%.4f"))
+    print(
+        f"{len(clips)} speakers, {a.seconds:g} s each; threshold {table.attrs['threshold']:.3f}\n"
+    )
+    print(f"| system | {' | '.join(HEADINGS.values())} |")
+    print("|---" * (len(HEADINGS) + 1) + "|")
+    for label, row in table[list(HEADINGS)].iterrows():
+        percent = {k: 100 if "%" in heading else 1 for k, heading in HEADINGS.items()}
+        cells = (
+            "–" if np.isnan(v) else f"{v * percent[k]:.{1 if percent[k] > 1 else 3}f}"
+            for k, v in row.items()
+        )
+        print(f"| {label} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

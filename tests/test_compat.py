@@ -1,0 +1,42 @@
+"""torchvision and torch of one build or of two: fastai can be imported beside either."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+
+# A torchvision of which nothing but its library is there; what loading it does is put in
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, {folder!r})
+loaded = []
+
+def load(path):
+    loaded.append(path)
+    {act}
+
+torch.ops.load_library = load
+import vc_lib.compat
+assert len(loaded) == 1, loaded
+assert torch.ops.torchvision.nms
+"""
+DEFINE = """torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float t) -> Tensor")"""
+
+
+@pytest.mark.parametrize("act", [DEFINE, "raise OSError('libcudart is not here')"])
+def test_operators_are_declared_only_where_the_library_does_not_bring_them(tmp_path, act):
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "_C.so").touch()
+    code = SCRIPT.format(folder=str(tmp_path), act=act)
+    run = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_real_torchvision_can_be_imported_afterwards():
+    code = "import vc_lib.compat, torchvision.ops"
+    subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True)

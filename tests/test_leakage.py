@@ -1,0 +1,132 @@
+"""How much of a speaker is left: trials, error rates and systems whose answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vc_lib import leakage as module
+from vc_lib.anonymize import analyze, change
+from vc_lib.config import AnonymizeConfig
+from vc_lib.errors import ParameterError
+from vc_lib.evaluate import Clip
+from vc_lib.leakage import between, equal_error_rate, leakage, mcadams
+from vc_lib.metrics import envelope_distance_db, log_f0_correlation
+
+SR = 16_000
+
+
+@pytest.fixture(scope="module")
+def features(voice):
+    return analyze(voice(1.0), SR)
+
+
+# Error rates
+
+
+def test_eer_of_known_scores():
+    assert equal_error_rate([0.9, 0.8], [0.1, 0.2])[0] == 0
+    assert equal_error_rate([0.1, 0.2], [0.9, 0.8])[0] == 1
+    eer, threshold = equal_error_rate([0.9, float("nan"), 0.3], [0.2, 0.4])
+    assert eer == 0.5 and 0.3 <= threshold <= 0.4
+    for same, different in (([], [0.1]), ([0.1], []), ([float("nan")], [0.1])):
+        with pytest.raises(ParameterError, match="give both"):
+            equal_error_rate(same, different)
+
+
+def test_eer_of_two_bells():
+    """Two Gaussians, two deviations apart: Phi(-1) = 15.9 %."""
+    rng = np.random.default_rng(0)
+    eer, threshold = equal_error_rate(rng.normal(2, 1, 20_000), rng.normal(0, 1, 20_000))
+    assert eer == pytest.approx(0.1587, abs=0.005) and threshold == pytest.approx(1, abs=0.03)
+
+
+# Systems
+
+
+def test_strength_goes_from_untouched_to_anonymised(features):
+    for preset in ("whisper", "robot", "neutral"):
+        changed = change(features, AnonymizeConfig(preset=preset))
+        for strength, end in ((0.0, features), (1.0, changed)):
+            at = between(features, changed, strength)
+            np.testing.assert_allclose(at.f0, end.f0, rtol=1e-9)
+            np.testing.assert_allclose(at.sp, end.sp, rtol=1e-6)
+            np.testing.assert_allclose(at.ap, end.ap.clip(1e-3), rtol=1e-6, atol=1e-3)
+    with pytest.raises(ParameterError, match="strength=2"):
+        between(features, features, 2)
+
+
+def test_half_the_strength_is_half_the_way(features):
+    changed = replace(features, f0=4 * features.f0, sp=100 * features.sp)
+    half = between(features, changed, 0.5)
+    np.testing.assert_allclose(half.f0, 2 * features.f0)
+    np.testing.assert_allclose(half.sp, 10 * features.sp)
+    quiet = between(features, replace(features, f0=0 * features.f0), 0.5)
+    assert (quiet.f0 == features.f0).all(), "the pitch goes at the end"
+    voiced = features.voiced
+    assert (quiet.ap[voiced] >= features.ap[voiced].clip(1e-3) - 1e-9).all()
+    assert quiet.ap[voiced].mean() > 1.5 * features.ap[voiced].mean()
+
+
+@pytest.mark.parametrize("sr", [SR, 44_100])
+def test_mcadams_of_one_changes_nothing(voice, sr):
+    wav = voice(0.5, sr=sr)
+    out = mcadams(wav, sr, alpha=1.0)
+    assert out.shape == wav.shape and out.dtype == np.float32
+    assert np.abs(out - wav)[200:-200].max() < 1e-3
+
+
+def test_mcadams_moves_formants_and_keeps_the_melody(voice):
+    wav = voice(1.0)
+    original = analyze(wav, SR)
+    moved = [
+        envelope_distance_db(analyze(mcadams(wav, SR, a), SR), original, SR) for a in (0.9, 0.7)
+    ]
+    assert 1 < moved[0] < moved[1]
+    assert log_f0_correlation(mcadams(wav, SR, 0.8), original, SR) > 0.95
+    assert not mcadams(np.zeros(1_000), SR).any()
+    with pytest.raises(ParameterError, match="alpha=3"):
+        mcadams(wav, SR, 3)
+
+
+# The meter
+
+
+@pytest.fixture
+def crowd(monkeypatch):
+    """Four speakers that a verifier knows by the level of their sound."""
+
+    def embedding(wav, sr):
+        angle = np.pi / 2 * np.abs(wav).mean()
+        return np.array([np.cos(angle), np.sin(angle)])
+
+    monkeypatch.setattr(module.listeners, "speaker_embedding", embedding)
+    monkeypatch.setattr(Clip, "features", None)
+    monkeypatch.setattr(Clip, "words", "")
+    monkeypatch.setattr(module, "evaluate", lambda wav, *a, **k: {"loudness": float(wav.mean())})
+    return {f"{i}": Clip(np.full(4 * SR, 0.2 * i), SR) for i in range(1, 5)}
+
+
+def test_the_meter_tells_hidden_from_open(crowd):
+    systems = {"the same": lambda clip: clip.wav, "all alike": lambda clip: 0 * clip.wav + 0.5}
+    table = leakage(crowd, systems)
+    assert list(table.index) == ["untouched", "the same", "all alike"]
+    assert table.eer["untouched"] == table.eer["the same"] == 0
+    assert table.linked["untouched"] == 1 and table.cosine_to_self["untouched"] == pytest.approx(1)
+    assert table.eer["all alike"] >= 0.4 and table.eer_informed["all alike"] >= 0.5
+    assert table.linked["all alike"] < 1 and table.cosine_to_self["all alike"] < 0.99
+    assert table.loudness["all alike"] == pytest.approx(0.5)
+    assert leakage(crowd, systems, n_jobs=2).equals(table)
+
+
+def test_a_hidden_register_is_found_by_whoever_knows_the_system(crowd):
+    """Speakers moved, but each to a place of their own: an informed verifier still tells them."""
+    table = leakage(crowd, {"shifted": lambda clip: 1 - clip.wav})
+    assert table.eer["shifted"] > 0.4 and table.eer_informed["shifted"] == 0
+
+
+def test_too_few_or_too_short_is_refused(crowd):
+    with pytest.raises(ParameterError, match="1 clip is no crowd"):
+        leakage({"1": crowd["1"]}, {})
+    with pytest.raises(ParameterError, match=r"short lasts 1\.0 s"):
+        leakage(crowd | {"short": Clip(np.ones(SR), SR)}, {})

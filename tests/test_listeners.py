@@ -1,0 +1,165 @@
+"""Pretrained listeners against sounds whose answer is known; skipped where they are not installed."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vc_lib import listeners
+from vc_lib.audio import load_wav
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.listeners import (
+    centroid,
+    distillmos,
+    dnsmos,
+    plain_words,
+    speaker_cosine,
+    speaker_embedding,
+    transcribe,
+    word_error_rate,
+)
+
+SR = 16_000
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+WEASELS = "weasels have eaten our phone system"  # what the clip of that name says
+
+
+def need(packages):
+    return pytest.mark.skipif(
+        not listeners.installed(packages), reason=f"needs {', '.join(packages)}"
+    )
+
+
+@pytest.fixture(scope="module")
+def speech():
+    return load_wav(SAMPLE / "target" / "tt-weasels.flac", SR)
+
+
+@pytest.fixture(scope="module")
+def noisy(speech):
+    return np.clip(speech + 0.03 * np.random.default_rng(0).normal(size=len(speech)), -1, 1)
+
+
+# Words
+
+
+def test_plain_words_are_what_is_said():
+    assert plain_words("It\u2019s 5 o'clock -- 'NOW'!") == "it's 5 o'clock now"
+    assert plain_words(" ... ") == ""
+
+
+@need(["jiwer"])
+@pytest.mark.parametrize(
+    "heard, said, rate",
+    [
+        ("A b, c.", "a B c", 0),
+        ("a x c", "a b c", 1 / 3),
+        ("a c", "a b c", 1 / 3),
+        ("a b b c", "a b c", 1 / 3),
+        ("", "a b", 1),
+        ("x y z w", "a b", 2),
+    ],
+)
+def test_word_errors_are_counted(heard, said, rate):
+    assert word_error_rate(heard, said) == pytest.approx(rate)
+    assert np.isnan(word_error_rate(heard, "..."))
+
+
+@need(listeners.WORDS)
+def test_the_recogniser_hears_what_is_said_at_any_rate(speech):
+    assert word_error_rate(transcribe(speech, SR), WEASELS) <= 1 / 6
+    doubled = np.repeat(speech, 2)  # 32 kHz
+    assert word_error_rate(transcribe(doubled, 2 * SR), WEASELS) <= 1 / 6
+    assert transcribe(speech, SR) == transcribe(speech, SR)
+
+
+@need(listeners.WORDS)
+@pytest.mark.parametrize("seconds", [0.0001, 0.3, 2.0])
+def test_silence_says_nothing(seconds):
+    assert transcribe(np.zeros(max(1, int(seconds * SR))), SR) == ""
+
+
+# Speaker
+
+
+@need(listeners.SPEAKER)
+def test_a_speaker_is_like_herself_and_less_like_others():
+    names = ("cs_man_fillets_1", "cs_man_fillets_2", "fr_woman_june_1", "fr_woman_june_2")
+    man_1, man_2, woman_1, woman_2 = (
+        speaker_embedding(load_wav(SAMPLE / "sources" / f"{name}.flac", SR), SR) for name in names
+    )
+    assert speaker_cosine(man_1, man_1) == pytest.approx(1)
+    assert min(speaker_cosine(man_1, man_2), speaker_cosine(woman_1, woman_2)) > 0.75
+    assert max(speaker_cosine(man_1, woman_1), speaker_cosine(man_2, woman_2)) < 0.7
+
+
+@need(listeners.SPEAKER)
+def test_loudness_is_not_the_speaker(speech):
+    """What is under -30 dB is brought up to it, as the encoder was trained."""
+    quiet, quieter = (speaker_embedding(gain * speech, SR) for gain in (0.1, 0.03))
+    assert speaker_cosine(quiet, quieter) > 0.98
+    assert speaker_cosine(quiet, speaker_embedding(speech, SR)) > 0.75
+
+
+@need(listeners.SPEAKER)
+def test_nobody_has_no_direction(speech):
+    assert speaker_embedding(np.zeros(SR), SR) is None
+    assert speaker_embedding(speech[:1_000], SR) is None
+    assert np.isnan(speaker_cosine(None, speaker_embedding(speech, SR)))
+
+
+def test_a_centroid_lies_in_the_middle():
+    a, b = np.eye(2)
+    np.testing.assert_allclose(centroid([a, None, b]), np.full(2, 0.5**0.5))
+    with pytest.raises(ParameterError, match="no recording holds half a second"):
+        centroid([None])
+
+
+# Naturalness
+
+
+@need(listeners.NATURALNESS)
+def test_distillmos_likes_clean_speech(speech, noisy):
+    clean = distillmos(speech, SR)
+    assert 3.5 < clean <= 5.1 and distillmos(noisy, SR) < clean - 0.5
+    assert np.isnan(distillmos(np.zeros(SR), SR))
+    assert "torchaudio" not in sys.modules or sys.modules["torchaudio"].__file__
+
+
+@need(listeners.NOISE)
+def test_dnsmos_likes_clean_speech(speech, noisy):
+    clean = dnsmos(speech, SR)
+    assert 2.7 < clean < 4 and dnsmos(noisy, SR) < clean - 0.3
+    assert np.isnan(dnsmos(np.zeros(SR), SR))
+
+
+# Where they are missing
+
+
+@pytest.mark.parametrize(
+    "ask, package",
+    [
+        (lambda wav: transcribe(wav, SR), "faster_whisper"),
+        (lambda wav: word_error_rate("a", "a"), "jiwer"),
+        (lambda wav: speaker_embedding(wav, SR), "resemblyzer"),
+        (lambda wav: distillmos(wav, SR), "distillmos"),
+        (lambda wav: dnsmos(wav, SR), "speechmos"),
+    ],
+)
+def test_a_missing_listener_says_what_to_install(monkeypatch, ask, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingInput, match=rf"needs {package}.*requirements-eval\.txt"):
+        ask(np.zeros(SR))
+
+
+def test_what_is_no_waveform_is_refused():
+    for listen, packages in (
+        (transcribe, listeners.WORDS),
+        (speaker_embedding, listeners.SPEAKER),
+        (distillmos, listeners.NATURALNESS),
+        (dnsmos, listeners.NOISE),
+    ):
+        if listeners.installed(packages):
+            with pytest.raises(ParameterError, match="wav"):
+                listen(np.full(SR, np.nan), SR)

@@ -1,0 +1,236 @@
+"""How much of a speaker is left in anonymised speech, and what the hiding costs.
+
+A verifier, that knows speakers from untouched recordings, is asked whether an anonymised one is
+theirs. Privacy is how often it errs (EER: 50 % is chance); the price is paid in words, melody and
+naturalness. `leakage` measures both for any systems; STRENGTHS turn a system down by degrees.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import joblib
+import librosa
+import numpy as np
+import pandas as pd
+from fastprogress.fastprogress import progress_bar
+from scipy.signal import lfilter
+
+from . import listeners
+from .anonymize import FLOOR_POWER, Features
+from .audio import check_sr, check_wav
+from .errors import ParameterError
+from .evaluate import Clip, evaluate
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+MIN_HALF_S = 1.6  # of less the verifier says little: such clips are left out [s]
+
+System = Callable[[Clip], np.ndarray]
+
+
+def between(features: Features, changed: Features, strength: float) -> Features:
+    """Features part of the way from untouched (0) to anonymised (1).
+
+    Log-F0, log envelope and aperiodicity in dB go along straight lines. Where the anonymised frame
+    has lost its pitch, its aperiodicity rises towards 1 and the pitch goes at the end.
+    """
+    if not 0 <= strength <= 1:
+        raise ParameterError(f"strength={strength} must be in 0..1 (1: as the preset says)")
+    if strength == 1:
+        return changed
+    both = features.voiced & changed.voiced
+    f0 = np.where(both, features.f0, 1.0) ** (1 - strength)
+    f0 = f0 * np.where(both, changed.f0, 1.0) ** strength
+    to_ap = np.where((features.voiced & ~changed.voiced)[:, None], 1.0, changed.ap)
+    sp, to_sp = (np.maximum(f.sp, FLOOR_POWER) for f in (features, changed))
+    ap = np.maximum(features.ap, 1e-3) ** (1 - strength) * np.maximum(to_ap, 1e-3) ** strength
+    return replace(
+        features,
+        f0=np.where(both, f0, features.f0),
+        sp=sp ** (1 - strength) * to_sp**strength,
+        ap=np.clip(ap, 1e-3, 1),
+    )
+
+
+def mcadams(wav: np.ndarray, sr: int, alpha: float = 0.8, order: int = 20) -> np.ndarray:
+    """Move formants by raising the angles of linear prediction's poles to a power.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+    sr : int [Hz]
+    alpha : float [0.5..1; 1 changes nothing]
+    order : int
+        Of the prediction: 20 at 16 kHz.
+
+    Returns
+    -------
+    anonymized : np.ndarray [shape=(n_samples,), float32, -1..1]
+
+    References
+    ----------
+    Patino et al., Speaker anonymisation using the McAdams coefficient, Interspeech 2021: baseline
+    B2 of the VoicePrivacy challenges. Frames of 20 ms, every 10 ms.
+    """
+    if not 0.3 <= alpha <= 1.5:
+        raise ParameterError(f"alpha={alpha} must be in 0.3..1.5 (1 changes nothing)")
+    wav = check_wav(wav).astype(np.float64)
+    hop = round(0.01 * check_sr(sr))
+    size = 2 * hop
+    window = np.sqrt(np.hanning(size + 1)[:-1])  # twice, and two frames at a time, add up to 1
+    padded = np.pad(wav, (size, size + hop))
+    out = np.zeros_like(padded)
+    for start in range(0, len(padded) - size + 1, hop):
+        frame = padded[start : start + size] * window
+        if np.abs(frame).max() < 1e-7:
+            continue
+        predictor = librosa.lpc(frame + 1e-9 * window, order=order)
+        residual = lfilter(predictor, [1.0], frame)
+        made = lfilter([1.0], _moved_poles(predictor, alpha), residual)
+        out[start : start + size] += made * window
+    return np.clip(out[size : size + len(wav)], -1, 1).astype(np.float32)
+
+
+def _moved_poles(predictor: np.ndarray, alpha: float) -> np.ndarray:
+    """The predictor whose complex poles have the power `alpha` of their angles."""
+    poles = np.roots(predictor)
+    angle = np.angle(poles)
+    is_complex = np.abs(poles.imag) > 1e-9
+    moved = np.where(is_complex, np.sign(angle) * np.abs(angle) ** alpha, angle)
+    moved = np.clip(moved, -np.pi, np.pi)
+    return np.poly(np.minimum(np.abs(poles), 0.999) * np.exp(1j * moved)).real
+
+
+def equal_error_rate(same: Sequence[float], different: Sequence[float]) -> tuple[float, float]:
+    """Where a verifier refuses as many of its own as it lets strangers in.
+
+    Parameters
+    ----------
+    same, different : sequences of float
+        Scores of trials of one speaker and of two; higher is more alike. nan does not count.
+
+    Returns
+    -------
+    eer, threshold : float
+        Share of wrong answers [0..1; 0.5 is chance], and the score at which they balance.
+
+    Examples
+    --------
+    >>> [round(v, 2) for v in equal_error_rate([0.9, 0.8, 0.4], [0.1, 0.2, 0.5])]
+    [0.33, 0.45]
+    """
+    same, different = (np.sort([s for s in part if s == s]) for part in (same, different))
+    if not len(same) or not len(different):
+        raise ParameterError(
+            f"{len(same)} trials of one speaker and {len(different)} of two; give both"
+        )
+    scores = np.unique(np.concatenate([same, different]))
+    thresholds = np.r_[scores[0] - 1, (scores[1:] + scores[:-1]) / 2, scores[-1] + 1]
+    refused = np.searchsorted(same, thresholds) / len(same)
+    let_in = 1 - np.searchsorted(different, thresholds) / len(different)
+    best = np.abs(refused - let_in).argmin()
+    return float((refused[best] + let_in[best]) / 2), float(thresholds[best])
+
+
+def halves(wav: np.ndarray, sr: int) -> list:
+    """Embeddings of the first and the second half of a recording."""
+    middle = len(wav) // 2
+    return [listeners.speaker_embedding(part, sr) for part in (wav[:middle], wav[middle:])]
+
+
+def leakage(
+    clips: Mapping[str, Clip],
+    systems: Mapping[str, System],
+    only: Sequence[str] = ("wer", "source_log_f0_corr", "distillmos"),
+    n_jobs: int = 1,
+) -> pd.DataFrame:
+    """How well each system hides who speaks, and what is lost by it.
+
+    Every clip is one speaker. Trials compare the first half of an untouched clip with the second
+    half of an anonymised one, each of the speakers with each.
+
+    Parameters
+    ----------
+    clips : mapping of speaker to Clip
+        Two or more, of one rate and of 3.2 s or more.
+    systems : mapping of name to function
+        Each takes a Clip and gives its anonymised waveform, as long.
+    only : names of metrics
+        Of `evaluate` with the untouched clip as `source`; what the price is counted in.
+    n_jobs : int
+        Systems measured at a time, in threads.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each system, `untouched` first, with
+
+        =============== ==== =====================================================================
+        eer             0..1 higher is more private: the verifier knows untouched voices only
+        eer_informed    0..1 likewise, but it has heard the speakers anonymised the same way
+        cosine_to_self  -1..1 mean score of trials of one speaker; lower is more private
+        linked          0..1 share of those above the threshold for untouched speech; lower
+        =============== ==== =====================================================================
+
+        and the means of `only`.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two clips, or one is too short.
+    MissingInput
+        If an evaluation package is not installed.
+
+    References
+    ----------
+    The ignorant and lazy-informed attackers of the VoicePrivacy challenges (Tomashenko et al.,
+    2020..2024), with a smaller verifier: their EER is not comparable with this one.
+    """
+    if len(clips) < 2:
+        raise ParameterError(f"{len(clips)} clip is no crowd to hide in; give two speakers or more")
+    for name, clip in clips.items():
+        if len(clip.wav) < 2 * MIN_HALF_S * clip.sr:
+            raise ParameterError(
+                f"{name} lasts {len(clip.wav) / clip.sr:.1f} s, must last {2 * MIN_HALF_S} s or more "
+                "for a trial; leave it out"
+            )
+    known = {name: halves(clip.wav, clip.sr) for name, clip in clips.items()}
+    for clip in clips.values():  # found once, before threads could find it twice
+        clip.features, clip.words  # noqa: B018
+
+    def measured(system: System) -> tuple[dict, dict]:
+        """Halves by speaker, and prices."""
+        made, prices = {}, []
+        for name, clip in clips.items():
+            wav = system(clip)
+            made[name] = halves(wav, clip.sr)
+            prices.append(
+                evaluate(wav, clip.sr, source=clip, only=only, f0_method=clip.cfg.f0_method)
+            )
+        return made, pd.DataFrame(prices).mean().to_dict()
+
+    systems = {"untouched": lambda clip: clip.wav, **systems}
+    parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    done = parallel(joblib.delayed(measured)(system) for system in systems.values())
+    rows, threshold = {}, equal_error_rate(*_trials(known, known))[1]
+    for label, (made, price) in zip(
+        systems, progress_bar(done, total=len(systems), leave=False), strict=True
+    ):
+        ignorant = _trials(known, made)
+        rows[label] = {
+            "eer": equal_error_rate(*ignorant)[0],
+            "eer_informed": equal_error_rate(*_trials(made, made))[0],
+            "cosine_to_self": float(np.nanmean(ignorant[0])),
+            "linked": float(np.mean(np.array(ignorant[0]) > threshold)),
+        } | price
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+    table.attrs["threshold"] = threshold
+    return table
+
+
+def _trials(enrolled: Mapping, tried: Mapping) -> tuple[list[float], list[float]]:
+    """Scores of first halves against second halves: of one speaker, and of two."""
+    same, different = [], []
+    for a, (first, _) in enrolled.items():
+        for b, (_, second) in tried.items():
+            (same if a == b else different).append(listeners.speaker_cosine(first, second))
+    return same, different

@@ -1,0 +1,103 @@
+"""Listening in while a voice is trained: the same few clips after every epoch, in numbers.
+
+A loss says how near the target's own recordings come back. Whether another speaker shines through,
+and whether the words survive, only other speakers' speech can tell.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .anonymize import anonymize
+from .config import Config
+from .convert import Voice
+from .errors import ParameterError
+from .evaluate import METRICS, Clip, evaluate
+from .listeners import installed
+from .training import epoch_values
+
+from fastai.vision.all import Callback
+
+OWN = ("mcd_db", "pesq_wb")  # of the target's held-out recordings, against themselves
+OTHERS = ("envelope_distance_db", "cosine_to_target", "cosine_to_source", "wer", "distillmos")
+
+
+class ListenIn(Callback):
+    """After every epoch convert some clips and note how they score, in history.csv and for the curves.
+
+    Columns are named after `evaluate`'s, with `own_` and `others_` in front; metrics whose package is
+    not installed are left out.
+
+    Parameters
+    ----------
+    cfg : Config
+        With its `target` set.
+    own : sequence of np.ndarray [shape=(n_samples,), -1..1], at `cfg.sr`
+        Recordings of the target that training never sees.
+    others : sequence of the same
+        Speech of other speakers.
+    every : int
+        Epochs from one time to the next; the last is always among them.
+    """
+
+    order = 61  # before History writes the row
+
+    def __init__(
+        self,
+        cfg: Config,
+        own: Sequence[np.ndarray],
+        others: Sequence[np.ndarray],
+        every: int = 1,
+    ):
+        if every < 1:
+            raise ParameterError(f"every={every} must be at least 1 epoch")
+        if not len(own):
+            raise ParameterError("own=[] must hold a recording of the target; take one of `valid`")
+        self.cfg, self.every = cfg, every
+        quick = "dio"  # rows of a run are compared with each other only
+        self.own = [Clip(wav, cfg.sr, quick, "own") for wav in own]
+        self.others = [Clip(wav, cfg.sr, quick, "others") for wav in others]
+        stats = cfg.target
+        self.anonymized = [anonymize(c.wav, cfg.sr, cfg, source=stats) for c in self.own]
+        self.anonymized += [anonymize(c.wav, cfg.sr, cfg) for c in self.others]
+
+    def after_epoch(self):
+        last = self.epoch == self.n_epoch - 1
+        if epoch_values(self.learn) and (last or self.epoch % self.every == 0):
+            self.learn.heard = self.listen()
+
+    def listen(self) -> dict[str, float]:
+        """Scores of the averaged weights, means over the clips."""
+        network = self.learn.average_weights.network
+        was_training, raw = (
+            network.training,
+            {k: v.clone() for k, v in network.state_dict().items()},
+        )
+        network.load_state_dict(self.learn.average_weights.average)
+        voice = Voice(network, self.cfg, self.dls.device)
+        try:
+            made = [voice.generate(wav) for wav in self.anonymized]
+        finally:
+            network.load_state_dict(raw)
+            network.train(was_training)
+        n, sr = len(self.own), self.cfg.sr
+        own = [
+            evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method="dio")
+            for wav, clip in zip(made[:n], self.own, strict=True)
+        ]
+        others = [
+            evaluate(
+                wav, sr, source=clip, target=self.own, only=_installed(OTHERS), f0_method="dio"
+            )
+            for wav, clip in zip(made[n:], self.others, strict=True)
+        ]
+        return _means("own", own) | _means("others", others)
+
+
+def _installed(keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if installed(METRICS[key].packages)]
+
+
+def _means(role: str, scores: list[dict[str, float]]) -> dict[str, float]:
+    keys = scores[0] if scores else ()
+    return {f"{role}_{key}": float(np.nanmean([s[key] for s in scores])) for key in keys}
