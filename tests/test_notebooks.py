@@ -23,7 +23,13 @@ from nbclient.output_widget import OutputWidget
 from nbformat.v4 import new_code_cell, new_notebook
 from test_repo import NOTEBOOKS, REPO
 
-NEEDED = ("vc_lib", "data/sample", "models/ljspeech", "readme")  # besides the notebooks
+NEEDED = (
+    "vc_lib",
+    "data/sample",
+    "models/ljspeech",
+    "readme",
+    "benchmarks",
+)  # besides the notebooks
 TIMEOUT_S = 600  # for one notebook
 DATA_URI = re.compile(r"data:audio/[^,]+;base64,([A-Za-z0-9+/=]+)")
 SOUND_FILES = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3")  # how they begin

@@ -18,7 +18,10 @@ NOTEBOOKS = (
     "02-2_train-without-pretrain.ipynb",
     "03_output-without-pretrain.ipynb",
 )
-TEST_COMMAND = "pip install -r requirements-dev.txt && pytest"
+TEST_COMMAND = (
+    "pip install -r requirements-dev.txt"
+    " && pip install --no-deps -r requirements-eval-nodeps.txt && pytest"
+)
 MB = 1_000_000
 
 MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(work|tmp|root|home|opt|Users)/\w|\b[A-Z]:\\Users")

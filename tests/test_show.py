@@ -502,3 +502,41 @@ def test_table_of_nothing_and_of_the_wrong_thing():
     assert show.table({}).empty
     with pytest.raises(ParameterError, match="dict of dicts"):
         show.table({"mcd_db": 7.0})
+
+
+# Scores
+
+
+def test_bars_show_each_metric_of_each_row():
+    rows = {
+        "source": {"mcd_db": 6.0, "wer": 0.0, "other": 1.0},
+        "converted": {"mcd_db": 4.0, "wer": float("nan"), "cosine_to_target": 0.8},
+    }
+    fig = show.plot_scores(rows)
+    panels = [ax for ax in fig.axes if ax.get_visible()]
+    titles = [ax.get_title(loc="left") or ax.get_title() for ax in panels]
+    assert titles == ["WER ↓", "cosine to target ↑", "MCD [dB] ↓"]
+    lengths = [[bar.get_width() for bar in ax.patches] for ax in panels]
+    assert lengths[2] == [6.0, 4.0] and lengths[0][0] == 0 and np.isnan(lengths[0][1])
+    assert {"source", "converted", "6.00", "4.00"} <= set(texts(fig))
+    assert pixels(fig).std() > 0
+
+
+@pytest.mark.parametrize("rows", [{}, {"a": {}}, {"a": {"mcd_db": float("nan")}}, {"a": 1}, [1]])
+def test_bars_of_nothing_are_refused(rows):
+    with pytest.raises(ParameterError, match="rows"):
+        show.plot_scores(rows)
+
+
+def test_a_tradeoff_joins_the_strengths_of_a_system():
+    names = ["untouched", "robot, 0.5", "robot, 1.0", "neutral, and more, 1.0"]
+    table = pd.DataFrame({"eer": [0.0, 0.1, 0.3, 0.4], "wer": [0.0, 0.1, 0.2, 0.1]}, index=names)
+    fig = show.plot_tradeoff(table, "eer", "wer", {"eer": "how private"})
+    (ax,) = fig.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    assert list(lines) == ["untouched", "robot", "neutral, and more"]
+    assert lines["robot"] == [[0.1, 0.1], [0.3, 0.2]]
+    assert ax.get_xlabel() == "how private" and ax.get_ylabel() == "wer"
+    assert {"0.5", "1.0"} <= set(texts(fig))
+    with pytest.raises(ParameterError, match="'mos' must be one of eer, wer"):
+        show.plot_tradeoff(table, "mos", "wer")

@@ -87,19 +87,25 @@ def gaussian_f0(f0: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> n
     return np.where(voiced, target.f0_hz * 2**octaves, 0.0)
 
 
-def shifted_f0(features: Features, target: TargetFrames) -> Features:
+def _stats(target: "TargetFrames | SpeakerStats") -> SpeakerStats:
+    return target if isinstance(target, SpeakerStats) else target.stats
+
+
+def shifted_f0(features: Features, target: TargetFrames | SpeakerStats) -> Features:
     """Copy-synthesis at the target's register: melody moved, all else as it was."""
-    own = speaker_stats([features], prior=target.stats)
-    return replace(features, f0=recentre_f0(features.f0, own.f0_hz, target.stats.f0_hz))
+    stats = _stats(target)
+    own = speaker_stats([features], prior=stats)
+    return replace(features, f0=recentre_f0(features.f0, own.f0_hz, stats.f0_hz))
 
 
-def world_statistics(features: Features, target: TargetFrames) -> Features:
+def world_statistics(features: Features, target: TargetFrames | SpeakerStats) -> Features:
     """Register and spread of log-F0, mean and deviation of 24 cepstral coefficients: all moved to the target's."""
-    own = speaker_stats([features], prior=target.stats)
-    cfg = AnonymizeConfig(preset="neutral", n_cepstra=N_FINE, target=target.stats)
+    stats = _stats(target)
+    own = speaker_stats([features], prior=stats)
+    cfg = AnonymizeConfig(preset="neutral", n_cepstra=N_FINE, target=stats)
     moved = change(features, cfg, source=own)
     sp = _keep_energy(moved.sp, features.sp)
-    return replace(moved, f0=gaussian_f0(features.f0, own, target.stats), sp=sp)
+    return replace(moved, f0=gaussian_f0(features.f0, own, stats), sp=sp)
 
 
 def nearest_frames(features: Features, target: TargetFrames) -> Features:

@@ -5,6 +5,7 @@ and whether the words survive, only other speakers' speech can tell.
 """
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 
 import numpy as np
 
@@ -68,18 +69,10 @@ class ListenIn(Callback):
 
     def listen(self) -> dict[str, float]:
         """Scores of the averaged weights, means over the clips."""
-        network = self.learn.average_weights.network
-        was_training, raw = (
-            network.training,
-            {k: v.clone() for k, v in network.state_dict().items()},
-        )
+        network = deepcopy(self.learn.average_weights.network)
         network.load_state_dict(self.learn.average_weights.average)
         voice = Voice(network, self.cfg, self.dls.device)
-        try:
-            made = [voice.generate(wav) for wav in self.anonymized]
-        finally:
-            network.load_state_dict(raw)
-            network.train(was_training)
+        made = [voice.generate(wav) for wav in self.anonymized]
         n, sr = len(self.own), self.cfg.sr
         own = [
             evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method="dio")

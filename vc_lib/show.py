@@ -27,6 +27,7 @@ from .anonymize import Features, active_frames, analyze
 from .audio import check_sr, check_wav
 from .config import AudioConfig
 from .errors import MissingInput, ParameterError
+from .evaluate import METRICS
 from .spectrogram import check_image, stft
 
 LISTENING_DB = -23.0  # speech level of the players [dB of full scale] ...
@@ -643,6 +644,103 @@ def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: s
 
 
 # Compare
+
+
+@matplotlib.rc_context(STYLE)
+def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Picture:
+    """Draw numbers of `evaluate` as bars: a panel for each metric, a bar for each row.
+
+    Parameters
+    ----------
+    rows : dict of label to dict of key of `evaluate.METRICS` to float
+        Such as {"source": evaluate(...), "converted": evaluate(...)}. Keys may differ; what is
+        missing or nan has no bar, other keys are left out.
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure; the arrow in a title says what is better.
+
+    Raises
+    ------
+    ParameterError
+        If it is no such dict, or holds no metric.
+    """
+    if not isinstance(rows, Mapping) or not all(isinstance(r, Mapping) for r in rows.values()):
+        raise ParameterError('rows must be a dict of dicts, as in {"source": evaluate(...)}')
+    keys = [k for k in METRICS if any(np.isfinite(r.get(k, np.nan)) for r in rows.values())]
+    if not keys:
+        raise ParameterError("rows hold no number of evaluate.METRICS; were there any sounds?")
+    n_columns = 3
+    n_rows = -(-len(keys) // n_columns)
+    height = 0.4 + n_rows * (0.45 + 0.2 * len(rows))
+    fig = Picture(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    axs = fig.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+    for ax in axs[len(keys) :]:
+        ax.set_visible(False)
+    labels = [_plain(label) for label in rows]
+    for ax, key in zip(axs, keys, strict=False):
+        metric = METRICS[key]
+        values = [row.get(key, np.nan) for row in rows.values()]
+        colors = [COLORS[i % len(COLORS)] for i in range(len(values))]
+        bars = ax.barh(range(len(values)), values, color=colors)
+        ax.bar_label(bars, [_rounded(v) for v in values], padding=2, fontsize=7)
+        unit = f" [{metric.unit}]" if metric.unit in ("dB", "cents") else ""
+        ax.set(title=f"{metric.label}{unit} {metric.arrow}", yticks=range(len(values)))
+        ax.set_yticklabels(labels)
+        ax.margins(x=0.25)
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+    axs[0].invert_yaxis()  # shared by all
+    return fig
+
+
+@matplotlib.rc_context(STYLE)
+def plot_tradeoff(
+    table: pd.DataFrame, x: str, y: str, labels: Mapping[str, str] | None = None
+) -> Picture:
+    """Draw what is gained against what it costs: a dot for each system, a line through the strengths of one.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        A row for each system, as `leakage.leakage` gives. Rows called "name, number" are one system
+        at several strengths.
+    x, y : str
+        Columns.
+    labels : dict of column to str, optional
+        What stands at the axes.
+
+    Returns
+    -------
+    Picture
+        A matplotlib Figure.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such column.
+    """
+    for column in (x, y):
+        if column not in table:
+            raise ParameterError(f"{column!r} must be one of {', '.join(map(str, table))}")
+    labels = labels or {}
+    fig, (ax,) = _picture(row=3.6)
+    families = {}
+    for name in table.index:
+        family, _, strength = str(name).rpartition(", ")
+        families.setdefault(family or str(name), []).append((name, strength if family else ""))
+    for i, (family, members) in enumerate(families.items()):
+        color, marker = COLORS[i % len(COLORS)], "osD^vPX*"[i % 8]
+        xs, ys = table.loc[[n for n, _ in members], x], table.loc[[n for n, _ in members], y]
+        ax.plot(xs, ys, marker=marker, color=color, label=_plain(family), linewidth=1)
+        for (_, strength), at_x, at_y in zip(members, xs, ys, strict=True):
+            at = (at_x, at_y)
+            ax.annotate(strength, at, (3, 3), textcoords="offset points", fontsize=7, color=color)
+    ax.set(xlabel=labels.get(x, x), ylabel=labels.get(y, y))
+    ax.grid(True)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:

@@ -1,0 +1,83 @@
+"""Fixed clips heard while a voice is trained."""
+
+import numpy as np
+import pytest
+import torch
+
+from vc_lib import listeners
+from vc_lib.dataset import make_dls
+from vc_lib.errors import ParameterError
+from vc_lib.evaluate import METRICS
+from vc_lib.monitor import OTHERS, OWN, ListenIn
+from vc_lib.training import fit, generator_learner, read_history
+
+from fastai.torch_core import default_device
+
+SR = 16_000
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    default_device(False)
+    yield
+    default_device(None)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """No listeners that take seconds."""
+    monkeypatch.setattr(listeners, "installed", lambda packages: not packages)
+    monkeypatch.setattr("vc_lib.monitor.installed", lambda packages: not packages)
+
+
+@pytest.fixture
+def learn(prepared, target_cfg):
+    dls = make_dls(prepared[1:], prepared[:1], target_cfg, num_workers=0)
+    dls.disguise.n_crops = 4
+    return generator_learner(dls)
+
+
+@pytest.fixture
+def listen(prepared, target_cfg, voice):
+    own = [prepared[2].load()[0]]
+    return ListenIn(target_cfg, own, [voice(1.0, f0=110.0)], every=2)
+
+
+def test_what_is_heard_is_in_the_history(learn, listen, tmp_path):
+    fit(learn, tmp_path / "run", "generator", 4, cbs=[listen])
+    rows = read_history(tmp_path / "run" / "history.csv")
+    columns = [f"own_{k}" for k in OWN if not METRICS[k].packages]
+    columns += [f"others_{k}" for k in OTHERS if not METRICS[k].packages]
+    assert columns == ["own_mcd_db", "others_envelope_distance_db"]
+    for row in rows:
+        heard = [row[c] != "" for c in columns]
+        assert heard == [row["epoch"] in ("0", "2", "3")] * 2, "every second epoch and the last"
+    assert all(np.isfinite(float(rows[-1][c])) and float(rows[-1][c]) > 0 for c in columns)
+
+
+def test_listening_changes_nothing(learn, listen, tmp_path, prepared, target_cfg):
+    fit(learn, tmp_path / "run", "generator", 2, cbs=[listen])
+    dls = make_dls(prepared[1:], prepared[:1], target_cfg, num_workers=0)
+    dls.disguise.n_crops = 4
+    alone = generator_learner(dls)
+    fit(alone, tmp_path / "alone", "generator", 2)
+    for a, b in zip(learn.model.parameters(), alone.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert learn.model.training == alone.model.training
+
+
+def test_it_listens_to_the_averaged_weights(learn, listen, tmp_path):
+    fit(learn, tmp_path / "run", "generator", 2, cbs=[listen])
+    rows = read_history(tmp_path / "run" / "history.csv")
+    listen.learn = learn  # whose network now holds the average
+    again = listen.listen()
+    assert float(rows[-1]["own_mcd_db"]) == pytest.approx(again["own_mcd_db"], rel=1e-3)
+
+
+def test_it_needs_something_to_hear(target_cfg, voice):
+    with pytest.raises(ParameterError, match="own=\\[\\] must hold"):
+        ListenIn(target_cfg, [], [voice(0.5)])
+    with pytest.raises(ParameterError, match="every=0"):
+        ListenIn(target_cfg, [voice(0.5)], [], every=0)
+    assert ListenIn(target_cfg, [voice(0.5)], []).others == []
