@@ -7,7 +7,8 @@ VOICE is a voice's folder, SOURCES a folder of clips of other speakers, RECORDIN
 target: her centroid, and what the baselines know of her; with NAMES, a text file with the stems of
 those that the voice was not trained on, these make the centroid and the row of the target herself.
 Needs requirements-eval.txt. Prints a table in Markdown: means and half of their 95 % bootstrap
-intervals; FOLDER gets a table of the clips for each system. Pitch is found by swift-f0.
+intervals; FOLDER gets a table of the clips for each system, and one that is there already is not
+measured again. Pitch is found by swift-f0.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -35,7 +37,7 @@ METRICS = (
     "source_voiced_share",
     "pause_level_db",
 )
-N_CENTROID, N_BASELINE = 40, 60  # recordings of the target for the centroid and for the baselines
+N_CENTROID, N_BASELINE = 40, 120  # recordings of the target for the centroid and for the baselines
 
 
 def main():
@@ -87,6 +89,9 @@ def main():
             for name, clip in sources.items()
         )
         csv = a.csv / f"{label.replace(' ', '_').replace(',', '')}.csv" if a.csv else None
+        if csv and csv.is_file():
+            scores[label] = pd.read_csv(csv, index_col="clip")
+            continue
         total = len(sources)
         scores[label] = evaluate_set(clips, sr, csv=csv, total=total, only=METRICS, **settings)
         print(label, dict(scores[label].mean().round(3)), file=sys.stderr, flush=True)

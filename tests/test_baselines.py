@@ -87,7 +87,7 @@ def test_griffin_lim_finds_a_phase(voice, tiny_cfg, target, sr):
 
     cfg = replace(tiny_cfg, f0_method="dio", target=target.stats)
     untrained = Voice(Generator(cfg), cfg, torch.device("cpu"))  # changes nothing
-    wav = voice(1.0, sr=sr)
+    wav = voice(1.0, sr=sr)[:-37]  # no whole number of frames
     made, given = griffin_lim(untrained, wav, sr, n_iter=8), untrained.anonymize(wav, sr)
     assert made.shape == given.shape and np.isfinite(made).all()
     a, b = analyze(made, SR), analyze(given, SR)

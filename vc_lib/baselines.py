@@ -32,10 +32,9 @@ from .errors import ParameterError
 from .spectrogram import magnitude, wav_to_image
 
 N_FINE = 60  # cepstral coefficients that draw an envelope with all that is heard of it
-N_NEIGHBOURS = 6
-CONTEXT = 4  # frames on either side that are compared too
-CONTEXT_STEP = 2  # frames between those: 9 of them span 80 ms
-MAX_FRAMES = 60_000  # of the target: 5 minutes of speech; more: slower, not much better
+N_NEIGHBOURS = 12  # their mean is taken; of fewer the sound is rougher
+CONTEXT = 4  # frames on either side that are compared too: 20 ms
+MAX_FRAMES = 150_000  # of the target: 12 minutes of speech; more: slower
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,8 @@ def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
     """Cepstra without the level, in deviations of their speaker, each beside its neighbours in time."""
     mean, std = (np.array(v)[1:] for v in (stats.cepstrum_mean, stats.cepstrum_std))
     z = (cepstrum(features)[:, 1:] - mean) / np.maximum(std, 1e-6)
-    reach = CONTEXT * CONTEXT_STEP
-    padded = np.pad(z, ((reach, reach), (0, 0)), mode="edge")
-    shifts = range(0, 2 * reach + 1, CONTEXT_STEP)
+    padded = np.pad(z, ((CONTEXT, CONTEXT), (0, 0)), mode="edge")
+    shifts = range(2 * CONTEXT + 1)
     return np.concatenate([padded[s : s + len(z)] for s in shifts], 1).astype(np.float32)
 
 
@@ -111,7 +109,7 @@ def world_statistics(features: Features, target: TargetFrames | SpeakerStats) ->
 def nearest_frames(features: Features, target: TargetFrames) -> Features:
     """Every envelope replaced by the mean of the target's nearest, with the source's energy and moved melody.
 
-    Frames are found by 23 cepstral coefficients, normalised per speaker, with 40 ms on either side.
+    Frames are found by 23 cepstral coefficients, normalised per speaker, with 20 ms on either side.
 
     References
     ----------
@@ -183,8 +181,8 @@ def griffin_lim(
         n_iter=n_iter,
         hop_length=cfg.hop_length,
         n_fft=cfg.n_fft,
-        length=len(anonymized),
+        length=(made.shape[-1] - 1) * cfg.hop_length,
         random_state=seed,
         pad_mode="constant",
     )
-    return np.clip(found, -1, 1).astype(np.float32)
+    return np.clip(found[: len(anonymized)], -1, 1).astype(np.float32)

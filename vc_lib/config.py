@@ -251,7 +251,7 @@ class TrainConfig(Checked):
     gan_weight: float = 0.3  # of the critic's opinion, likewise
     wrong_weight: float = 0.3  # share of wrong content in what the critic refuses
     critic_threshold: float = 0.65  # train the critic until its loss is below this ...
-    max_critic_steps: int = 5  # ... but never longer than this before a generator step
+    max_critic_steps: int = 2  # ... but never longer than this before a generator step
     ema_decay: float = 0.99  # the running average of the weights is what is saved
     seed: int = 42
 
