@@ -1,6 +1,7 @@
 """Privacy against words: how much of a speaker each preset leaves, at several strengths.
 
-    python benchmarks/leakage.py SOURCES [--voice VOICE] [--seconds 8] [--csv FILE] [--jobs 2]
+    python benchmarks/leakage.py SOURCES [--voice VOICE] [--seconds 8] [--every 1] [--csv FILE]
+    [--jobs 2]
 
 SOURCES is a folder of clips, one speaker each (those under 3.2 s are left out). `neutral` moves
 everybody to the statistics of VOICE's target. Needs requirements-eval.txt; pitch is found by
@@ -63,6 +64,7 @@ def main():
     p.add_argument("sources")
     p.add_argument("--voice", default="models/ljspeech", type=Path)
     p.add_argument("--seconds", type=float, default=8.0)
+    p.add_argument("--every", type=int, default=1, help="take every n-th clip")
     p.add_argument("--csv", type=Path)
     p.add_argument("--jobs", type=int, default=2)
     a = p.parse_args()
@@ -70,7 +72,9 @@ def main():
     config = Config.load(a.voice / "config.json")
     cfg = AnonymizeConfig(f0_method="swift-f0", target=config.target)
     sr = config.sr
-    wavs = {f.stem: load_wav(f, sr)[: int(a.seconds * sr)] for f in list_audio(a.sources)}
+    wavs = {
+        f.stem: load_wav(f, sr)[: int(a.seconds * sr)] for f in list_audio(a.sources)[:: a.every]
+    }
     long = {name: wav for name, wav in wavs.items() if len(wav) >= 2 * MIN_HALF_S * sr}
     clips = {name: Clip(wav, sr, "swift-f0") for name, wav in long.items()}
     table = leakage(clips, systems_of(cfg), n_jobs=a.jobs)
