@@ -141,3 +141,11 @@ def test_links_of_the_readme_resolve():
 def test_readme_and_ci_run_the_same_tests():
     for name in ("README.md", ".ci/run"):
         assert TEST_COMMAND in (REPO / name).read_text(encoding="utf-8"), name
+
+
+def test_benchmarks_find_the_package_wherever_they_are_run_from(tmp_path):
+    files = sorted(str(f) for f in (REPO / "benchmarks").glob("*.py"))
+    code = f"import runpy\nfor file in {files}:\n    runpy.run_path(file, run_name='imported')"
+    run = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]

@@ -20,7 +20,7 @@ from .training import epoch_values
 from fastai.vision.all import Callback
 
 OWN = ("mcd_db", "pesq_wb")  # of the target's held-out recordings, against themselves
-OTHERS = ("envelope_distance_db", "cosine_to_target", "cosine_to_source", "wer", "distillmos")
+OTHERS = ("envelope_distance_db", "cosine_to_target", "cosine_to_source", "distillmos")
 
 
 class ListenIn(Callback):
@@ -39,6 +39,8 @@ class ListenIn(Callback):
         Speech of other speakers.
     every : int
         Epochs from one time to the next; the last is always among them.
+    english : bool
+        Whether `others` speak English: then words are counted too.
     """
 
     order = 61  # before History writes the row
@@ -49,12 +51,14 @@ class ListenIn(Callback):
         own: Sequence[np.ndarray],
         others: Sequence[np.ndarray],
         every: int = 1,
+        english: bool = False,
     ):
         if every < 1:
             raise ParameterError(f"every={every} must be at least 1 epoch")
         if not len(own):
             raise ParameterError("own=[] must hold a recording of the target; take one of `valid`")
         self.cfg, self.every = cfg, every
+        self.keys = OTHERS + ("wer",) * english
         quick = "dio"  # rows of a run are compared with each other only
         self.own = [Clip(wav, cfg.sr, quick, "own") for wav in own]
         self.others = [Clip(wav, cfg.sr, quick, "others") for wav in others]
@@ -80,7 +84,7 @@ class ListenIn(Callback):
         ]
         others = [
             evaluate(
-                wav, sr, source=clip, target=self.own, only=_installed(OTHERS), f0_method="dio"
+                wav, sr, source=clip, target=self.own, only=_installed(self.keys), f0_method="dio"
             )
             for wav, clip in zip(made[n:], self.others, strict=True)
         ]
