@@ -234,6 +234,15 @@ def test_a_file_may_take_its_own_place(model, voice, tmp_path):
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
 
 
+def test_a_file_is_not_converted_onto_itself(model, voice, tmp_path):
+    path = tmp_path / "me.wav"
+    soundfile.write(path, voice(0.3), SR)
+    before = path.read_bytes()
+    with pytest.raises(ParameterError, match="is the source itself"):
+        convert_file(model, path, tmp_path / "." / "me.wav")
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("old", [None, b"old"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_is_half_written(model, voice, short_pieces, tmp_path, monkeypatch, old, error):

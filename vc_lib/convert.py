@@ -148,7 +148,8 @@ def load_voice(folder, device=None) -> Voice:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise MissingInput(
-            f"{weights} does not exist; train a voice with notebook 02-1 or 02-2, or use models/ljspeech"
+            f"{weights} does not exist (looked for in {Path.cwd()}); name a voice's folder, such as "
+            "models/ljspeech in the cloned repository, or train one with notebook 02-1 or 02-2"
         )
     config = Config.load(folder / "config.json")
     if config.target is None:
@@ -186,8 +187,16 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
     Raises
     ------
     MissingInput, ParameterError
-        If the source is not there or cannot be read, or the destination's suffix is none of these.
+        If the source is not there or cannot be read, or the destination is the source or has another
+        suffix than these.
     """
+    if (
+        Path(source_path).exists()
+        and Path(source_path).resolve() == Path(destination_path).resolve()
+    ):
+        raise ParameterError(
+            f"{destination_path} is the source itself, which would be lost; give the result another name"
+        )
     block = int(cutting.PIECE_S * voice.sr)
     with WavWriter(destination_path, voice.sr) as out:
         source = voice.source_stats(blocks(source_path, voice.sr, block))
