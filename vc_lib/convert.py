@@ -190,15 +190,13 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         If the source is not there or cannot be read, or the destination is the source or has another
         suffix than these.
     """
-    if (
-        Path(source_path).exists()
-        and Path(source_path).resolve() == Path(destination_path).resolve()
-    ):
+    source, destination = Path(source_path), Path(destination_path)
+    if source.exists() and destination.exists() and source.samefile(destination):
         raise ParameterError(
             f"{destination_path} is the source itself, which would be lost; give the result another name"
         )
     block = int(cutting.PIECE_S * voice.sr)
     with WavWriter(destination_path, voice.sr) as out:
-        source = voice.source_stats(blocks(source_path, voice.sr, block))
-        for wav in voice.convert_blocks(blocks(source_path, voice.sr, block), source):
+        stats = voice.source_stats(blocks(source_path, voice.sr, block))
+        for wav in voice.convert_blocks(blocks(source_path, voice.sr, block), stats):
             out.write(wav)
