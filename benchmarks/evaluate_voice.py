@@ -1,31 +1,34 @@
 """What a listener would say of a voice: sources, baselines and the voice itself in one table.
 
     python benchmarks/evaluate_voice.py VOICE SOURCES --target RECORDINGS [--names NAMES]
-    [--seconds 8] [--csv FOLDER] [--jobs 2] [--without SYSTEM ...]
+    [--seconds 8] [--every 1] [--csv FOLDER] [--jobs 2] [--without SYSTEM ...]
 
 VOICE is a voice's folder, SOURCES a folder of clips of other speakers, RECORDINGS one of the
 target: her centroid, and what the baselines know of her; with NAMES, a text file with the stems of
-those that the voice was not trained on, these make the centroid and the row of the target herself.
-Needs requirements-eval.txt. Prints a table in Markdown: means and half of their 95 % bootstrap
-intervals; FOLDER gets a table of the clips for each system, and one that is there already is not
-measured again. Pitch is found by swift-f0.
+those that the voice was not trained on, these make the centroid and the row of the target herself,
+each of them against the centroid of the others. Needs requirements-eval.txt. Prints two tables in
+Markdown: means and half of their 95 % bootstrap intervals, and what the converted clips have more
+than each other system's, clip by clip. FOLDER gets a table of the clips for each system; one that
+is there already is not measured again. Pitch is found by swift-f0.
 """
 
 import argparse
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import synthesize
+from vc_lib.anonymize import analyze, synthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.baselines import BASELINES, TargetFrames, griffin_lim
 from vc_lib.convert import load_voice
-from vc_lib.evaluate import Clip, evaluate_set, summary
+from vc_lib.evaluate import Clip, Recordings, evaluate, evaluate_set, summary
 
 METRICS = (
     "cosine_to_target",
@@ -37,6 +40,7 @@ METRICS = (
     "source_voiced_share",
     "pause_level_db",
 )
+F0_METHOD = "swift-f0"  # of what is measured
 N_CENTROID, N_BASELINE = 40, 120  # recordings of the target for the centroid and for the baselines
 
 
@@ -49,6 +53,7 @@ def main():
     p.add_argument("--target", required=True)
     p.add_argument("--names", type=Path)
     p.add_argument("--seconds", type=float, default=8.0)
+    p.add_argument("--every", type=int, default=1, help="take every n-th source")
     p.add_argument("--csv", type=Path)
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--without", nargs="*", default=[])
@@ -59,52 +64,75 @@ def main():
     sr, n = voice.sr, int(a.seconds * voice.sr)
     recordings = list_audio(a.target)
     names = set(a.names.read_text().split()) if a.names else {f.stem for f in recordings}
-    held_out = [Clip(load_wav(f, sr)[:n], sr, "swift-f0") for f in recordings if f.stem in names]
-    held_out = held_out[:N_CENTROID]
-    known = [f for f in recordings if f.stem not in names or not a.names]
+    held_out = [f for f in recordings if f.stem in names][:N_CENTROID]
+    herself = Recordings(Clip(load_wav(f, sr)[:n], sr, F0_METHOD) for f in held_out)
+    known = [f for f in recordings if f not in held_out]
     known = known[:: max(1, len(known) // N_BASELINE)][:N_BASELINE]
     frames = TargetFrames.of([Clip(load_wav(f, sr), sr, "dio").features for f in known])
+    files = list_audio(a.sources)[:: a.every]
+    sources = {f.stem: Clip(load_wav(f, sr)[:n], sr, F0_METHOD) for f in files}
 
-    files = list_audio(a.sources)
-    sources = {f.stem: Clip(load_wav(f, sr)[:n], sr, "swift-f0") for f in files}
-    analyzed = {name: Clip(c.wav, sr, voice.config.f0_method) for name, c in sources.items()}
-
-    def baseline(change):
-        return lambda name: synthesize(change(analyzed[name].features, frames))
+    def baseline(change, clip):
+        features = analyze(clip.wav, sr, voice.config)
+        return fitted(synthesize(change(features, frames)), len(clip.wav))
 
     systems = {
-        "source": lambda name: sources[name].wav,
-        **{label: baseline(change) for label, change in BASELINES.items()},
-        "anonymized": lambda name: voice.anonymize(sources[name].wav, sr),
-        "converted, Griffin-Lim phase": lambda name: griffin_lim(voice, sources[name].wav, sr),
-        "converted": lambda name: voice.convert(sources[name].wav, sr),
+        "source": lambda clip: clip.wav,
+        **{label: partial(baseline, change) for label, change in BASELINES.items()},
+        "anonymized": lambda clip: voice.anonymize(clip.wav, sr),
+        "converted, Griffin-Lim phase": lambda clip: griffin_lim(voice, clip.wav, sr),
+        "converted": lambda clip: voice.convert(clip.wav, sr),
     }
-    settings = dict(target=held_out, n_jobs=a.jobs, f0_method="swift-f0")
+    settings = dict(n_jobs=a.jobs, f0_method=F0_METHOD)
     scores = {}
     for label, system in systems.items():
         if label in a.without:
             continue
-        clips = (
-            (name, dict(converted=fitted(system(name), len(clip.wav)), source=clip))
-            for name, clip in sources.items()
-        )
         csv = a.csv / f"{label.replace(' ', '_').replace(',', '')}.csv" if a.csv else None
         if csv and csv.is_file():
             scores[label] = pd.read_csv(csv, index_col="clip")
+            if list(scores[label].index) != list(sources):
+                sys.exit(f"{csv} is of other clips than {a.sources}; name another folder")
             continue
-        total = len(sources)
-        scores[label] = evaluate_set(clips, sr, csv=csv, total=total, only=METRICS, **settings)
+        clips = [
+            (name, dict(converted=wav, source=sources[name]))
+            for name, wav in zip(sources, made(system, sources.values(), a.jobs), strict=True)
+        ]
+        scores[label] = evaluate_set(clips, sr, herself, csv=csv, only=METRICS, **settings)
         print(label, dict(scores[label].mean().round(3)), file=sys.stderr, flush=True)
-    if a.names:
-        clips = [(f"{i}", dict(converted=clip.wav)) for i, clip in enumerate(held_out)]
-        alone = ("cosine_to_target", "distillmos", "dnsmos")
-        scores["the target herself"] = evaluate_set(clips, sr, only=alone, **settings)
 
-    drawn = summary(scores, METRICS)
-    print(f"| {len(sources)} clips | {' | '.join(drawn)} |")
-    print("|---" * (len(drawn.columns) + 1) + "|")
-    for label, cells in drawn.iterrows():
-        print(f"| {label} | {' | '.join(cells)} |")
+    all_scores = scores | ({"the target herself": of_herself(herself, sr)} if a.names else {})
+    print(markdown(summary(all_scores, METRICS), f"{len(sources)} clips"))
+    if len(scores) > 1 and "converted" in scores:
+        more = summary(scores, METRICS, against="converted")
+        print(f"\n{markdown(more, 'what it has more than converted')}")
+
+
+def made(system, clips, n_jobs: int) -> list[np.ndarray]:
+    """What a system makes of clips, in processes: WORLD holds Python's lock."""
+    return joblib.Parallel(n_jobs)(joblib.delayed(system)(clip) for clip in clips)
+
+
+def of_herself(herself: Recordings, sr: int) -> pd.DataFrame:
+    """Scores of the target's own recordings, each against the centroid of the others."""
+    rows = [
+        evaluate(
+            clip,
+            sr,
+            target=Recordings(other for other in herself if other is not clip),
+            only=("cosine_to_target", "distillmos", "dnsmos"),
+            f0_method=F0_METHOD,
+        )
+        for clip in herself
+    ]
+    return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame, corner: str) -> str:
+    """A table of text in Markdown."""
+    lines = [f"| {corner} | {' | '.join(table)} |", "|---" * (len(table.columns) + 1) + "|"]
+    lines += [f"| {label} | {' | '.join(cells)} |" for label, cells in table.iterrows()]
+    return "\n".join(lines)
 
 
 def fitted(wav: np.ndarray, n_samples: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -41,7 +42,8 @@ def systems_of(cfg: AnonymizeConfig) -> dict:
     """All that is compared; `cfg` holds the target's statistics."""
 
     def disguised(clip, dials, strength, seed=None):
-        rng = None if seed is None else np.random.default_rng([seed, len(clip.wav)])
+        draw = crc32(clip.wav.tobytes())  # another for each speaker and each utterance
+        rng = None if seed is None else np.random.default_rng([seed, draw])
         changed = change(clip.features, dials, rng=rng)
         wav = synthesize(between(clip.features, changed, strength))[: len(clip.wav)]
         return np.clip(np.pad(wav, (0, len(clip.wav) - len(wav))), -1, 1)
@@ -87,11 +89,16 @@ def main():
     print("|---" * (len(HEADINGS) + 1) + "|")
     for label, row in table[list(HEADINGS)].iterrows():
         percent = {k: 100 if "%" in heading else 1 for k, heading in HEADINGS.items()}
-        cells = (
-            "–" if np.isnan(v) else f"{v * percent[k]:.{1 if percent[k] > 1 else 3}f}"
+        cells = {
+            k: "–" if np.isnan(v) else f"{v * percent[k]:.{1 if percent[k] > 1 else 3}f}"
             for k, v in row.items()
-        )
-        print(f"| {label} | {' | '.join(cells)} |")
+        }
+        for k, low, high in (
+            ("eer", "eer_low", "eer_high"),
+            ("eer_informed", "informed_low", "informed_high"),
+        ):
+            cells[k] += " ({:.1f} to {:.1f})".format(*(100 * table.loc[label, [low, high]]))
+        print(f"| {label} | {' | '.join(cells.values())} |")
 
 
 if __name__ == "__main__":

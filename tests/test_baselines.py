@@ -92,6 +92,7 @@ def test_griffin_lim_finds_a_phase(voice, tiny_cfg, target, sr):
     assert made.shape == given.shape and np.isfinite(made).all()
     a, b = analyze(made, SR), analyze(given, SR)
     assert mcd_db(a, b, SR) < 4
+    assert np.square(made).mean() == pytest.approx(np.square(given).mean(), rel=0.1)
     assert (griffin_lim(untrained, wav, sr, n_iter=8) == made).all()
     with pytest.raises(ParameterError, match="n_iter=0"):
         griffin_lim(untrained, wav, sr, n_iter=0)

@@ -1,6 +1,7 @@
 """All metrics together, sets of clips, and their table."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 
 from vc_lib import evaluate as module
 from vc_lib import listeners
-from vc_lib.anonymize import analyze
+from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import METRICS, Clip, bootstrap, evaluate, evaluate_set, summary
 from vc_lib.metrics import (
@@ -147,21 +148,68 @@ def test_a_missing_package_is_left_out_unless_asked_for(speech, monkeypatch):
         evaluate(speech, SR, only=["distillmos"])
 
 
-def test_words_speakers_and_quality_are_the_listeners(speech, voice, monkeypatch):
+def test_words_and_quality_are_the_listeners(speech, voice, monkeypatch):
     other = voice(seconds=1.0, f0=200.0)
     heard = {len(speech): "one two", len(other) + 1: "one too"}
     monkeypatch.setattr(listeners, "installed", lambda packages: True)
     monkeypatch.setattr(listeners, "transcribe", lambda wav, sr: heard.get(len(wav), "one too"))
     monkeypatch.setattr(listeners, "word_error_rate", lambda a, b: (a, b))
-    monkeypatch.setattr(
-        listeners, "speaker_embedding", lambda wav, sr: np.array([1.0, 0.0]) * np.sign(wav.sum())
-    )
+    monkeypatch.setattr(listeners, "distillmos", lambda wav, sr: ("distillmos", len(wav), sr))
+    monkeypatch.setattr(listeners, "dnsmos", lambda wav, sr: ("dnsmos", len(wav), sr))
     converted = np.append(other, 0)
-    keys = ["wer", "cosine_to_source"]
-    scores = evaluate(converted, SR, source=speech, only=keys)
+    scores = evaluate(converted, SR, source=speech, only=["wer", "distillmos", "dnsmos"])
     assert scores["wer"] == ("one too", "one two")
-    assert scores["cosine_to_source"] == np.sign(converted.sum()) * np.sign(speech.sum())
+    assert scores["distillmos"] == ("distillmos", len(converted), SR)
+    assert scores["dnsmos"] == ("dnsmos", len(converted), SR)
     assert evaluate(converted, SR, text="three", only=["wer"])["wer"] == ("one too", "three")
+
+
+def test_speakers_are_compared_with_whom_they_should_be(voice, monkeypatch):
+    """Four directions: of the conversion, of its source, and of two recordings of the target."""
+    sounds = [voice(seconds=0.5, f0=f0) for f0 in (100, 120, 140, 160)]
+    directions = np.array([[1, 0, 0], [0.6, 0.8, 0], [0.8, 0, 0.6], [0.8, 0, -0.6]])
+    monkeypatch.setattr(listeners, "installed", lambda packages: True)
+    monkeypatch.setattr(
+        listeners,
+        "speaker_embedding",
+        lambda wav, sr: next(
+            d for s, d in zip(sounds, directions, strict=True) if (s == wav).all()
+        ),
+    )
+    converted, source, *target = sounds
+    keys = ["cosine_to_source", "cosine_to_target"]
+    scores = evaluate(converted, SR, source=source, target=target, only=keys)
+    assert scores["cosine_to_source"] == pytest.approx(0.6)
+    assert scores["cosine_to_target"] == pytest.approx(1)  # the two lie on either side
+
+
+def test_voiced_share_counts_the_sources_frames(speech, features):
+    frames = np.arange(len(features.f0))
+    half = replace(features, f0=np.where(frames % 2, features.f0, 0.0))
+    more = replace(features, f0=np.full(len(frames), 100.0))
+    source, converted = Clip(speech, SR), Clip(speech, SR)
+    for made, share in ((half, 0.5), (more, 1), (features, 1)):
+        source.features, converted.features = features, made
+        scores = evaluate(converted, SR, source=source, only=["source_voiced_share"])
+        assert scores["source_voiced_share"] == pytest.approx(share, abs=0.02)
+
+
+def test_the_target_may_be_known_by_its_statistics(speech, voice, features):
+    wav = voice(seconds=1.0, f0=200.0, seed=1)
+    stats = speaker_stats([analyze(wav, SR)])
+    known, heard = (evaluate(speech, SR, target=t, only=TARGET) for t in (stats, wav))
+    assert known["f0_register_cents"] == pytest.approx(heard["f0_register_cents"], abs=1)
+    assert known["envelope_distance_db"] == pytest.approx(heard["envelope_distance_db"], rel=0.02)
+    assert evaluate(speech, SR, target=[stats, speech], only=TARGET) == known, "statistics win"
+    with pytest.raises(ParameterError, match="cosine_to_target needs recordings of target"):
+        evaluate(speech, SR, target=stats, only=["cosine_to_target"])
+    with pytest.raises(ParameterError, match="measured at 16000 Hz"):
+        envelope_distance_db(np.repeat(speech, 2), stats, 2 * SR)
+
+
+def test_pitch_is_found_by_one_method(speech):
+    with pytest.raises(ParameterError, match="source is a Clip with f0_method='dio'"):
+        evaluate(speech, SR, source=Clip(speech, SR, "dio"))
 
 
 def test_a_clip_is_measured_once(speech, monkeypatch):
@@ -227,6 +275,30 @@ def test_the_summary_has_a_row_for_each_system():
     assert list(summary({"a": a}, ["pause_level_db"])) == ["level in pauses [dB] ↓"]
     with pytest.raises(ParameterError, match="scores is empty"):
         summary({})
+
+
+def test_the_summary_says_how_many_clips_count():
+    a = pd.DataFrame({"wer": [0.1, 0.3, float("nan")], "dnsmos": [float("nan")] * 2 + [3.0]})
+    assert summary({"a": a}).loc["a"].tolist() == ["0.200 ± 0.100 (n = 2)", "3.00 (n = 1)"]
+
+
+def test_systems_are_compared_clip_by_clip():
+    """Clips differ far more than systems do: side by side chance, clip by clip none."""
+    level = np.linspace(0, 1, 30)
+    a = pd.DataFrame({"wer": level}, index=[f"{i}" for i in range(30)])
+    b = (a + 0.02).iloc[::-1]
+    assert summary({"a": a, "b": b}, against="a").loc["b"].tolist() == ["+0.020 [+0.020, +0.020]"]
+    few = summary({"a": a, "b": b.iloc[:10]}, against="b")
+    assert few.loc["a"].tolist() == ["-0.020 [-0.020, -0.020]"]
+    with pytest.raises(ParameterError, match="against='c'"):
+        summary({"a": a}, against="c")
+
+
+def test_a_set_takes_one_recording_and_several_threads(speech):
+    clips = [(f"{i}", dict(converted=speech)) for i in range(3)]
+    alone = evaluate_set(clips, SR, target=speech, only=TARGET)
+    assert (alone["envelope_distance_db"] < 1e-6).all()
+    assert evaluate_set(clips, SR, target=speech, only=TARGET, n_jobs=2).equals(alone)
 
 
 def test_every_metric_is_in_the_table_of_the_docstring():

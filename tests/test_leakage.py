@@ -85,6 +85,11 @@ def test_mcadams_moves_formants_and_keeps_the_melody(voice):
     assert 1 < moved[0] < moved[1]
     assert log_f0_correlation(mcadams(wav, SR, 0.8), original, SR) > 0.95
     assert not mcadams(np.zeros(1_000), SR).any()
+    loud = 0.99 * wav / np.abs(wav).max()
+    made = mcadams(loud, SR, 0.7)
+    assert np.abs(made).max() <= 1 and (np.abs(made) > 0.9999).sum() <= 1, "clipped"
+    quiet = mcadams(0.1 * loud, SR, 0.7)
+    assert np.square(quiet).mean() == pytest.approx(np.square(0.1 * loud).mean(), rel=0.01)
     with pytest.raises(ParameterError, match="alpha=3"):
         mcadams(wav, SR, 3)
 
@@ -102,26 +107,46 @@ def crowd(monkeypatch):
 
     monkeypatch.setattr(module.listeners, "speaker_embedding", embedding)
     monkeypatch.setattr(Clip, "features", None)
-    monkeypatch.setattr(Clip, "words", "")
+    monkeypatch.setattr(Clip, "words", property(lambda clip: pytest.fail("nobody asked for words")))
     monkeypatch.setattr(module, "evaluate", lambda wav, *a, **k: {"loudness": float(wav.mean())})
     return {f"{i}": Clip(np.full(4 * SR, 0.2 * i), SR) for i in range(1, 5)}
 
 
 def test_the_meter_tells_hidden_from_open(crowd):
     systems = {"the same": lambda clip: clip.wav, "all alike": lambda clip: 0 * clip.wav + 0.5}
-    table = leakage(crowd, systems)
+    table = leakage(crowd, systems, only=["loudness"])
     assert list(table.index) == ["untouched", "the same", "all alike"]
     assert table.eer["untouched"] == table.eer["the same"] == 0
     assert table.linked["untouched"] == 1 and table.cosine_to_self["untouched"] == pytest.approx(1)
     assert table.eer["all alike"] >= 0.4 and table.eer_informed["all alike"] >= 0.5
     assert table.linked["all alike"] < 1 and table.cosine_to_self["all alike"] < 0.99
     assert table.loudness["all alike"] == pytest.approx(0.5)
-    assert leakage(crowd, systems, n_jobs=2).equals(table)
+    assert table.eer_low["all alike"] <= table.eer["all alike"] <= table.eer_high["all alike"]
+    assert leakage(crowd, systems, only=["loudness"], n_jobs=2).equals(table)
+
+
+def test_each_half_is_hidden_by_itself(crowd):
+    heard = []
+
+    def system(clip):
+        heard.append(len(clip.wav) / SR)
+        return clip.wav
+
+    leakage(crowd, {"as it is": system}, only=[])
+    assert sorted(heard) == [2] * 8 + [4] * 4
+
+
+def test_what_makes_silence_is_named(crowd, monkeypatch):
+    known = module.listeners.speaker_embedding
+    silent = lambda wav, sr: known(wav, sr) if wav.any() else None  # noqa: E731
+    monkeypatch.setattr(module.listeners, "speaker_embedding", silent)
+    with pytest.raises(ParameterError, match="mute: .*is what it makes silent"):
+        leakage(crowd, {"mute": lambda clip: 0 * clip.wav}, only=[])
 
 
 def test_a_hidden_register_is_found_by_whoever_knows_the_system(crowd):
     """Speakers moved, but each to a place of their own: an informed verifier still tells them."""
-    table = leakage(crowd, {"shifted": lambda clip: 1 - clip.wav})
+    table = leakage(crowd, {"shifted": lambda clip: 1 - clip.wav}, only=[])
     assert table.eer["shifted"] > 0.4 and table.eer_informed["shifted"] == 0
 
 

@@ -68,7 +68,8 @@ class Voice:
             If `wav` is not a finite 1-D array or `sr` not a rate.
         """
         wav = resample(check_wav(wav), sr, self.sr).astype(np.float32)
-        source = source or self.source_stats([wav])
+        if source is None and len(wav) > cutting.PIECE_S * self.sr:
+            source = self.source_stats([wav])  # a single piece is measured where it is anonymised
         return np.concatenate([np.zeros(0, np.float32), *self.convert_blocks([wav], source)])
 
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
@@ -95,9 +96,10 @@ class Voice:
         return speaker_stats(features(), prior=self.config.target)
 
     def convert_blocks(
-        self, wavs: Iterable[np.ndarray], source: SpeakerStats
+        self, wavs: Iterable[np.ndarray], source: SpeakerStats | None
     ) -> Iterator[np.ndarray]:
-        """Convert a recording that comes in blocks at `self.sr`; as many samples come out."""
+        """Convert a recording that comes in blocks at `self.sr`; as many samples come out. Without
+        `source` each piece is taken for a speaker of its own."""
         fade = round(FADE_S * self.sr)
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         tail = None  # what the last piece says of the first samples of this one
@@ -111,7 +113,7 @@ class Voice:
             tail = None if last else out[n : n + fade].copy()
             yield out[:n]
 
-    def _convert_piece(self, wav: np.ndarray, source: SpeakerStats) -> np.ndarray:
+    def _convert_piece(self, wav: np.ndarray, source: SpeakerStats | None) -> np.ndarray:
         return self.generate(anonymize(wav, self.sr, self.config, source=source))
 
     def generate(self, anonymized: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ bar, `summary` draws the table with its confidence intervals.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import joblib
@@ -19,11 +18,28 @@ from fastprogress.fastprogress import progress_bar
 from . import listeners, metrics
 from .anonymize import Features, analyze
 from .audio import check_sr, check_wav
-from .config import AnonymizeConfig, atomically
+from .config import AnonymizeConfig, SpeakerStats, atomically
 from .errors import ParameterError
 
 N_RESAMPLES = 2_000  # of the bootstrap
 ROLES = ("converted", "source", "target", "reference", "text")
+
+
+class kept:
+    """What a property gives, found when first asked for; `functools.cached_property`, but without its
+    lock, which until Python 3.12 is one for all instances and lets only one thread work."""
+
+    def __init__(self, find: Callable):
+        self.find, self.__doc__ = find, find.__doc__
+
+    def __set_name__(self, owner, name: str):
+        self.name = name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        value = instance.__dict__[self.name] = self.find(instance)
+        return value
 
 
 class Clip:
@@ -47,29 +63,33 @@ class Clip:
         self.wav, self.sr, self.name = check_wav(wav, name), check_sr(sr), name
         self.cfg = AnonymizeConfig(f0_method=f0_method)
 
-    @cached_property
+    @kept
     def features(self) -> Features:
         return analyze(self.wav, self.sr, self.cfg)
 
-    @cached_property
+    @kept
     def words(self) -> str:
         return listeners.transcribe(self.wav, self.sr)
 
-    @cached_property
+    @kept
     def embedding(self) -> np.ndarray | None:
         return listeners.speaker_embedding(self.wav, self.sr)
 
 
 class Recordings(list):
-    """Several clips of one speaker, whose middle is found once."""
+    """Several clips of one speaker, whose middle is found once, and what else is known of that speaker."""
 
-    @cached_property
+    def __init__(self, clips: Iterable[Clip], stats: SpeakerStats | None = None):
+        super().__init__(clips)
+        self.stats = stats
+
+    @kept
     def centroid(self) -> np.ndarray:
         return listeners.centroid([clip.embedding for clip in self])
 
     @property
-    def features(self) -> list[Features]:
-        return [clip.features for clip in self]
+    def features(self) -> list[Features] | SpeakerStats:
+        return self.stats or [clip.features for clip in self]
 
 
 @dataclass(frozen=True)
@@ -135,7 +155,7 @@ METRICS = {
         "cosine to target",
         "",
         "higher",
-        ("target",),
+        ("recordings of target",),
         lambda g: listeners.speaker_cosine(g.converted.embedding, g.target.centroid),
         listeners.SPEAKER,
     ),
@@ -271,7 +291,7 @@ def evaluate(
     converted: np.ndarray | Clip,
     sr: int,
     source: np.ndarray | Clip | None = None,
-    target: np.ndarray | Clip | Sequence | None = None,
+    target: np.ndarray | Clip | SpeakerStats | Sequence | None = None,
     reference: np.ndarray | Clip | None = None,
     text: str | None = None,
     align: str = "frames",
@@ -289,7 +309,9 @@ def evaluate(
     source : the same, optional
         The speech that was converted; as long, within 5 ms.
     target : the same or a list of them, optional
-        Recordings of the target's voice, any sentence.
+        Recordings of the target's voice, any sentence. SpeakerStats, such as a voice's
+        `config.target`, may stand for them or beside them: register and envelope are then compared
+        with these.
     reference : the same, optional
         The target saying the same thing.
     text : str, optional
@@ -301,7 +323,7 @@ def evaluate(
         To compute these and no others; one whose package is missing is then MissingInput.
     f0_method : str
         How pitch is found, see `config.F0_METHODS`. Figures by one method are not comparable with
-        those by another.
+        those by another, so a Clip of another is refused.
 
     Returns
     -------
@@ -364,19 +386,17 @@ def _given(converted, sr, source, target, reference, text, align, f0_method) -> 
             return Clip(wav, sr, f0_method, name)
         if wav.sr != sr:
             raise ParameterError(f"{name} is of {wav.sr} Hz, must be of sr={sr} Hz; resample it")
+        if wav.cfg.f0_method != f0_method:
+            raise ParameterError(
+                f"{name} is a Clip with f0_method={wav.cfg.f0_method!r}, must be of "
+                f"f0_method={f0_method!r}, by which all the others are measured"
+            )
         return wav
 
-    if target is not None and not isinstance(target, Recordings):
-        several = target if isinstance(target, list | tuple) else [target]
-        if not several:
-            raise ParameterError(
-                "target=[] must hold a recording; leave it out to skip its numbers"
-            )
-        target = Recordings(clip(wav, "target") for wav in several)
     given = Given(
         clip(converted, "converted"),
         clip(source, "source"),
-        target,
+        _recordings(target, clip),
         clip(reference, "reference"),
         text,
         align,
@@ -392,10 +412,23 @@ def _given(converted, sr, source, target, reference, text, align, f0_method) -> 
     return given
 
 
+def _recordings(target, clip: Callable[..., Clip]) -> Recordings | None:
+    """What is known of the target; `clip` makes clips of arrays and checks those that are clips."""
+    if target is None or isinstance(target, Recordings):
+        return target
+    several = target if isinstance(target, list | tuple) else [target]
+    stats = next((t for t in several if isinstance(t, SpeakerStats)), None)
+    clips = [clip(t, "target") for t in several if not isinstance(t, SpeakerStats)]
+    if not clips and not stats:
+        raise ParameterError("target=[] must hold a recording; leave it out to skip its numbers")
+    return Recordings(clips, stats)
+
+
 def _wanted(given: Given, only: Iterable[str] | None) -> list[str]:
     """Keys of METRICS that can be computed, or those asked for."""
     roles = {role for role in ROLES if getattr(given, role) is not None}
     roles |= {"source or text"} if roles & {"source", "text"} else set()
+    roles |= {"recordings of target"} if given.target else set()
     possible = [
         key
         for key, metric in METRICS.items()
@@ -421,7 +454,7 @@ def _wanted(given: Given, only: Iterable[str] | None) -> list[str]:
 def evaluate_set(
     clips: Iterable[tuple[str, Mapping]],
     sr: int,
-    target: Sequence | None = None,
+    target: np.ndarray | Clip | SpeakerStats | Sequence | None = None,
     csv: str | Path | None = None,
     total: int | None = None,
     n_jobs: int = 1,
@@ -435,8 +468,8 @@ def evaluate_set(
         Arguments of `evaluate`: `converted` and any of `source`, `reference`, `text`. May be a
         generator that converts each clip as it comes.
     sr : int [Hz]
-    target : sequence of np.ndarray or Clip, optional
-        Recordings of the target, for all clips.
+    target : as in `evaluate`, optional
+        For all clips.
     csv : str or Path, optional
         Where the table goes, a row for each clip, written when whole.
     total : int, optional
@@ -456,11 +489,14 @@ def evaluate_set(
     ParameterError, MissingInput
         As `evaluate`, naming the clip; or if there is no clip.
     """
-    if target is not None:
-        f0_method = settings.get("f0_method", "harvest")
-        target = Recordings(
-            wav if isinstance(wav, Clip) else Clip(wav, sr, f0_method, "target") for wav in target
-        )
+    target = _recordings(
+        target,
+        lambda wav, name: (
+            wav
+            if isinstance(wav, Clip)
+            else Clip(wav, sr, settings.get("f0_method", "harvest"), name)
+        ),
+    )
     total = len(clips) if hasattr(clips, "__len__") else total
 
     def one(name: str, arguments: Mapping) -> tuple[str, dict]:
@@ -506,29 +542,44 @@ def bootstrap(values: Iterable[float], seed: int = 0) -> tuple[float, float, flo
     return float(values.mean()), *(float(v) for v in np.percentile(means, (2.5, 97.5)))
 
 
-def summary(scores: Mapping[str, pd.DataFrame], keys: Iterable[str] | None = None) -> pd.DataFrame:
-    """Mean and half the width of its 95 % interval, a row for each system, a column for each metric.
+def summary(
+    scores: Mapping[str, pd.DataFrame],
+    keys: Iterable[str] | None = None,
+    against: str | None = None,
+) -> pd.DataFrame:
+    """Means with their 95 % intervals, a row for each system, a column for each metric.
 
     Parameters
     ----------
     scores : mapping of system to what `evaluate_set` gave
     keys : names of metrics, optional
         Which, and in which order; all by default.
+    against : name of a system, optional
+        Given: not the systems themselves but what each has more than this one, clip by clip, which
+        tells far smaller differences from chance than two intervals side by side.
 
     Returns
     -------
     pd.DataFrame of str
-        Such as "0.731 ± 0.012", under headings with unit and direction; "–" where nothing was
-        measured.
+        Such as "0.731 ± 0.012" (half the interval's width), or "+0.061 [+0.044, +0.078]" against a
+        system, under headings with unit and direction; "n = 32" where that many clips only have a
+        number; "–" where nothing was measured.
     """
     if not scores:
         raise ParameterError("scores is empty; give at least one system")
+    if against is not None and against not in scores:
+        raise ParameterError(f"against={against!r} must be one of {', '.join(scores)}")
     found = {key for frame in scores.values() for key in frame}
     keys = [key for key in METRICS if key in found] if keys is None else list(keys)
     rows = {}
     for system, frame in scores.items():
-        rows[system] = {_heading(k): _mean_and_half(frame[k]) if k in frame else "–" for k in keys}
-    return pd.DataFrame.from_dict(rows, orient="index")
+        if against is None:
+            rows[system] = {k: _mean_and_half(frame[k]) if k in frame else "–" for k in keys}
+        elif system != against:
+            more = frame - scores[against]
+            more = more.loc[frame.index.intersection(scores[against].index)]
+            rows[system] = {k: _difference(more[k]) if k in more else "–" for k in keys}
+    return pd.DataFrame.from_dict(rows, orient="index").rename(columns=_heading)
 
 
 def _heading(key: str) -> str:
@@ -537,9 +588,23 @@ def _heading(key: str) -> str:
     return f"{metric.label}{unit} {metric.arrow}"
 
 
-def _mean_and_half(values: Iterable[float]) -> str:
+def _mean_and_half(values: pd.Series) -> str:
     mean, low, high = bootstrap(values)
     if math.isnan(mean):
         return "–"
     digits = 1 if abs(mean) >= 20 else 2 if abs(mean) >= 2 else 3
-    return f"{mean:.{digits}f} ± {(high - low) / 2:.{digits}f}"
+    half = f" ± {(high - low) / 2:.{digits}f}" if values.count() > 1 else ""
+    return f"{mean:.{digits}f}{half}{_how_many(values)}"
+
+
+def _difference(values: pd.Series) -> str:
+    mean, low, high = bootstrap(values)
+    if values.count() < 2:
+        return "–"
+    digits = 1 if max(map(abs, (low, high))) >= 2 else 3
+    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{_how_many(values)}"
+
+
+def _how_many(values: pd.Series) -> str:
+    """How many clips count, if not all do."""
+    return "" if values.count() == len(values) else f" (n = {values.count()})"

@@ -22,6 +22,7 @@ from .errors import ParameterError
 from .evaluate import Clip, evaluate
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+N_DRAWS = 500  # of the bootstrap over speakers
 MIN_HALF_S = 1.6  # of less the verifier says little: such clips are left out [s]
 
 System = Callable[[Clip], np.ndarray]
@@ -65,6 +66,7 @@ def mcadams(wav: np.ndarray, sr: int, alpha: float = 0.8, order: int = 20) -> np
     Returns
     -------
     anonymized : np.ndarray [shape=(n_samples,), float32, -1..1]
+        As loud as `wav` by RMS, or as near to that as fits.
 
     References
     ----------
@@ -87,7 +89,12 @@ def mcadams(wav: np.ndarray, sr: int, alpha: float = 0.8, order: int = 20) -> np
         residual = lfilter(predictor, [1.0], frame)
         made = lfilter([1.0], _moved_poles(predictor, alpha), residual)
         out[start : start + size] += made * window
-    return np.clip(out[size : size + len(wav)], -1, 1).astype(np.float32)
+    out = out[size : size + len(wav)]
+    power = np.square(out).mean()
+    if power == 0:
+        return out.astype(np.float32)
+    gain = np.sqrt(np.square(wav).mean() / power)  # moved poles ring louder
+    return (out * min(gain, 1 / np.abs(out).max())).astype(np.float32)
 
 
 def _moved_poles(predictor: np.ndarray, alpha: float) -> np.ndarray:
@@ -131,10 +138,11 @@ def equal_error_rate(same: Sequence[float], different: Sequence[float]) -> tuple
     return float((refused[best] + let_in[best]) / 2), float(thresholds[best])
 
 
-def halves(wav: np.ndarray, sr: int) -> list:
-    """Embeddings of the first and the second half of a recording."""
-    middle = len(wav) // 2
-    return [listeners.speaker_embedding(part, sr) for part in (wav[:middle], wav[middle:])]
+def halves(clip: Clip) -> list[Clip]:
+    """The first and the second half of a clip."""
+    middle = len(clip.wav) // 2
+    parts = clip.wav[:middle], clip.wav[middle:]
+    return [Clip(part, clip.sr, clip.cfg.f0_method, clip.name) for part in parts]
 
 
 def leakage(
@@ -145,8 +153,10 @@ def leakage(
 ) -> pd.DataFrame:
     """How well each system hides who speaks, and what is lost by it.
 
-    Every clip is one speaker. Trials compare the first half of an untouched clip with the second
-    half of an anonymised one, each of the speakers with each.
+    Every clip is one speaker. Trials compare one half of an untouched clip with the other half of
+    an anonymised one, each of the speakers with each and both ways round. A half is anonymised by
+    itself, as an utterance is that somebody wants to hide. Both halves are of one recording, so a
+    verifier has it easier than with recordings of two days.
 
     Parameters
     ----------
@@ -155,7 +165,8 @@ def leakage(
     systems : mapping of name to function
         Each takes a Clip and gives its anonymised waveform, as long.
     only : names of metrics
-        Of `evaluate` with the untouched clip as `source`; what the price is counted in.
+        Of `evaluate` with the untouched clip as `source`; what the price is counted in, on the whole
+        clip.
     n_jobs : int
         Systems measured at a time, in threads.
 
@@ -164,19 +175,21 @@ def leakage(
     pd.DataFrame
         A row for each system, `untouched` first, with
 
-        =============== ==== =====================================================================
-        eer             0..1 higher is more private: the verifier knows untouched voices only
-        eer_informed    0..1 likewise, but it has heard the speakers anonymised the same way
-        cosine_to_self  -1..1 mean score of trials of one speaker; lower is more private
-        linked          0..1 share of those above the threshold for untouched speech; lower
-        =============== ==== =====================================================================
+        ================= ==== ===================================================================
+        eer               0..1 higher is more private: the verifier knows untouched voices only
+        eer_low, eer_high 0..1 its 95 % interval, over speakers
+        eer_informed      0..1 likewise, but it has heard the speakers anonymised the same way
+        informed_low, ... 0..1 its interval
+        cosine_to_self    -1..1 mean score of trials of one speaker; lower is more private
+        linked            0..1 share of those above the threshold for untouched speech; lower
+        ================= ==== ===================================================================
 
-        and the means of `only`.
+        and the means of `only`. `attrs["threshold"]` is the verifier's for untouched speech.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two clips, or one is too short.
+        If there are fewer than two clips, one is too short, or a system leaves nothing to verify.
     MissingInput
         If an evaluation package is not installed.
 
@@ -193,44 +206,79 @@ def leakage(
                 f"{name} lasts {len(clip.wav) / clip.sr:.1f} s, must last {2 * MIN_HALF_S} s or more "
                 "for a trial; leave it out"
             )
-    known = {name: halves(clip.wav, clip.sr) for name, clip in clips.items()}
-    for clip in clips.values():  # found once, before threads could find it twice
-        clip.features, clip.words  # noqa: B018
+    parts = {name: halves(clip) for name, clip in clips.items()}
+    known = [[half.embedding for half in pair] for pair in parts.values()]
+    for clip in (*clips.values(), *(half for pair in parts.values() for half in pair)):
+        _ = clip.features  # found once, before threads could find it twice
+    if "wer" in only:
+        _ = [clip.words for clip in clips.values()]
 
-    def measured(system: System) -> tuple[dict, dict]:
-        """Halves by speaker, and prices."""
-        made, prices = {}, []
+    def measured(system: System) -> tuple[list, dict]:
+        """Embeddings of both halves of each speaker, and prices."""
+        made, prices = [], []
         for name, clip in clips.items():
-            wav = system(clip)
-            made[name] = halves(wav, clip.sr)
-            prices.append(
-                evaluate(wav, clip.sr, source=clip, only=only, f0_method=clip.cfg.f0_method)
+            made.append(
+                [listeners.speaker_embedding(system(half), half.sr) for half in parts[name]]
             )
+            f0_method = clip.cfg.f0_method
+            price = evaluate(system(clip), clip.sr, source=clip, only=only, f0_method=f0_method)
+            prices.append(price)
         return made, pd.DataFrame(prices).mean().to_dict()
 
     systems = {"untouched": lambda clip: clip.wav, **systems}
     parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
     done = parallel(joblib.delayed(measured)(system) for system in systems.values())
-    rows, threshold = {}, equal_error_rate(*_trials(known, known))[1]
+    rows, threshold = {}, None
     for label, (made, price) in zip(
         systems, progress_bar(done, total=len(systems), leave=False), strict=True
     ):
-        ignorant = _trials(known, made)
-        rows[label] = {
-            "eer": equal_error_rate(*ignorant)[0],
-            "eer_informed": equal_error_rate(*_trials(made, made))[0],
-            "cosine_to_self": float(np.nanmean(ignorant[0])),
-            "linked": float(np.mean(np.array(ignorant[0]) > threshold)),
+        try:
+            ignorant, informed = _trials(known, made), _trials(made, made)
+            own = np.diagonal(ignorant, axis1=1, axis2=2)
+            eer, low, high = _eer_of(ignorant)
+            threshold = (
+                threshold or equal_error_rate(own.ravel(), _off_diagonal(ignorant).ravel())[1]
+            )
+            rows[label] = {"eer": eer, "eer_low": low, "eer_high": high}
+            eer, low, high = _eer_of(informed)
+            rows[label] |= {"eer_informed": eer, "informed_low": low, "informed_high": high}
+        except ParameterError as e:
+            raise ParameterError(f"{label}: {e}; is what it makes silent?") from e
+        rows[label] |= {
+            "cosine_to_self": float(np.nanmean(own)),
+            "linked": float(np.mean(own[~np.isnan(own)] > threshold)),
         } | price
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
     table.attrs["threshold"] = threshold
     return table
 
 
-def _trials(enrolled: Mapping, tried: Mapping) -> tuple[list[float], list[float]]:
-    """Scores of first halves against second halves: of one speaker, and of two."""
-    same, different = [], []
-    for a, (first, _) in enrolled.items():
-        for b, (_, second) in tried.items():
-            (same if a == b else different).append(listeners.speaker_cosine(first, second))
-    return same, different
+def _trials(enrolled: Sequence, tried: Sequence) -> np.ndarray:
+    """Scores of first halves against second ones and the other way round [shape=(2, n, n)]: one
+    speaker's on the diagonal."""
+    both = ((0, 1), (1, 0))
+    return np.array(
+        [[[listeners.speaker_cosine(a[i], b[j]) for b in tried] for a in enrolled] for i, j in both]
+    )
+
+
+def _off_diagonal(scores: np.ndarray) -> np.ndarray:
+    return scores[:, ~np.eye(scores.shape[1], dtype=bool)]
+
+
+def _eer_of(scores: np.ndarray) -> tuple[float, float, float]:
+    """EER of a table of trials, and its 95 % interval by drawing speakers anew."""
+    n = scores.shape[1]
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(N_DRAWS):
+        who = rng.integers(0, n, n)
+        others = who[:, None] != who[None]  # drawn twice, a speaker is no stranger
+        drawn_scores = scores[:, who[:, None], who[None]]
+        if others.any():
+            same = np.diagonal(drawn_scores, axis1=1, axis2=2)
+            drawn.append(equal_error_rate(same.ravel(), drawn_scores[:, others].ravel())[0])
+    eer = equal_error_rate(
+        np.diagonal(scores, axis1=1, axis2=2).ravel(), _off_diagonal(scores).ravel()
+    )[0]
+    return eer, *(float(v) for v in np.percentile(drawn, (2.5, 97.5)))

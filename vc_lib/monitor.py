@@ -13,13 +13,14 @@ from .anonymize import anonymize
 from .config import Config
 from .convert import Voice
 from .errors import ParameterError
-from .evaluate import METRICS, Clip, evaluate
+from .evaluate import METRICS, Clip, Recordings, evaluate
 from .listeners import installed
 from .training import epoch_values
 
 from fastai.vision.all import Callback
 
 OWN = ("mcd_db", "pesq_wb")  # of the target's held-out recordings, against themselves
+F0_METHOD = "dio"  # quick: rows of a run are compared with each other only
 OTHERS = ("envelope_distance_db", "cosine_to_target", "cosine_to_source", "distillmos")
 
 
@@ -59,10 +60,10 @@ class ListenIn(Callback):
             raise ParameterError("own=[] must hold a recording of the target; take one of `valid`")
         self.cfg, self.every = cfg, every
         self.keys = OTHERS + ("wer",) * english
-        quick = "dio"  # rows of a run are compared with each other only
-        self.own = [Clip(wav, cfg.sr, quick, "own") for wav in own]
-        self.others = [Clip(wav, cfg.sr, quick, "others") for wav in others]
+        self.own = [Clip(wav, cfg.sr, F0_METHOD, "own") for wav in own]
+        self.others = [Clip(wav, cfg.sr, F0_METHOD, "others") for wav in others]
         stats = cfg.target
+        self.target = Recordings(self.own, stats)
         self.anonymized = [anonymize(c.wav, cfg.sr, cfg, source=stats) for c in self.own]
         self.anonymized += [anonymize(c.wav, cfg.sr, cfg) for c in self.others]
 
@@ -79,12 +80,17 @@ class ListenIn(Callback):
         made = [voice.generate(wav) for wav in self.anonymized]
         n, sr = len(self.own), self.cfg.sr
         own = [
-            evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method="dio")
+            evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method=F0_METHOD)
             for wav, clip in zip(made[:n], self.own, strict=True)
         ]
         others = [
             evaluate(
-                wav, sr, source=clip, target=self.own, only=_installed(self.keys), f0_method="dio"
+                wav,
+                sr,
+                source=clip,
+                target=self.target,
+                only=_installed(self.keys),
+                f0_method=F0_METHOD,
             )
             for wav, clip in zip(made[n:], self.others, strict=True)
         ]

@@ -53,7 +53,7 @@ STYLE |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), "bla
 STYLE |= dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), "black")
 STYLE |= {"legend.frameon": False, "grid.color": "#D0D0D0", "image.interpolation": "auto"}
 
-# Better when higher, by what the name of a metric contains; all others are better when lower
+# Better when higher, by what a name contains that is none of evaluate's; all others when lower
 HIGHER_IS_BETTER = ("corr", "snr", "pesq", "stoi", "cosine", "mos", "accuracy")
 
 UNMARKED = ("critic", "turns")  # panels in which nothing is best
@@ -630,9 +630,17 @@ def _panels(frame: pd.DataFrame) -> dict[str, list[str]]:
     return {title: columns for title, columns in panels.items() if columns}
 
 
+def _higher_is_better(column: str) -> bool:
+    """By the metric that a column is named after, such as own_pesq_wb; others by what names mean."""
+    for key in sorted(METRICS, key=len, reverse=True):
+        if column == key or column.endswith(f"_{key}"):
+            return METRICS[key].better == "higher"
+    return any(word in column for word in HIGHER_IS_BETTER)
+
+
 def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: str) -> None:
     """A dot and the number at the best epoch."""
-    higher = any(word in column for word in HIGHER_IS_BETTER) and "to_source" not in column
+    higher = _higher_is_better(column)
     best = int(np.argmax(values) if higher else np.argmin(values))
     ax.plot(epochs[best], values[best], "o", color=color, markeredgecolor="black", zorder=3)
     ax.annotate(
