@@ -15,6 +15,7 @@ is there already is not measured again. Pitch is found by swift-f0.
 import argparse
 import sys
 import warnings
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def main():
             (name, dict(converted=wav, source=sources[name]))
             for name, wav in zip(sources, made(system, sources.values(), a.jobs), strict=True)
         ]
-        scores[label] = evaluate_set(clips, sr, herself, csv=csv, only=METRICS, **settings)
+        with redirect_stdout(sys.stderr):  # progress
+            scores[label] = evaluate_set(clips, sr, herself, csv=csv, only=METRICS, **settings)
         print(label, dict(scores[label].mean().round(3)), file=sys.stderr, flush=True)
 
     all_scores = scores | ({"the target herself": of_herself(herself, sr)} if a.names else {})

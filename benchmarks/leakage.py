@@ -11,6 +11,7 @@ swift-f0. Prints a table in Markdown; FILE gets the figures, for notebook 01 to 
 import argparse
 import sys
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,8 @@ def main():
     }
     long = {name: wav for name, wav in wavs.items() if len(wav) >= 2 * MIN_HALF_S * sr}
     clips = {name: Clip(wav, sr, "swift-f0") for name, wav in long.items()}
-    table = leakage(clips, systems_of(cfg), n_jobs=a.jobs)
+    with redirect_stdout(sys.stderr):  # progress
+        table = leakage(clips, systems_of(cfg), n_jobs=a.jobs)
     if a.csv:
         atomically(a.csv, lambda part: table.to_csv(part, float_format="%.4f"))
     print(
