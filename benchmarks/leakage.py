@@ -1,10 +1,11 @@
 """Privacy against words: how much of a speaker each preset leaves, at several strengths.
 
-    python benchmarks/leakage.py SOURCES [--voice VOICE] [--seconds 8] [--every 1] [--csv FILE]
-    [--jobs 2]
+    python benchmarks/leakage.py SOURCES [--voice VOICE] [--seconds 8] [--every 1] [--priced 24]
+    [--csv FILE] [--jobs 2]
 
 SOURCES is a folder of clips, one speaker each (those under 3.2 s are left out). `neutral` moves
-everybody to the statistics of VOICE's target. Needs requirements-eval.txt; pitch is found by
+everybody to the statistics of VOICE's target. Words, melody and naturalness are measured on
+`--priced` of the clips, which take most of the time. Needs requirements-eval.txt; pitch is found by
 swift-f0. Prints a table in Markdown; FILE gets the figures, for notebook 01 to draw.
 """
 
@@ -68,6 +69,7 @@ def main():
     p.add_argument("--voice", default="models/ljspeech", type=Path)
     p.add_argument("--seconds", type=float, default=8.0)
     p.add_argument("--every", type=int, default=1, help="take every n-th clip")
+    p.add_argument("--priced", type=int, default=24, help="clips that the price is measured on")
     p.add_argument("--csv", type=Path)
     p.add_argument("--jobs", type=int, default=2)
     a = p.parse_args()
@@ -81,7 +83,7 @@ def main():
     long = {name: wav for name, wav in wavs.items() if len(wav) >= 2 * MIN_HALF_S * sr}
     clips = {name: Clip(wav, sr, "swift-f0") for name, wav in long.items()}
     with redirect_stdout(sys.stderr):  # progress
-        table = leakage(clips, systems_of(cfg), n_jobs=a.jobs)
+        table = leakage(clips, systems_of(cfg), n_jobs=a.jobs, n_priced=a.priced)
     if a.csv:
         atomically(a.csv, lambda part: table.to_csv(part, float_format="%.4f"))
     print(

@@ -136,6 +136,12 @@ def test_each_half_is_hidden_by_itself(crowd):
     assert sorted(heard) == [2] * 8 + [4] * 4
 
 
+def test_the_price_may_be_counted_on_fewer_clips(crowd):
+    table = leakage(crowd, {}, only=["loudness"], n_priced=2)
+    assert table.loudness["untouched"] == pytest.approx((0.2 + 0.6) / 2)  # the first and the third
+    assert table.cosine_to_self["untouched"] == pytest.approx(1)
+
+
 def test_what_makes_silence_is_named(crowd, monkeypatch):
     known = module.listeners.speaker_embedding
     silent = lambda wav, sr: known(wav, sr) if wav.any() else None  # noqa: E731

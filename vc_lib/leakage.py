@@ -150,6 +150,7 @@ def leakage(
     systems: Mapping[str, System],
     only: Sequence[str] = ("wer", "source_log_f0_corr", "distillmos"),
     n_jobs: int = 1,
+    n_priced: int | None = None,
 ) -> pd.DataFrame:
     """How well each system hides who speaks, and what is lost by it.
 
@@ -169,6 +170,9 @@ def leakage(
         clip.
     n_jobs : int
         Systems measured at a time, in threads.
+    n_priced : int, optional
+        On how many of the clips the price is counted, evenly spread; all by default. Trials need
+        many speakers, prices fewer, and they take most of the time.
 
     Returns
     -------
@@ -210,19 +214,21 @@ def leakage(
     known = [[half.embedding for half in pair] for pair in parts.values()]
     for clip in (*clips.values(), *(half for pair in parts.values() for half in pair)):
         _ = clip.features  # found once, before threads could find it twice
+    step = max(1, len(clips) // n_priced) if n_priced else 1
+    priced = list(clips.values())[::step][:n_priced]
     if "wer" in only:
-        _ = [clip.words for clip in clips.values()]
+        _ = [clip.words for clip in priced]
 
     def measured(system: System) -> tuple[list, dict]:
         """Embeddings of both halves of each speaker, and prices."""
-        made, prices = [], []
-        for name, clip in clips.items():
-            made.append(
-                [listeners.speaker_embedding(system(half), half.sr) for half in parts[name]]
-            )
-            f0_method = clip.cfg.f0_method
-            price = evaluate(system(clip), clip.sr, source=clip, only=only, f0_method=f0_method)
-            prices.append(price)
+        made = [
+            [listeners.speaker_embedding(system(half), half.sr) for half in pair]
+            for pair in parts.values()
+        ]
+        prices = [
+            evaluate(system(clip), clip.sr, source=clip, only=only, f0_method=clip.cfg.f0_method)
+            for clip in priced
+        ]
         return made, pd.DataFrame(prices).mean().to_dict()
 
     systems = {"untouched": lambda clip: clip.wav, **systems}
