@@ -169,7 +169,7 @@ def test_dnsmos_hears_all_at_one_level(speech):
     assert dnsmos(0.1 * speech, SR) == pytest.approx(dnsmos(speech, SR), abs=0.02)
 
 
-def test_models_are_loaded_in_one_thread_at_a_time(monkeypatch):
+def test_models_are_loaded_in_one_thread_at_a_time():
     inside, most = [0], [0]
 
     @listeners._loaded_once

@@ -173,7 +173,8 @@ def spoken_words(text: str) -> str:
     _need(["inflect"], "counting words")
     import inflect
 
-    say = inflect.engine().number_to_words
+    engine = inflect.engine()
+    say = engine.number_to_words
 
     def spoken(match) -> str:
         sign, digits, ending = match.groups()
@@ -191,7 +192,7 @@ def spoken_words(text: str) -> str:
         else:
             words = say(number)
         if ending in ("st", "nd", "rd", "th"):
-            words = inflect.engine().ordinal(words)
+            words = engine.ordinal(words)
         unit = {"$": "dollars", "\u00a3": "pounds"}.get(sign, "per cent" if ending == "%" else "")
         return f" {words} {unit} "
 
