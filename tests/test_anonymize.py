@@ -8,6 +8,7 @@ import pytest
 
 import vc_lib.anonymize
 from vc_lib.anonymize import (
+    Disguise,
     Features,
     active_frames,
     analyze,
@@ -19,6 +20,8 @@ from vc_lib.anonymize import (
     constant_f0,
     envelope_from_cepstrum,
     jitter_f0,
+    optimal_transport,
+    pause_gain,
     power_db,
     recentre_f0,
     shift_f0,
@@ -516,9 +519,18 @@ def test_neutral_keeps_the_intonation(speech, features, neutral, disguised):
     assert correlation_of_log_f0(said.f0, source.f0, edge=4) > 0.98  # DIO slips at the edges
 
 
-def test_neutral_moves_cepstral_mean_and_deviation_to_the_target(features, source, neutral):
+def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, source, neutral):
     out = speaker_stats([change(features, neutral, source=source)])
     to = neutral.target
+    np.testing.assert_allclose(out.voiced_mean[1:], to.voiced_mean[1:], atol=0.02)
+    cov, to_cov, before = (np.array(s.voiced_cov)[1:, 1:] for s in (out, to, source))
+    assert np.abs(cov - to_cov).max() < 0.02 * np.abs(before - to_cov).max()
+
+
+def test_where_the_covariance_is_not_known_deviations_are_moved(features, source, neutral):
+    """As for voices of the first version."""
+    to = replace(neutral.target, voiced_mean=(), voiced_cov=())
+    out = speaker_stats([change(features, replace(neutral, target=to), source=source)])
     np.testing.assert_allclose(out.cepstrum_mean[1:], to.cepstrum_mean[1:], atol=0.02)
     ratio = np.array(to.cepstrum_std[1:]) / source.cepstrum_std[1:]
     within = (ratio > 0.5) & (ratio < 2)  # further apart is not followed
@@ -532,11 +544,10 @@ def test_neutral_sounds_nearer_to_the_target_when_analysed_again(speech, source,
     said = speaker_stats([analyze(anonymize(speech, SR, neutral, source=source), SR)])
 
     def distance(stats, name):
-        return np.abs(
-            np.subtract(getattr(stats, name)[1:], getattr(neutral.target, name)[1:])
-        ).sum()
+        a, b = (np.array(getattr(s, name)) for s in (stats, neutral.target))
+        return np.abs(a - b)[..., 1:].sum()
 
-    for name in ("cepstrum_mean", "cepstrum_std"):
+    for name in ("voiced_mean", "voiced_cov"):
         assert distance(said, name) < 0.6 * distance(source, name)
     assert said.level_db == pytest.approx(neutral.target.level_db, abs=2)
 
@@ -545,9 +556,20 @@ def test_neutral_sounds_nearer_to_the_target_when_analysed_again(speech, source,
 def test_match_target_goes_part_of_the_way(features, source, neutral, match_target):
     cfg = replace(neutral, match_target=match_target)
     out = speaker_stats([change(features, cfg, source=source)])
-    own, to = (np.array(stats.cepstrum_mean[1:]) for stats in (source, neutral.target))
+    own, to = (np.array(stats.voiced_mean[1:]) for stats in (source, neutral.target))
     half = own + match_target * (to - own)
-    np.testing.assert_allclose(out.cepstrum_mean[1:], half, atol=0.02)
+    np.testing.assert_allclose(out.voiced_mean[1:], half, atol=0.02)
+
+
+def test_neutral_moves_the_spread_of_the_melody_too(features, source, neutral):
+    wide = replace(neutral.target, f0_std_semitones=1.5 * source.f0_std_semitones)
+    out = change(features, replace(neutral, target=wide), source=source).f0
+    voiced = features.voiced
+    spread = np.std(np.log2(out[voiced])) / np.std(np.log2(features.f0[voiced]))
+    assert spread == pytest.approx(1.5) and (out[~voiced] == 0).all()
+    monotonous = replace(neutral.target, f0_std_semitones=0.0)
+    out = change(features, replace(neutral, target=monotonous), source=source).f0
+    assert correlation_of_log_f0(out, features.f0) > 0.999, "a spread of nothing is not copied"
 
 
 def test_neutral_keeps_the_energy_of_each_frame_up_to_one_gain(features, source, neutral):
@@ -575,7 +597,7 @@ def test_two_speakers_come_nearer_to_each_other(voice):
 
 def test_a_random_disguise_is_one_for_the_whole_clip_and_two_sided(features, neutral):
     """Its warp, of up to 18 % either way, is what a training crop sees from beginning to end."""
-    cfg = AnonymizeConfig(preset="whisper", f0_mode="keep", perturb_cepstrum=0, perturb_range=0)
+    cfg = AnonymizeConfig(preset="whisper", f0_mode="keep", perturb_cepstrum=0)
     flat = replace(features, sp=np.repeat(bump(150, n_bins=513), len(features.f0), 0))
     peaks = []
     for seed in range(12):
@@ -585,9 +607,63 @@ def test_a_random_disguise_is_one_for_the_whole_clip_and_two_sided(features, neu
     assert 1 / 1.2 < min(peaks) < 0.95 and 1.05 < max(peaks) < 1.2
 
 
+def test_a_disguise_leaves_melody_and_energy(features, source):
+    disguise = Disguise.draw(AnonymizeConfig(), source, rng())
+    out = disguise.put_on(features)
+    assert (out.f0 == features.f0).all()
+    np.testing.assert_allclose(power_db(out.sp), power_db(features.sp), atol=1e-6)
+    moved = speaker_stats([out])
+    far = np.abs(np.subtract(moved.voiced_mean, source.voiced_mean)) / source.cepstrum_std
+    assert far[1:].max() > 0.1
+    parts = [disguise.put_on(features[:50]).sp, disguise.put_on(features[50:]).sp]
+    np.testing.assert_allclose(np.concatenate(parts), out.sp, err_msg="the same for every frame")
+
+
+def test_no_disguise_at_all_changes_nothing(features, source):
+    off = AnonymizeConfig(perturb_warp=0, perturb_cepstrum=0, perturb_ap_db=0)
+    out = Disguise.draw(off, source, rng()).put_on(features)
+    np.testing.assert_allclose(out.sp, features.sp, rtol=1e-6)
+    np.testing.assert_allclose(out.ap, np.clip(features.ap, 1e-3, 1))
+
+
+def test_optimal_transport_gives_the_other_covariance_by_the_least_change():
+    data = rng(0).normal(size=(2_000, 5)) @ rng(1).normal(size=(5, 5))
+    other = np.cov((rng(2).normal(size=(2_000, 5)) @ rng(3).normal(size=(5, 5))).T)
+    move = optimal_transport(np.cov(data.T), other)
+    np.testing.assert_allclose(np.cov((data @ move).T), other, atol=1e-6)
+    np.testing.assert_allclose(move, move.T, atol=1e-9)
+    assert np.linalg.eigvalsh(move).min() > 0, "symmetric and positive: what makes it the least"
+    np.testing.assert_allclose(optimal_transport(other, other), np.eye(5), atol=1e-6)
+
+
+def test_pauses_become_quieter_and_speech_does_not(voice):
+    speech = voice(seconds=0.6)
+    pause = 1e-3 * rng().normal(size=int(0.4 * SR))
+    wav = np.concatenate([speech, pause, speech])
+    features = analyze(wav, SR)
+    gain = pause_gain(features, speaker_stats([features]).level_db, 30.0, len(wav))
+    assert gain.shape == wav.shape
+    gain_db = 20 * np.log10(gain)
+    middle = slice(int(0.72 * SR), int(0.88 * SR))
+    np.testing.assert_allclose(gain_db[middle], -30, atol=0.5)
+    loud = np.abs(wav) > 0.1
+    assert gain_db[loud].min() > -0.5, "speech stays as loud as it was"
+    assert (pause_gain(features, speaker_stats([features]).level_db, 0.0, 100) == 1).all()
+
+
+@pytest.mark.parametrize("n_quiet, is_pause", [(16, False), (40, True)])
+def test_a_pause_lasts_a_tenth_of_a_second(n_quiet, is_pause):
+    sp = np.ones((200, 5))
+    sp[100 : 100 + n_quiet] = 1e-6  # frames of 5 ms
+    features = Features(np.zeros(200), sp, np.ones((200, 5)), SR, 5.0)
+    gain = pause_gain(features, 0.0, 30.0, 200 * 80)
+    assert (gain.min() < 0.05) == is_pause and gain[: 100 * 80].min() > 0.9
+
+
 def test_statistics_given_are_used_instead_of_measured(features, source, neutral):
     higher = replace(source, f0_hz=2 * source.f0_hz)
-    plain, halved = (change(features, neutral, source=s) for s in (source, higher))
+    cfg = replace(neutral, f0_mode="recentre")
+    plain, halved = (change(features, cfg, source=s) for s in (source, higher))
     np.testing.assert_allclose(halved.f0, plain.f0 / 2)
 
 

@@ -93,7 +93,7 @@ def test_a_preset_sets_every_dial(preset):
 
 def test_presets_do_what_their_names_say():
     modes = {name: Config(preset=name).dials["f0_mode"] for name in PRESETS}
-    assert modes == dict(whisper="zero", robot="constant", noise="noise", neutral="recentre")
+    assert modes == dict(whisper="zero", robot="constant", noise="noise", neutral="match")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_dial_wins_over_its_preset_even_at_zero(dial, value):
 
 def test_dials_are_a_copy(cfg):
     cfg.dials["f0_mode"] = "zero"
-    assert cfg.dials["f0_mode"] == "recentre"
+    assert cfg.dials["f0_mode"] == "match"
 
 
 # What is refused: the message names the value and the rule
@@ -169,6 +169,9 @@ def test_each_part_stands_alone(part):
         (dict(cepstrum_mean=(), cepstrum_std=()), "cepstrum_mean has 0"),
         (dict(f0_hz=-1.0), ">= 0"),
         (dict(cepstrum_std=(0.5, -0.1, 0.1)), ">= 0"),
+        (dict(voiced_mean=(0.0, 1.0)), "voiced_mean has 2 .*voiced_cov 0 rows.* 3 or none"),
+        (dict(voiced_mean=(0.0,) * 3, voiced_cov=((1.0,),) * 3), "voiced_cov 3 rows"),
+        (dict(voiced_mean=(0.0,) * 3, voiced_cov=((float("nan"),) * 3,) * 3), "finite"),
     ],
 )
 def test_speaker_stats_refuse_what_cannot_be(change, message):
@@ -231,10 +234,24 @@ def test_json_of_another_kind_is_refused(tmp_path, text):
         Config.load(tmp_path / "config.json")
 
 
-@pytest.mark.parametrize("version", [2, 99, 0, None, "1"])
+@pytest.mark.parametrize("version", [3, 99, 0, None, "1"])
 def test_another_version_is_refused_with_the_way_out(saved, version):
     with pytest.raises(ParameterError, match=rf"config version {version!r}.* update vc_lib"):
         Config.load(saved(version=version, from_the_future=1))
+
+
+def test_a_voice_of_the_first_version_goes_on_as_it_was(saved):
+    """It moved mean and deviation of single coefficients, and the register of F0 only."""
+    path = saved(version=1, perturb_range=0.15, f0_mode=None)
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if values["target"]:
+        del values["target"]["voiced_mean"], values["target"]["voiced_cov"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    cfg = Config.load(path)
+    assert cfg.dials["f0_mode"] == "recentre"
+    assert cfg.target is None or cfg.target.voiced_cov == ()
+    whisper = saved(version=1, perturb_range=0.15, preset="whisper")
+    assert Config.load(whisper).dials["f0_mode"] == "zero"
 
 
 def test_a_file_without_version_is_refused(saved):

@@ -106,7 +106,8 @@ def test_silence_stays_silence(model):
 
 
 def test_an_untrained_generator_says_what_it_is_given(target_cfg, voice):
-    model = Voice(Generator(target_cfg), target_cfg, torch.device("cpu"))
+    cfg = replace(target_cfg, pause_db=0.0)
+    model = Voice(Generator(cfg), cfg, torch.device("cpu"))
     wav = voice(0.5, sr=22_050)
     given, out = model.anonymize(wav, 22_050), model.convert(wav, 22_050)
     assert given.shape == out.shape and np.abs(given - out).max() < 1e-4

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from scipy.ndimage import binary_erosion, binary_opening, gaussian_filter1d
 
 from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
@@ -22,6 +23,9 @@ with warnings.catch_warnings():
     import pyworld
 
 N_CEPSTRA = 24  # coefficients that describe a speaker's long-term envelope
+N_BENDS = 32  # bends in the space of the cepstrum that a random disguise makes
+PAUSE_DB = 30.0  # what is this far under a speaker's level is no speech [dB]
+BEND = 1.5  # how far across a bend a speaker's frames are spread [deviations]
 FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
 MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
 SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own
@@ -144,6 +148,12 @@ def synthesize(features: Features) -> np.ndarray:
     return pyworld.synthesize(f0, sp, ap, features.sr, features.frame_period_ms).astype(np.float32)
 
 
+def resynthesize(features: Features, n_samples: int) -> np.ndarray:
+    """`synthesize` for as long as the original was [shape=(n_samples,), float32, -1..1]."""
+    out = synthesize(features)[:n_samples]
+    return np.clip(np.pad(out, (0, n_samples - len(out))), -1, 1)
+
+
 # F0: each takes and gives a contour in Hz with 0 where unvoiced
 
 
@@ -178,6 +188,16 @@ def recentre_f0(f0: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     array([  0., 200., 220.])
     """
     return f0 * (to_hz / from_hz) if from_hz > 0 else f0
+
+
+def gaussian_f0(f0: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
+    """Move register and spread of log-F0 to the target's, spread by a factor of 0.5..2; unvoiced frames stay 0."""
+    if min(source.f0_hz, target.f0_hz, source.f0_std_semitones) <= 0:
+        return f0
+    spread = np.clip(target.f0_std_semitones / source.f0_std_semitones, 0.5, 2)
+    voiced = f0 > 0
+    octaves = np.log2(np.where(voiced, f0, 1) / source.f0_hz) * spread
+    return np.where(voiced, target.f0_hz * 2**octaves, 0.0)
 
 
 def jitter_f0(f0: np.ndarray, n_semitones: float, rng: np.random.Generator) -> np.ndarray:
@@ -258,6 +278,12 @@ def active_frames(features: Features) -> np.ndarray:
     return level_db > max(np.percentile(level_db, 95) - 35, -110)
 
 
+def loud_voiced_frames(features: Features) -> np.ndarray:
+    """What a voice is known by: voiced, less than 25 dB under the loud frames [shape=(n_frames,), bool]."""
+    level_db = power_db(features.sp)
+    return features.voiced & (level_db > np.percentile(level_db, 95) - 25)
+
+
 def speaker_stats(
     recordings: Iterable[Features], prior: SpeakerStats | None = None
 ) -> SpeakerStats:
@@ -282,14 +308,16 @@ def speaker_stats(
     ParameterError
         If no frame is active and there is no prior.
     """
-    f0s, powers, cepstra = [], [], []
+    f0s, powers, cepstra, voiced = [], [], [], []
     for features in recordings:
         active = features[active_frames(features)]
+        loud = features[loud_voiced_frames(features)]
+        voiced.append(cepstrum(loud) if len(loud.f0) else np.empty((0, N_CEPSTRA)))
         f0s.append(features.f0[features.voiced])
         powers.append(active.sp.mean(1))
         cepstra.append(cepstrum(active) if len(active.f0) else np.empty((0, N_CEPSTRA)))
-    f0, power, mc = (
-        np.concatenate(parts) if parts else np.empty(0) for parts in (f0s, powers, cepstra)
+    f0, power, mc, voiced = (
+        np.concatenate(parts) if parts else np.empty(0) for parts in (f0s, powers, cepstra, voiced)
     )
     if not len(power):
         if prior is None:
@@ -305,16 +333,138 @@ def speaker_stats(
         cepstrum_mean=tuple(mc.mean(0)),
         cepstrum_std=tuple(mc.std(0)),
     )
+    if len(voiced) > 2 * N_CEPSTRA or (prior is None and len(voiced) > 1):
+        stats = replace(stats, voiced_mean=voiced.mean(0), voiced_cov=np.cov(voiced.T))
     if prior is None:
         return stats
-    weight = len(mc) / (len(mc) + SHRINK_FRAMES)
-    blend = {
-        name: tuple(
-            weight * np.array(getattr(stats, name)) + (1 - weight) * np.array(getattr(prior, name))
+    if not stats.voiced_cov:
+        stats = replace(stats, voiced_mean=prior.voiced_mean, voiced_cov=prior.voiced_cov)
+
+    def drawn(name: str, n_frames: int) -> np.ndarray:
+        weight = n_frames / (n_frames + SHRINK_FRAMES)
+        own, assumed = (np.array(getattr(known, name)) for known in (stats, prior))
+        return weight * own + (1 - weight) * assumed if len(assumed) else own
+
+    return replace(
+        stats,
+        **{name: drawn(name, len(mc)) for name in ("cepstrum_mean", "cepstrum_std")},
+        **{name: drawn(name, len(voiced)) for name in ("voiced_mean", "voiced_cov")},
+    )
+
+
+# Speakers that never were
+
+
+@dataclass(frozen=True)
+class Disguise:
+    """What makes a speaker that never was out of another: constant over a recording, drawn for training.
+
+    Formants are moved, and the cepstrum is sent through a random network of one layer, near to the
+    identity: part of it mixes the coefficients, part bends their space, as two speakers' vowels are
+    not the same map stretched.
+    """
+
+    warp: float  # formants times this
+    whiten: np.ndarray  # (n, n) coefficients from 1 on to a usual speaker's deviations
+    colour: np.ndarray  # (n, n) the way back
+    mean: np.ndarray  # (n,) a usual speaker's
+    mix: np.ndarray  # (n, n) what is added of the whitened coefficients
+    fold: np.ndarray  # (n + 1, N_BENDS) what bends are made of; the last row is added
+    unfold: np.ndarray  # (N_BENDS, n) what is added of the bends
+    ap_gain: float  # aperiodicity times this
+
+    @classmethod
+    def draw(
+        cls, cfg: AnonymizeConfig, usual: SpeakerStats, rng: np.random.Generator
+    ) -> "Disguise":
+        """Draw one as wide as `cfg` says, in the deviations of a `usual` speaker."""
+        n = N_CEPSTRA - 1
+        if usual.voiced_cov:
+            cov, mean = np.array(usual.voiced_cov)[1:, 1:], np.array(usual.voiced_mean)[1:]
+        else:
+            cov, mean = (
+                np.diag(np.square(usual.cepstrum_std[1:])),
+                np.array(usual.cepstrum_mean)[1:],
+            )
+        width = cfg.perturb_cepstrum / np.sqrt(2)  # two parts of one size
+        return cls(
+            warp=(1 + cfg.perturb_warp) ** rng.uniform(-1, 1),
+            whiten=_root(cov, -0.5),
+            colour=_root(cov, 0.5),
+            mean=mean,
+            mix=rng.normal(0, width / np.sqrt(n), (n, n)),
+            fold=rng.normal(0, BEND / np.sqrt(n), (n + 1, N_BENDS)) * ([[1]] * n + [[np.sqrt(n)]]),
+            unfold=rng.normal(0, width / np.sqrt(N_BENDS), (N_BENDS, n)),
+            ap_gain=10 ** (rng.normal(0, cfg.perturb_ap_db) / 20),
         )
-        for name in ("cepstrum_mean", "cepstrum_std")
-    }
-    return replace(stats, **blend)
+
+    def put_on(self, features: Features) -> Features:
+        """The features with it on; F0 and the power of each frame stay."""
+        warped = replace(features, sp=warp_envelope(features.sp, self.warp))
+        mc = cepstrum(warped)
+        z = (mc[:, 1:] - self.mean) @ self.whiten
+        bends = np.tanh(z @ self.fold[:-1] + self.fold[-1])
+        change = np.zeros_like(mc)
+        change[:, 1:] = (z @ self.mix + bends @ self.unfold) @ self.colour
+        sp = warped.sp * envelope_from_cepstrum(change, features.sr, features.sp.shape[1])
+        sp *= 10 ** ((power_db(features.sp) - power_db(sp)) / 10)[:, None]
+        louder = np.clip(features.ap * self.ap_gain, 1e-3, 1.0)
+        # what is all noise stays all noise
+        return replace(features, sp=sp, ap=np.where(features.ap < 0.999, louder, features.ap))
+
+
+def _root(matrix: np.ndarray, power: float) -> np.ndarray:
+    """A power of a symmetric positive matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.maximum(values, 1e-6) ** power) @ vectors.T
+
+
+def optimal_transport(cov: np.ndarray, to_cov: np.ndarray) -> np.ndarray:
+    """The least change that gives Gaussian data of one covariance another: a symmetric matrix to multiply with.
+
+    References
+    ----------
+    Monge's map between Gaussians: Peyre and Cuturi, Computational Optimal Transport, 2019, remark
+    2.31.
+    """
+    half, back = _root(cov, 0.5), _root(cov, -0.5)
+    return back @ _root(half @ to_cov @ half, 0.5) @ back
+
+
+# Pauses
+
+
+def pause_gain(features: Features, level_db: float, depth_db: float, n_samples: int) -> np.ndarray:
+    """What to multiply a waveform with to make the pauses of its source quieter.
+
+    Parameters
+    ----------
+    features : Features
+        Of the source.
+    level_db : float [dB]
+        Of its speech, see `SpeakerStats`.
+    depth_db : float [dB]
+        How much quieter.
+    n_samples : int
+        Of the waveform, at the features' rate.
+
+    Returns
+    -------
+    gain : np.ndarray [shape=(n_samples,), 0..1, float32]
+        1 in speech and 20 ms around it; less where for at least 0.1 s nothing comes within 30 dB of
+        speech, with slopes of some 30 ms.
+    """
+    per_second = 1000 / features.frame_period_ms
+    level = gaussian_filter1d(power_db(features.sp), 0.01 * per_second)
+    length, margin = (max(1, round(s * per_second)) for s in (0.1, 0.02))
+    # outside a clip's ends all is pause
+    quiet = np.pad(level < level_db - PAUSE_DB, length, constant_values=True)
+    quiet = binary_erosion(
+        binary_opening(quiet, np.ones(length)), np.ones(2 * margin + 1), border_value=1
+    )
+    depth = gaussian_filter1d(depth_db * quiet[length:-length].astype(float), 0.008 * per_second)
+    at = np.arange(n_samples) * (per_second / features.sr)
+    return (10 ** (-np.interp(at, np.arange(len(depth)), depth) / 20)).astype(np.float32)
 
 
 # All together
@@ -335,20 +485,36 @@ def change(
     source : SpeakerStats, optional
         The speaker's statistics; measured on `features` if not given.
     rng : np.random.Generator, optional
-        Given: a random disguise on top, constant over these features, as in training.
+        Given: a random disguise is put on first, constant over these features. It also draws what
+        the dials want drawn.
 
     Returns
     -------
     Features
         As many frames; unvoiced frames are still unvoiced.
+
+    Raises
+    ------
+    ParameterError
+        If a rate is not that at which `cfg.target` or `source` was measured.
     """
+    for stats in (cfg.target, source):
+        if stats and stats.sr != features.sr:
+            raise ParameterError(
+                f"sr={features.sr} must equal the statistics' sr={stats.sr} Hz; "
+                f"resample with load_wav(path, sr={stats.sr})"
+            )
+    if rng is not None:
+        usual = cfg.target or source or speaker_stats([features], prior=_own_mean(features))
+        features = Disguise.draw(cfg, usual, rng).put_on(features)
     source = source or speaker_stats([features], prior=cfg.target or _own_mean(features))
     dials = cfg.dials
+    rng = rng or np.random.default_rng(0)
     return replace(
         features,
-        f0=_change_f0(features.f0, cfg, dials, source, rng or np.random.default_rng(0)),
-        sp=_change_envelope(features, cfg, dials, source, rng),
-        ap=_change_aperiodicity(features.ap, cfg, dials, rng),
+        f0=_change_f0(features.f0, cfg, dials, source, rng),
+        sp=_change_envelope(features, cfg, dials, source),
+        ap=_change_aperiodicity(features.ap, dials, rng),
     )
 
 
@@ -368,58 +534,57 @@ def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:
         f0 = constant_f0(f0, register)
     elif mode == "recentre":
         f0 = recentre_f0(f0, source.f0_hz, register)
+    elif mode == "match":
+        known = cfg.target and min(cfg.target.f0_hz, cfg.target.f0_std_semitones) > 0
+        known = known and min(source.f0_hz, source.f0_std_semitones) > 0
+        f0 = (
+            gaussian_f0(f0, source, cfg.target)
+            if known
+            else recentre_f0(f0, source.f0_hz, register)
+        )
     elif mode == "noise":
         f0 = jitter_f0(f0, cfg.f0_noise_semitones, rng)
     return shift_f0(f0, cfg.f0_shift_semitones)
 
 
-def _change_envelope(features, cfg, dials, source, rng) -> np.ndarray:
-    ratio = cfg.warp
-    if rng is not None:
-        ratio *= (1 + cfg.perturb_warp) ** rng.uniform(-1, 1)
-    sp = blur_envelope(warp_envelope(features.sp, ratio), features.sr, dials["blur_hz"])
+def _change_envelope(features, cfg, dials, source) -> np.ndarray:
+    sp = blur_envelope(warp_envelope(features.sp, cfg.warp), features.sr, dials["blur_hz"])
     strength = dials["match_target"] if cfg.target else 0.0
-    if dials["n_cepstra"] or strength or rng is not None:
-        sp = _move_cepstrum(
-            replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source, rng
-        )
+    if dials["n_cepstra"] or strength:
+        sp = _move_cepstrum(replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source)
     gain_db = strength * (cfg.target.level_db - source.level_db) if cfg.target else 0.0
     gain_db = np.clip(gain_db, -MAX_GAIN_DB, MAX_GAIN_DB)
     # each frame keeps its energy, but for one gain for all
     return sp * 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
 
 
-def _move_cepstrum(features, cfg, n_cepstra, strength, source, rng) -> np.ndarray:
-    """The envelope with its cepstra moved towards the target's statistics, disguised, and cut to `n_cepstra`."""
+def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
+    """The envelope with its cepstra moved towards the target's statistics, and cut to `n_cepstra`."""
     mc = cepstrum(features, max(N_CEPSTRA, n_cepstra))
-    mean, std = np.array(source.cepstrum_mean), np.maximum(source.cepstrum_std, 1e-6)
-    to_mean, to_std = (
-        (np.array(cfg.target.cepstrum_mean), np.array(cfg.target.cepstrum_std))
-        if cfg.target
-        else (mean, std)
-    )
-    to_mean = mean + strength * (to_mean - mean)
-    to_std = std * (to_std / std) ** strength
-    gain = np.clip(to_std / std, 0.5, 2)
-    if rng is not None:
-        gain = gain * np.exp(rng.normal(0, cfg.perturb_range, N_CEPSTRA))
-        to_mean = to_mean + rng.normal(0, cfg.perturb_cepstrum, N_CEPSTRA) * to_std
     moved = mc.copy()
-    moved[:, :N_CEPSTRA] = (mc[:, :N_CEPSTRA] - mean) * gain + to_mean
-    moved[:, 0] = mc[:, 0]  # the level is not the envelope's business
+    if strength:  # the level, coefficient 0, is not the envelope's business
+        here = mc[:, 1:N_CEPSTRA]
+        moved[:, 1:N_CEPSTRA] += strength * (_moved(here, source, cfg.target) - here)
     n_bins = features.sp.shape[1]
     if n_cepstra:
         return envelope_from_cepstrum(moved[:, :n_cepstra], features.sr, n_bins)
     return features.sp * envelope_from_cepstrum(moved - mc, features.sr, n_bins)
 
 
-def _change_aperiodicity(ap, cfg, dials, rng) -> np.ndarray:
+def _moved(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
+    """Coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance; where those are not known, deviations."""
+    if source.voiced_cov and target.voiced_cov:
+        mean, to_mean = (np.array(s.voiced_mean)[1:] for s in (source, target))
+        cov, to_cov = (np.array(s.voiced_cov)[1:, 1:] for s in (source, target))
+        return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean
+    mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
+    std, to_std = (np.maximum(s.cepstrum_std[1:], 1e-6) for s in (source, target))
+    return (mc - mean) * np.clip(to_std / std, 0.5, 2) + to_mean
+
+
+def _change_aperiodicity(ap, dials, rng) -> np.ndarray:
     ap = average_aperiodicity(ap, dials["n_ap_bands"])
-    if rng is not None:
-        louder = np.clip(ap * 10 ** (rng.normal(0, cfg.perturb_ap_db) / 20), 1e-3, 1.0)
-        ap = np.where(ap < 0.999, louder, ap)  # what is all noise stays all noise
     if dials["ap_noise"]:
-        rng = rng or np.random.default_rng(0)
         ap = np.clip(ap + rng.normal(0, dials["ap_noise"], ap.shape), 1e-3, 1.0)
     return ap
 
@@ -461,12 +626,4 @@ def anonymize(
     >>> anonymize(wav, 16000, AnonymizeConfig(preset="robot")).shape
     (8000,)
     """
-    for stats in (cfg.target, source):
-        if stats and stats.sr != sr:
-            raise ParameterError(
-                f"sr={sr} must equal the statistics' sr={stats.sr} Hz; "
-                f"resample with load_wav(path, sr={stats.sr})"
-            )
-    features = change(analyze(wav, sr, cfg), cfg, source, rng)
-    out = synthesize(features)[: len(wav)]
-    return np.clip(np.pad(out, (0, len(wav) - len(out))), -1, 1)
+    return resynthesize(change(analyze(wav, sr, cfg), cfg, source, rng), len(wav))

@@ -21,6 +21,7 @@ from .anonymize import (
     cepstrum,
     change,
     envelope_from_cepstrum,
+    gaussian_f0,
     power_db,
     recentre_f0,
     speaker_stats,
@@ -73,16 +74,6 @@ def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
 def _keep_energy(sp: np.ndarray, like: np.ndarray) -> np.ndarray:
     """The envelope with the power that each frame of another has."""
     return sp * 10 ** ((power_db(like) - power_db(sp)) / 10)[:, None]
-
-
-def gaussian_f0(f0: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
-    """Move register and spread of log-F0 to the target's, spread by a factor of 0.5..2; unvoiced frames stay 0."""
-    if min(source.f0_hz, target.f0_hz, source.f0_std_semitones) <= 0:
-        return f0
-    spread = np.clip(target.f0_std_semitones / source.f0_std_semitones, 0.5, 2)
-    voiced = f0 > 0
-    octaves = np.log2(np.where(voiced, f0, 1) / source.f0_hz) * spread
-    return np.where(voiced, target.f0_hz * 2**octaves, 0.0)
 
 
 def _stats(target: "TargetFrames | SpeakerStats") -> SpeakerStats:

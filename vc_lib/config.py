@@ -14,11 +14,11 @@ from pathlib import Path
 
 from .errors import MissingInput, ParameterError
 
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 
 F0_METHODS = ("dio", "harvest", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
-F0_MODES = ("keep", "zero", "constant", "recentre", "noise")
+F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
 ENCODERS = ("compact", "resnet18")
 
 # What each preset does to the dials of AnonymizeConfig; a dial that is set there wins over its preset.
@@ -29,7 +29,7 @@ PRESETS = {
     "whisper": NO_CHANGE | dict(f0_mode="zero"),
     "robot": NO_CHANGE | dict(f0_mode="constant"),
     "noise": NO_CHANGE | dict(f0_mode="noise", blur_hz=200.0, ap_noise=1.0),
-    "neutral": NO_CHANGE | dict(f0_mode="recentre", n_cepstra=24, match_target=1.0, n_ap_bands=4),
+    "neutral": NO_CHANGE | dict(f0_mode="match", n_cepstra=24, match_target=1.0, n_ap_bands=4),
 }
 
 
@@ -67,6 +67,14 @@ def atomically(path, write) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _from_version_1(values: dict) -> None:
+    """Let a voice of that time go on as it was: `neutral` moved the register of F0 and not its spread."""
+    values.pop("perturb_range", None)
+    values.setdefault("pause_db", 0.0)
+    if values.get("preset") == "neutral" and values.get("f0_mode") is None:
+        values["f0_mode"] = "recentre"
 
 
 class Checked:
@@ -114,14 +122,18 @@ class SpeakerStats:
     level_db: float  # mean power of the envelope over active frames [dB]
     cepstrum_mean: tuple[float, ...]  # per coefficient, active frames
     cepstrum_std: tuple[float, ...]  # likewise
+    voiced_mean: tuple[float, ...] = ()  # of the same coefficients over loud voiced frames
+    voiced_cov: tuple[tuple[float, ...], ...] = ()  # how they go together there; (): not known
 
     def __post_init__(self):
         _check_int("sr", self.sr, 8_000, 192_000, "Hz")
         try:
             for name in ("f0_hz", "f0_std_semitones", "level_db"):
                 object.__setattr__(self, name, float(getattr(self, name)))
-            for name in ("cepstrum_mean", "cepstrum_std"):
+            for name in ("cepstrum_mean", "cepstrum_std", "voiced_mean"):
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+            cov = tuple(tuple(map(float, row)) for row in self.voiced_cov)
+            object.__setattr__(self, "voiced_cov", cov)
         except (TypeError, ValueError) as e:
             raise ParameterError(f"SpeakerStats must hold numbers ({e}); copy it again") from e
         values = (
@@ -130,6 +142,8 @@ class SpeakerStats:
             self.level_db,
             *self.cepstrum_mean,
             *self.cepstrum_std,
+            *self.voiced_mean,
+            *(v for row in self.voiced_cov for v in row),
         )
         _check(
             all(math.isfinite(v) for v in values),
@@ -139,6 +153,12 @@ class SpeakerStats:
             0 < len(self.cepstrum_mean) == len(self.cepstrum_std),
             f"cepstrum_mean has {len(self.cepstrum_mean)} coefficients, "
             f"cepstrum_std {len(self.cepstrum_std)}; they must agree",
+        )
+        n = len(self.voiced_mean)
+        _check(
+            n in (0, len(self.cepstrum_mean)) and [len(row) for row in self.voiced_cov] == [n] * n,
+            f"voiced_mean has {n} coefficients, voiced_cov {len(self.voiced_cov)} rows; both must "
+            f"have {len(self.cepstrum_mean)} or none",
         )
         _check(
             self.f0_hz >= 0 and min(self.f0_std_semitones, *self.cepstrum_std) >= 0,
@@ -163,13 +183,13 @@ class AnonymizeConfig(Checked):
     warp: float = 1.0  # formants times this; above 1: a shorter vocal tract
     n_cepstra: int | None = None  # cepstral coefficients kept; fewer: coarser; 0: all
     blur_hz: float | None = None  # Gaussian blur along frequency [Hz, std]
-    match_target: float | None = None  # 0..1: cepstral mean and deviation to the target's
+    match_target: float | None = None  # 0..1: cepstral mean and covariance to the target's
     n_ap_bands: int | None = None  # aperiodicity averaged over this many bands; 0: left as it is
     ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
+    pause_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
     perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
-    perturb_cepstrum: float = 0.35  # training: random offsets [the target's deviations]
-    perturb_range: float = 0.15  # training: random scale of deviations [log, std]
+    perturb_cepstrum: float = 0.6  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
     target: SpeakerStats | None = None  # the voice's register and envelope, set by training
@@ -197,9 +217,9 @@ class AnonymizeConfig(Checked):
         _check_range("match_target", dials["match_target"], 0, 1)
         _check_int("n_ap_bands", dials["n_ap_bands"], 0, 32, "(0: all)")
         _check_range("ap_noise", dials["ap_noise"], 0, 1)
+        _check_range("pause_db", self.pause_db, 0, 100, "dB")
         _check_range("perturb_warp", self.perturb_warp, 0, 0.5)
-        for name in ("perturb_cepstrum", "perturb_range"):
-            _check_range(name, getattr(self, name), 0, 2)
+        _check_range("perturb_cepstrum", self.perturb_cepstrum, 0, 2)
         _check_range("perturb_ap_db", self.perturb_ap_db, 0, 20, "dB")
 
     @property
@@ -318,10 +338,12 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
         )
         version = values.pop("version", None)
         _check(
-            version == CONFIG_VERSION,
-            f"{path} has config version {version!r}, this code reads {CONFIG_VERSION}; "
+            version in range(1, CONFIG_VERSION + 1),
+            f"{path} has config version {version!r}, this code reads 1..{CONFIG_VERSION}; "
             "update vc_lib or train the voice again",
         )
+        if version == 1:
+            _from_version_1(values)
         names = {f.name for f in dataclasses.fields(cls)}
         missing = sorted(names - set(values))
         _check(not missing, f"{path} lacks {', '.join(missing)}; copy the voice's folder again")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from . import cutting
-from .anonymize import analyze, anonymize, speaker_stats
+from .anonymize import analyze, anonymize, change, pause_gain, resynthesize, speaker_stats
 from .audio import WavWriter, blocks, check_wav, resample
 from .config import Config, SpeakerStats
 from .errors import MissingInput, ParameterError
@@ -114,7 +114,11 @@ class Voice:
             yield out[:n]
 
     def _convert_piece(self, wav: np.ndarray, source: SpeakerStats | None) -> np.ndarray:
-        return self.generate(anonymize(wav, self.sr, self.config, source=source))
+        features = analyze(wav, self.sr, self.config)
+        source = source or speaker_stats([features], prior=self.config.target)
+        anonymized = resynthesize(change(features, self.config, source), len(wav))
+        gain = pause_gain(features, source.level_db, self.config.pause_db, len(wav))
+        return self.generate(anonymized) * gain
 
     def generate(self, anonymized: np.ndarray) -> np.ndarray:
         """The generator's part alone: anonymized speech at `self.sr`, 20 s or so at most, to the voice's."""

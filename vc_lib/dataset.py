@@ -5,6 +5,7 @@ has to be new every time, so it is put on while training, for each crop and epoc
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import IPython.display as ipd
 import numpy as np
@@ -29,6 +30,8 @@ from fastai.vision.all import (
     show_results,
 )
 
+KNOWN = ("f0_hz", "f0_std_semitones", "level_db")  # of the target, undisguised
+STATS_STEP = 4  # WORLD frames; every 4th tells a recording's envelope
 MARGIN = 10  # WORLD frames before and after a crop: the vocoder's run-in, cut off again
 
 
@@ -89,7 +92,14 @@ def crop_pair(
     first = int(rng.integers(0, last + 1)) if rng else last // 2
     # a recording shorter than the crop is repeated; margins past the ends wrap around too
     wav, features = recording.load(np.arange(first - MARGIN, first + n_world + MARGIN) % n_there)
-    features = anon.change(features, cfg, source=cfg.target, rng=rng)
+    source = cfg.target
+    if rng is not None:  # as a stranger's speech comes: its envelope is known from this recording
+        disguise = anon.Disguise.draw(cfg, cfg.target, rng)
+        whole = disguise.put_on(recording.load(slice(None, None, STATS_STEP))[1])
+        features = disguise.put_on(features)
+        own = anon.speaker_stats([whole], prior=cfg.target)
+        source = replace(own, **{name: getattr(cfg.target, name) for name in KNOWN})
+    features = anon.change(features, cfg, source=source)
     skip, start = round(MARGIN * samples_per_frame), round(first * samples_per_frame)
     anonymized = anon.synthesize(features)[skip : skip + n_samples]
     period = round(n_there * samples_per_frame)
