@@ -11,6 +11,7 @@ from vc_lib.config import SECOND_CHANNELS, Config
 from vc_lib.losses import (
     ConditionalGANLoss,
     GeneratorLoss,
+    MultiResolutionMel,
     MultiResolutionSTFT,
     image_l1,
     judged,
@@ -119,13 +120,36 @@ def test_a_step_along_the_gradient_comes_nearer(second_channel):
     assert after < before
 
 
-def test_the_waveform_counts_by_its_weight(cfg):
+def test_each_distance_counts_by_its_weight(cfg):
     a, b = images(cfg, noise()), images(cfg, noise(seed=1))
-    image, both, twice = (
-        GeneratorLoss(replace(cfg, mr_stft_weight=weight))(a, b).item() for weight in (0, 1, 2)
+    only = dict(image_weight=0.0, mr_stft_weight=0.0, mel_weight=0.0)
+    parts = []
+    for name in only:
+        one, two = (
+            GeneratorLoss(replace(cfg, **only | {name: weight}))(a, b).item() for weight in (1, 2)
+        )
+        assert two == pytest.approx(2 * one)
+        parts.append(one)
+    together = GeneratorLoss(replace(cfg, **dict.fromkeys(only, 1.0)))(a, b).item()
+    assert together == pytest.approx(sum(parts), rel=1e-4)
+    assert parts[0] == pytest.approx(image_l1(a, b, cfg).item())
+
+
+def test_mel_of_known_changes():
+    distance, wavs = MultiResolutionMel(16_000), noise()
+    assert distance(wavs, wavs) == 0
+    assert distance(-wavs, wavs).item() == pytest.approx(0, abs=1e-5), "a sign cannot be heard"
+    assert distance(wavs / 2, wavs).item() == pytest.approx(np.log(2), rel=0.02)
+
+
+def test_mel_hears_another_noise_less_than_every_bin_does(cfg):
+    """What is loud where stays; which grain of the noise it is does not count for much."""
+    a, b = noise(), noise(seed=1)
+    same_colour = MultiResolutionMel(16_000)(a, b) / MultiResolutionMel(16_000)(a, a / 2)
+    every_bin = image_l1(images(cfg, a), images(cfg, b), cfg) / image_l1(
+        images(cfg, a), images(cfg, a / 2), cfg
     )
-    assert image < both and twice - both == pytest.approx(both - image, rel=1e-4)
-    assert image == pytest.approx(10 * image_l1(a, b, cfg).item())
+    assert same_colour < 0.7 * every_bin
 
 
 def test_other_arguments_of_the_loss_are_ignored(cfg):

@@ -72,7 +72,8 @@ def atomically(path, write) -> None:
 def _from_version_1(values: dict) -> None:
     """Let a voice of that time go on as it was: `neutral` moved the register of F0 and not its spread."""
     values.pop("perturb_range", None)
-    values.setdefault("pause_db", 0.0)
+    for name, value in dict(pause_db=0.0, image_weight=10.0, mel_weight=0.0).items():
+        values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("f0_mode") is None:
         values["f0_mode"] = "recentre"
 
@@ -189,7 +190,7 @@ class AnonymizeConfig(Checked):
     pause_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
     perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
-    perturb_cepstrum: float = 0.6  # training: random moves in the cepstrum's space [deviations]
+    perturb_cepstrum: float = 0.7  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
     target: SpeakerStats | None = None  # the voice's register and envelope, set by training
@@ -267,7 +268,9 @@ class TrainConfig(Checked):
     lr: float = 1e-3  # generator alone: the peak of the one-cycle schedule
     lr_critic: float = 5e-4  # critic
     lr_gan: float = 1e-4  # generator against the critic
-    mr_stft_weight: float = 1.0  # of the waveform's STFT loss, against the image's
+    image_weight: float = 0.0  # of the image's log-magnitude L1, of which a unit is 50 dB
+    mr_stft_weight: float = 0.0  # of the waveform's STFT loss
+    mel_weight: float = 3.0  # of the waveform's log-mel loss
     gan_weight: float = 0.3  # of the critic's opinion, likewise
     wrong_weight: float = 0.3  # share of wrong content in what the critic refuses
     critic_threshold: float = 0.65  # train the critic until its loss is below this ...
@@ -288,7 +291,13 @@ class TrainConfig(Checked):
         for name in ("lr", "lr_critic", "lr_gan"):
             _check_range(name, getattr(self, name), 1e-8, 1)
         _check_range("wrong_weight", self.wrong_weight, 0, 1)
-        for name in ("mr_stft_weight", "gan_weight", "critic_threshold"):
+        for name in ("image_weight", "mr_stft_weight", "mel_weight"):
+            _check_range(name, getattr(self, name), 0, 1_000)
+        _check(
+            self.image_weight + self.mr_stft_weight + self.mel_weight > 0,
+            "image_weight, mr_stft_weight and mel_weight are all 0; one must be above, to learn from",
+        )
+        for name in ("gan_weight", "critic_threshold"):
             _check_range(name, getattr(self, name), 0, 1_000)
         _check_range("ema_decay", self.ema_decay, 0, 0.99999)
 

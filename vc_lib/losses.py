@@ -5,6 +5,7 @@ should sound like is compared as magnitudes, of the image itself and of its wave
 resolutions.
 """
 
+import librosa
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -15,8 +16,8 @@ from .spectrogram import from_image, istft, log_magnitude
 
 from fastai.vision.gan import GANLoss
 
-IMAGE_WEIGHT = 10.0  # an image's unit is 50 dB; this makes its L1 as large as the others
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # n_fft, hop, window [samples]
+MEL_RESOLUTIONS = ((512, 40), (1024, 80), (2048, 128))  # n_fft = window [samples], bands
 
 
 def image_l1(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Tensor:
@@ -70,22 +71,62 @@ class MultiResolutionSTFT(nn.Module):
         return total / len(self.resolutions)
 
 
+class MultiResolutionMel(nn.Module):
+    """Log-mel L1 of two waveforms (B, n_samples) at three resolutions [nepers].
+
+    Bands are as wide as hearing is coarse: what they sum over, such as the single bins of a noise,
+    can be left as it is. An L1 of every bin would have a network smooth it, since its best guess at
+    noise is the middle.
+    """
+
+    def __init__(self, sr: int, resolutions=MEL_RESOLUTIONS):
+        super().__init__()
+        self.resolutions = resolutions
+        for i, (n_fft, n_mels) in enumerate(resolutions):
+            bands = torch.from_numpy(librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels))
+            self.register_buffer(f"bands{i}", bands, persistent=False)
+            self.register_buffer(f"window{i}", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, pred, original):
+        total = 0.0
+        for i, (n_fft, _) in enumerate(self.resolutions):
+            window, bands = getattr(self, f"window{i}"), getattr(self, f"bands{i}")
+            kw = dict(
+                hop_length=n_fft // 4, window=window, pad_mode="constant", return_complex=True
+            )
+            a, b = (
+                torch.log(
+                    bands @ torch.view_as_real(torch.stft(wav, n_fft, **kw)).square().sum(-1) + 1e-6
+                )
+                for wav in (pred, original)
+            )
+            total = total + F.l1_loss(a, b) / 2  # of powers; half of it of magnitudes
+        return total / len(self.resolutions)
+
+
 class GeneratorLoss(nn.Module):
-    """How far an image is from the original: log-magnitude L1, plus the multi-resolution STFT loss of the waveform."""
+    """How far an image is from the original: a sum of distances, each weighted by the config; those at 0 cost nothing.
+
+    `image_weight`: log-magnitude L1 of the images. `mr_stft_weight` and `mel_weight`: of their
+    waveforms, by `MultiResolutionSTFT` and `MultiResolutionMel`.
+    """
 
     def __init__(self, cfg: Config):
         super().__init__()
-        self.cfg, self.mr_stft = cfg, MultiResolutionSTFT()
+        self.cfg, self.mr_stft, self.mel = cfg, MultiResolutionSTFT(), MultiResolutionMel(cfg.sr)
 
     def forward(self, pred, original, *_):  # both (B, 2, n_freqs, n_frames)
         pred, original = pred.as_subclass(torch.Tensor), original.as_subclass(torch.Tensor)
-        loss = IMAGE_WEIGHT * image_l1(pred, original, self.cfg)
-        if self.cfg.mr_stft_weight:
-            n_samples = (pred.shape[-1] - 1) * self.cfg.hop_length
-            wavs = (
-                istft(from_image(img, self.cfg), self.cfg, n_samples) for img in (pred, original)
-            )
-            loss = loss + self.cfg.mr_stft_weight * self.mr_stft(*wavs)
+        cfg, loss = self.cfg, 0.0
+        if cfg.image_weight:
+            loss = loss + cfg.image_weight * image_l1(pred, original, cfg)
+        if cfg.mr_stft_weight or cfg.mel_weight:
+            n_samples = (pred.shape[-1] - 1) * cfg.hop_length
+            wavs = [istft(from_image(img, cfg), cfg, n_samples) for img in (pred, original)]
+            if cfg.mr_stft_weight:
+                loss = loss + cfg.mr_stft_weight * self.mr_stft(*wavs)
+            if cfg.mel_weight:
+                loss = loss + cfg.mel_weight * self.mel(*wavs)
         return loss
 
 
