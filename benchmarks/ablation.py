@@ -1,0 +1,148 @@
+"""One change, one row: train a voice briefly with some settings changed, and score it.
+
+    python benchmarks/ablation.py NAME LJSPEECH SOURCES FOLDER [--epochs 4] [--critic-epochs 1]
+    [--gan-epochs 0] [--set FIELD=VALUE ...] [--cache data/cache]
+
+LJSPEECH is a folder of LJSpeech recordings, of which 40 are held out, SOURCES one of clips of other
+speakers. The voice is trained into FOLDER/NAME (interrupted, the same command goes on); with
+--epochs 0 its generator changes nothing, so that the row is that of the disguise. FIELD is one of
+`Config`'s. Scored on the first 8 s of every third source and every fourth held-out recording; the
+row is printed and added to FOLDER/ablation.md. Needs requirements-eval.txt.
+"""
+
+import argparse
+import ast
+import sys
+import time
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+import joblib
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vc_lib.audio import list_audio, load_wav
+from vc_lib.config import Config
+from vc_lib.convert import load_voice
+from vc_lib.dataset import make_dls
+from vc_lib.evaluate import Clip, Recordings, evaluate
+from vc_lib.models import Generator
+from vc_lib.recordings import Recording, learn_target, prepare, split
+from vc_lib.training import (
+    critic_learner,
+    fit,
+    gan_learner,
+    generator_learner,
+    save_generated,
+    save_voice,
+)
+
+N_HELD_OUT, SECONDS = 40, 8
+OF_STRANGERS = (
+    "cosine_to_target",
+    "cosine_to_source",
+    "wer",
+    "distillmos",
+    "source_log_f0_corr",
+    "pause_level_db",
+)
+OF_HERSELF = ("mcd_db", "lsd_db", "pesq_wb", "estoi")
+F0_METHOD = "swift-f0"  # of what is measured
+
+
+def main():
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("name")
+    p.add_argument("ljspeech")
+    p.add_argument("sources")
+    p.add_argument("folder", type=Path)
+    p.add_argument("--epochs", type=int, default=4)
+    p.add_argument("--critic-epochs", type=int, default=1)
+    p.add_argument("--gan-epochs", type=int, default=0)
+    p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
+    p.add_argument("--cache", default="data/cache")
+    a = p.parse_args()
+    warnings.simplefilter("ignore")
+
+    files = list_audio(a.ljspeech)
+    changes = {name: literal(value) for name, value in (s.split("=", 1) for s in a.set)}
+    cfg = replace(Config(valid_share=N_HELD_OUT / len(files)), **changes)
+    began = time.monotonic()
+    with redirect_stdout(sys.stderr):  # progress
+        held_out = train(a, files, cfg)
+    minutes = (time.monotonic() - began) / 60
+    with redirect_stdout(sys.stderr):
+        row = score(a.folder / a.name, list_audio(a.sources)[::3], [r.path for r in held_out])
+    cells = [f"{row[name]:.3f}" for name in (*OF_STRANGERS, *OF_HERSELF)]
+    epochs = f"{a.epochs} + {a.gan_epochs}" if a.gan_epochs else str(a.epochs)
+    line = f"| {a.name} | {' '.join(a.set)} | {epochs} | {minutes:.0f} | {' | '.join(cells)} |"
+    print(line)
+    with (a.folder / "ablation.md").open("a", encoding="utf-8") as f:
+        f.write(line + "\n")
+
+
+def literal(text: str):
+    """A setting as Python would read it; a bare word is a word."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def train(a, files: list[Path], cfg: Config) -> list[Recording]:
+    """Train the voice that the arguments ask for; the recordings it was not trained on."""
+    run = a.folder / a.name
+    known, held_out = split(prepare(files, cfg, a.cache), cfg)
+    cfg = learn_target(known, cfg)
+    if not a.epochs:
+        save_voice(Generator(cfg).state_dict(), cfg, run)
+        return held_out
+    dls = make_dls(known, held_out, cfg)
+    learn = generator_learner(dls)
+    with learn.no_mbar():
+        fit(learn, run, "generator", a.epochs)
+    if a.gan_epochs:
+        critic = None
+        if a.critic_epochs:
+            save_generated(learn.model, dls, run)
+            critic = critic_learner(run, cfg)
+            with critic.no_mbar():
+                fit(critic, run, "critic", a.critic_epochs)
+        gan = gan_learner(dls, learn.model, critic.model if critic else None)
+        with gan.no_mbar():
+            fit(gan, run, "gan", a.gan_epochs)
+    return held_out
+
+
+def score(run: Path, sources: list[Path], held_out: list[Path]) -> pd.Series:
+    """Means of what the voice makes of strangers, and of recordings of the target that it does not know."""
+    voice = load_voice(run)
+
+    def clips(paths):
+        wavs = (load_wav(path, voice.sr)[: SECONDS * voice.sr] for path in paths)
+        return Recordings(Clip(wav, voice.sr, F0_METHOD) for wav in wavs)
+
+    herself = clips(held_out)
+    kw = dict(sr=voice.sr, f0_method=F0_METHOD)
+
+    def of_stranger(clip):
+        converted = voice.convert(clip.wav, voice.sr)
+        return evaluate(converted, source=clip, target=herself, only=OF_STRANGERS, **kw)
+
+    def of_herself(clip):
+        converted = voice.convert(clip.wav, voice.sr, source=voice.config.target)
+        return evaluate(converted, reference=clip, only=OF_HERSELF, **kw)
+
+    with joblib.Parallel(2, prefer="threads") as parallel:
+        strangers = parallel(joblib.delayed(of_stranger)(clip) for clip in clips(sources))
+        own = parallel(joblib.delayed(of_herself)(clip) for clip in herself[::4])
+    return pd.concat([pd.DataFrame(strangers).mean(), pd.DataFrame(own).mean()])
+
+
+if __name__ == "__main__":
+    main()
