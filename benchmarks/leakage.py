@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import change, synthesize
+from vc_lib.anonymize import Disguise, change, synthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config, atomically
 from vc_lib.evaluate import Clip
@@ -45,8 +45,10 @@ def systems_of(cfg: AnonymizeConfig) -> dict:
 
     def disguised(clip, dials, strength, seed=None):
         draw = crc32(clip.wav.tobytes())  # another for each speaker and each utterance
-        rng = None if seed is None else np.random.default_rng([seed, draw])
-        changed = change(clip.features, dials, rng=rng)
+        changed = change(clip.features, dials)
+        if seed is not None:
+            rng = np.random.default_rng([seed, draw])
+            changed = Disguise.draw(dials, dials.target, rng).put_on(changed)
         wav = synthesize(between(clip.features, changed, strength))[: len(clip.wav)]
         return np.clip(np.pad(wav, (0, len(clip.wav) - len(wav))), -1, 1)
 

@@ -19,9 +19,9 @@ from vc_lib.anonymize import (
     change,
     constant_f0,
     envelope_from_cepstrum,
+    gaussian_f0,
     jitter_f0,
     optimal_transport,
-    pause_gain,
     power_db,
     recentre_f0,
     shift_f0,
@@ -524,7 +524,8 @@ def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, sour
     to = neutral.target
     np.testing.assert_allclose(out.voiced_mean[1:], to.voiced_mean[1:], atol=0.02)
     cov, to_cov, before = (np.array(s.voiced_cov)[1:, 1:] for s in (out, to, source))
-    assert np.abs(cov - to_cov).max() < 0.02 * np.abs(before - to_cov).max()
+    # but where it would have to be stretched by more than 3
+    assert np.abs(cov - to_cov).max() < 0.25 * np.abs(before - to_cov).max()
 
 
 def test_where_the_covariance_is_not_known_deviations_are_moved(features, source, neutral):
@@ -573,8 +574,8 @@ def test_neutral_moves_the_spread_of_the_melody_too(features, source, neutral):
 
 
 def test_neutral_keeps_the_energy_of_each_frame_up_to_one_gain(features, source, neutral):
-    for chance in (None, rng()):
-        out = change(features, neutral, source=source, rng=chance)
+    for given in (features, Disguise.draw(neutral, source, rng()).put_on(features)):
+        out = change(given, neutral, source=source)
         gain = power_db(out.sp) - power_db(features.sp)
         np.testing.assert_allclose(gain, neutral.target.level_db - source.level_db, atol=1e-6)
 
@@ -595,13 +596,13 @@ def test_two_speakers_come_nearer_to_each_other(voice):
     np.testing.assert_allclose(registers, to.f0_hz, rtol=0.03)
 
 
-def test_a_random_disguise_is_one_for_the_whole_clip_and_two_sided(features, neutral):
+def test_a_random_disguise_is_one_for_the_whole_clip_and_two_sided(features, source):
     """Its warp, of up to 18 % either way, is what a training crop sees from beginning to end."""
-    cfg = AnonymizeConfig(preset="whisper", f0_mode="keep", perturb_cepstrum=0)
+    cfg = AnonymizeConfig(perturb_cepstrum=0)
     flat = replace(features, sp=np.repeat(bump(150, n_bins=513), len(features.f0), 0))
     peaks = []
     for seed in range(12):
-        out = change(flat, cfg, rng=rng(seed))
+        out = Disguise.draw(cfg, source, rng(seed)).put_on(flat)
         assert len(set(out.sp.argmax(1))) == 1
         peaks.append(out.sp[0].argmax() / 150)
     assert 1 / 1.2 < min(peaks) < 0.95 and 1.05 < max(peaks) < 1.2
@@ -626,38 +627,64 @@ def test_no_disguise_at_all_changes_nothing(features, source):
     np.testing.assert_allclose(out.ap, np.clip(features.ap, 1e-3, 1))
 
 
+def test_what_is_drawn_by_the_dials_is_drawn_by_rng(features):
+    noise = AnonymizeConfig(preset="noise")
+    a, again, b = (change(features, noise, rng=rng(seed)) for seed in (1, 1, 2))
+    assert (a.f0 == again.f0).all() and (a.f0 != b.f0)[features.voiced].all()
+
+
+def test_a_whisper_is_moved_too(features, target, neutral):
+    """Its voiced frames say nothing; all that speak count, coefficient by coefficient."""
+    whisper = replace(features, f0=np.zeros_like(features.f0))
+    own = speaker_stats([whisper])
+    assert own.voiced_cov == () and target.voiced_cov
+    assert speaker_stats([whisper], prior=target).voiced_cov == ()
+    there = speaker_stats([change(whisper, neutral, source=own)])
+
+    def distance(stats):
+        return np.abs(np.subtract(stats.cepstrum_mean, target.cepstrum_mean))[1:].sum()
+
+    assert distance(there) < 0.5 * distance(own)
+
+
+@pytest.mark.parametrize("n_frames", [1, 5, 20, 30, 60])
+def test_hardly_any_speech_is_not_taken_for_a_whole_voice(features, neutral, n_frames):
+    voiced = np.flatnonzero(features.voiced)[0]
+    few = features[voiced : voiced + n_frames]
+    out = change(few, neutral, source=speaker_stats([few]))
+    moved = np.log(out.sp) - np.log(few.sp)
+    assert np.isfinite(out.f0).all() and np.abs(moved).max() < 30
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-9])
+def test_optimal_transport_to_where_one_is_does_nothing(scale):
+    cov = scale * np.diag([3.0, 1.0, 0.1])
+    np.testing.assert_allclose(optimal_transport(cov, cov), np.eye(3), atol=1e-6)
+
+
+def test_optimal_transport_does_not_believe_what_hardly_varies():
+    flat = np.diag([1.0, 1.0, 0.0])
+    values = np.linalg.eigvalsh(optimal_transport(flat, np.eye(3)))
+    np.testing.assert_allclose(values, [1, 1, 3], atol=1e-6)
+    assert np.isfinite(optimal_transport(np.zeros((3, 3)), np.eye(3))).all()
+
+
+def test_slips_of_the_pitch_tracker_are_not_spread_further(source):
+    f0 = source.f0_hz * 2 ** np.array([-2.0, -0.5, 0.0, 0.5, 2.0])
+    to = replace(source, f0_hz=200.0, f0_std_semitones=2 * source.f0_std_semitones)
+    octaves = np.log2(gaussian_f0(f0, source, to) / 200)
+    np.testing.assert_allclose(octaves, [-2, -1, 0, 1, 2])
+
+
 def test_optimal_transport_gives_the_other_covariance_by_the_least_change():
-    data = rng(0).normal(size=(2_000, 5)) @ rng(1).normal(size=(5, 5))
-    other = np.cov((rng(2).normal(size=(2_000, 5)) @ rng(3).normal(size=(5, 5))).T)
+    mixed, also_mixed = (np.eye(5) + 0.2 * rng(seed).normal(size=(5, 5)) for seed in (1, 3))
+    data = rng(0).normal(size=(2_000, 5)) @ mixed
+    other = np.cov((rng(2).normal(size=(2_000, 5)) @ also_mixed).T)
     move = optimal_transport(np.cov(data.T), other)
     np.testing.assert_allclose(np.cov((data @ move).T), other, atol=1e-6)
     np.testing.assert_allclose(move, move.T, atol=1e-9)
     assert np.linalg.eigvalsh(move).min() > 0, "symmetric and positive: what makes it the least"
     np.testing.assert_allclose(optimal_transport(other, other), np.eye(5), atol=1e-6)
-
-
-def test_pauses_become_quieter_and_speech_does_not(voice):
-    speech = voice(seconds=0.6)
-    pause = 1e-3 * rng().normal(size=int(0.4 * SR))
-    wav = np.concatenate([speech, pause, speech])
-    features = analyze(wav, SR)
-    gain = pause_gain(features, speaker_stats([features]).level_db, 30.0, len(wav))
-    assert gain.shape == wav.shape
-    gain_db = 20 * np.log10(gain)
-    middle = slice(int(0.72 * SR), int(0.88 * SR))
-    np.testing.assert_allclose(gain_db[middle], -30, atol=0.5)
-    loud = np.abs(wav) > 0.1
-    assert gain_db[loud].min() > -0.5, "speech stays as loud as it was"
-    assert (pause_gain(features, speaker_stats([features]).level_db, 0.0, 100) == 1).all()
-
-
-@pytest.mark.parametrize("n_quiet, is_pause", [(16, False), (40, True)])
-def test_a_pause_lasts_a_tenth_of_a_second(n_quiet, is_pause):
-    sp = np.ones((200, 5))
-    sp[100 : 100 + n_quiet] = 1e-6  # frames of 5 ms
-    features = Features(np.zeros(200), sp, np.ones((200, 5)), SR, 5.0)
-    gain = pause_gain(features, 0.0, 30.0, 200 * 80)
-    assert (gain.min() < 0.05) == is_pause and gain[: 100 * 80].min() > 0.9
 
 
 def test_statistics_given_are_used_instead_of_measured(features, source, neutral):

@@ -106,7 +106,7 @@ def test_silence_stays_silence(model):
 
 
 def test_an_untrained_generator_says_what_it_is_given(target_cfg, voice):
-    cfg = replace(target_cfg, pause_db=0.0)
+    cfg = replace(target_cfg, pause_depth_db=0.0)
     model = Voice(Generator(cfg), cfg, torch.device("cpu"))
     wav = voice(0.5, sr=22_050)
     given, out = model.anonymize(wav, 22_050), model.convert(wav, 22_050)
@@ -156,7 +156,7 @@ def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
 
 
 def test_seams_are_exact_where_the_pieces_agree(model, voice, short_pieces, monkeypatch):
-    monkeypatch.setattr(model, "_convert_piece", lambda wav, source: wav.copy())
+    monkeypatch.setattr(model, "_convert_piece", lambda wav, *_: wav.copy())
     wav = voice(3.0)
     for n_block in (997, 8_000, 10**6):
         blocks = [wav[i : i + n_block] for i in range(0, len(wav), n_block)]
@@ -168,9 +168,7 @@ def test_seams_fade_from_piece_to_piece(model, short_pieces, monkeypatch):
     """Pieces that are 0 and 1 in turn: the change takes the length of the fade, and is even."""
     turns = iter(range(100))
     ones = np.ones(2 * SR, np.float32)
-    monkeypatch.setattr(
-        model, "_convert_piece", lambda wav, source: np.full_like(wav, next(turns) % 2)
-    )
+    monkeypatch.setattr(model, "_convert_piece", lambda wav, *_: np.full_like(wav, next(turns) % 2))
     out = np.concatenate(list(model.convert_blocks([ones], model.config.target)))
     steps = np.abs(np.diff(out))
     assert out.shape == ones.shape and next(turns) >= 4
@@ -208,7 +206,7 @@ def test_a_file_becomes_what_its_samples_become(model, voice, short_pieces, tmp_
 def test_a_long_file_is_read_in_blocks(model, voice, short_pieces, tmp_path, monkeypatch):
     longest = []
 
-    def watched(wav, source):
+    def watched(wav, *_):
         longest.append(len(wav))
         return wav.copy()
 
@@ -219,6 +217,24 @@ def test_a_long_file_is_read_in_blocks(model, voice, short_pieces, tmp_path, mon
     made, _ = soundfile.read(tmp_path / "converted.flac", dtype="float32")
     assert np.abs(made - soundfile.read(tmp_path / "source.flac")[0]).max() < 2 / 32_768
     assert len(longest) >= 90 and max(longest) <= 0.7 * SR
+
+
+def test_pauses_of_the_source_become_quieter(model, voice):
+    pause = 2e-3 * np.random.default_rng(0).normal(size=SR // 2)
+    wav = np.concatenate([voice(0.6), pause, voice(0.6)])
+    loud, quiet = (
+        Voice(model.generator, replace(model.config, pause_depth_db=depth), model.device)
+        for depth in (0.0, 30.0)
+    )
+    before, after = loud.convert(wav, SR), quiet.convert(wav, SR)
+    middle = slice(int(0.75 * SR), int(0.95 * SR))
+    assert 20 * np.log10(after[middle].std() / before[middle].std()) == pytest.approx(-30, abs=1)
+    speech = np.abs(wav) > 0.05
+    assert np.abs(after - before)[speech].max() < 0.02 * np.abs(before).max()
+    given = model.convert(wav, SR, source=replace(model.config.target, level_db=0.0))
+    assert given[speech].std() > 10 * given[middle].std(), (
+        "another recording's level is not its own"
+    )
 
 
 def test_a_silent_file_becomes_a_silent_one(model, tmp_path):
@@ -245,7 +261,7 @@ def test_a_file_is_not_converted_onto_itself(model, voice, tmp_path):
 def test_nothing_is_half_written(model, voice, short_pieces, tmp_path, monkeypatch, old, error):
     calls = []
 
-    def fails(wav, source):
+    def fails(wav, *_):
         calls.append(len(wav))
         if len(calls) == 3:
             raise error("in the middle")

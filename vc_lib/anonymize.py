@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import binary_erosion, binary_opening, gaussian_filter1d
 
 from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
@@ -24,7 +23,8 @@ with warnings.catch_warnings():
 
 N_CEPSTRA = 24  # coefficients that describe a speaker's long-term envelope
 N_BENDS = 32  # bends in the space of the cepstrum that a random disguise makes
-PAUSE_DB = 30.0  # what is this far under a speaker's level is no speech [dB]
+LEAST_SPREAD = 1e-4  # of the mean variance: the least that a direction is taken to vary
+MAX_STRETCH = 3.0  # of a direction in the cepstrum's space
 BEND = 1.5  # how far across a bend a speaker's frames are spread [deviations]
 FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
 MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
@@ -191,12 +191,21 @@ def recentre_f0(f0: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
 
 
 def gaussian_f0(f0: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
-    """Move register and spread of log-F0 to the target's, spread by a factor of 0.5..2; unvoiced frames stay 0."""
-    if min(source.f0_hz, target.f0_hz, source.f0_std_semitones) <= 0:
+    """Move register and spread of log-F0 to the target's; unvoiced frames stay 0.
+
+    The spread by a factor of 0.5..2, but no farther out than an octave from the register: what is
+    there is a slip of the pitch tracker, and stays as far off as it was. Where the target's or the
+    source's spread is not known only the register moves.
+    """
+    if min(source.f0_hz, target.f0_hz) <= 0:
         return f0
-    spread = np.clip(target.f0_std_semitones / source.f0_std_semitones, 0.5, 2)
+    spread = 1.0
+    if min(source.f0_std_semitones, target.f0_std_semitones) > 0:
+        spread = np.clip(target.f0_std_semitones / source.f0_std_semitones, 0.5, 2)
     voiced = f0 > 0
-    octaves = np.log2(np.where(voiced, f0, 1) / source.f0_hz) * spread
+    octaves = np.log2(np.where(voiced, f0, 1) / source.f0_hz)
+    far = np.abs(octaves)
+    octaves = np.sign(octaves) * np.minimum(far * spread, np.maximum(far, 1))
     return np.where(voiced, target.f0_hz * 2**octaves, 0.0)
 
 
@@ -301,7 +310,8 @@ def speaker_stats(
     Returns
     -------
     SpeakerStats
-        `f0_hz` is the median over voiced frames, 0 if there are none.
+        `f0_hz` is the median over voiced frames, 0 if there are none. `voiced_mean` and
+        `voiced_cov` stay empty where hardly a quarter of a second is voiced, as in a whisper.
 
     Raises
     ------
@@ -333,17 +343,15 @@ def speaker_stats(
         cepstrum_mean=tuple(mc.mean(0)),
         cepstrum_std=tuple(mc.std(0)),
     )
-    if len(voiced) > 2 * N_CEPSTRA or (prior is None and len(voiced) > 1):
+    if len(voiced) > 2 * N_CEPSTRA:
         stats = replace(stats, voiced_mean=voiced.mean(0), voiced_cov=np.cov(voiced.T))
     if prior is None:
         return stats
-    if not stats.voiced_cov:
-        stats = replace(stats, voiced_mean=prior.voiced_mean, voiced_cov=prior.voiced_cov)
 
     def drawn(name: str, n_frames: int) -> np.ndarray:
         weight = n_frames / (n_frames + SHRINK_FRAMES)
         own, assumed = (np.array(getattr(known, name)) for known in (stats, prior))
-        return weight * own + (1 - weight) * assumed if len(assumed) else own
+        return weight * own + (1 - weight) * assumed if len(own) and len(assumed) else own
 
     return replace(
         stats,
@@ -369,7 +377,8 @@ class Disguise:
     colour: np.ndarray  # (n, n) the way back
     mean: np.ndarray  # (n,) a usual speaker's
     mix: np.ndarray  # (n, n) what is added of the whitened coefficients
-    fold: np.ndarray  # (n + 1, N_BENDS) what bends are made of; the last row is added
+    fold: np.ndarray  # (n, N_BENDS) what is bent: sums of whitened coefficients ...
+    offset: np.ndarray  # (N_BENDS,) ... and where
     unfold: np.ndarray  # (N_BENDS, n) what is added of the bends
     ap_gain: float  # aperiodicity times this
 
@@ -387,13 +396,15 @@ class Disguise:
                 np.array(usual.cepstrum_mean)[1:],
             )
         width = cfg.perturb_cepstrum / np.sqrt(2)  # two parts of one size
+        cov = _believable(cov)
         return cls(
             warp=(1 + cfg.perturb_warp) ** rng.uniform(-1, 1),
             whiten=_root(cov, -0.5),
             colour=_root(cov, 0.5),
             mean=mean,
             mix=rng.normal(0, width / np.sqrt(n), (n, n)),
-            fold=rng.normal(0, BEND / np.sqrt(n), (n + 1, N_BENDS)) * ([[1]] * n + [[np.sqrt(n)]]),
+            fold=rng.normal(0, BEND / np.sqrt(n), (n, N_BENDS)),
+            offset=rng.normal(0, BEND, N_BENDS),
             unfold=rng.normal(0, width / np.sqrt(N_BENDS), (N_BENDS, n)),
             ap_gain=10 ** (rng.normal(0, cfg.perturb_ap_db) / 20),
         )
@@ -403,7 +414,7 @@ class Disguise:
         warped = replace(features, sp=warp_envelope(features.sp, self.warp))
         mc = cepstrum(warped)
         z = (mc[:, 1:] - self.mean) @ self.whiten
-        bends = np.tanh(z @ self.fold[:-1] + self.fold[-1])
+        bends = np.tanh(z @ self.fold + self.offset)
         change = np.zeros_like(mc)
         change[:, 1:] = (z @ self.mix + bends @ self.unfold) @ self.colour
         sp = warped.sp * envelope_from_cepstrum(change, features.sr, features.sp.shape[1])
@@ -416,55 +427,39 @@ class Disguise:
 def _root(matrix: np.ndarray, power: float) -> np.ndarray:
     """A power of a symmetric positive matrix."""
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.maximum(values, 1e-6) ** power) @ vectors.T
+    return (vectors * np.maximum(values, 1e-30) ** power) @ vectors.T
+
+
+def _believable(cov: np.ndarray) -> np.ndarray:
+    """The covariance, but varying a little in every direction: what a few frames say of the least is not believed."""
+    values, vectors = np.linalg.eigh(cov)
+    return (vectors * np.maximum(values, LEAST_SPREAD * values.mean())) @ vectors.T
 
 
 def optimal_transport(cov: np.ndarray, to_cov: np.ndarray) -> np.ndarray:
-    """The least change that gives Gaussian data of one covariance another: a symmetric matrix to multiply with.
+    """The least change that gives Gaussian data of one covariance another.
+
+    Parameters
+    ----------
+    cov, to_cov : np.ndarray [shape=(n, n), symmetric, >= 0]
+        Where hardly anything varies, they are taken to vary a little.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, n), symmetric, eigenvalues in 1/3..3]
+        To multiply data with. Differences wider than a factor of 3 are not followed: they are taken
+        for errors of the estimate.
 
     References
     ----------
     Monge's map between Gaussians: Peyre and Cuturi, Computational Optimal Transport, 2019, remark
     2.31.
     """
+    cov, to_cov = _believable(cov), _believable(to_cov)
     half, back = _root(cov, 0.5), _root(cov, -0.5)
-    return back @ _root(half @ to_cov @ half, 0.5) @ back
-
-
-# Pauses
-
-
-def pause_gain(features: Features, level_db: float, depth_db: float, n_samples: int) -> np.ndarray:
-    """What to multiply a waveform with to make the pauses of its source quieter.
-
-    Parameters
-    ----------
-    features : Features
-        Of the source.
-    level_db : float [dB]
-        Of its speech, see `SpeakerStats`.
-    depth_db : float [dB]
-        How much quieter.
-    n_samples : int
-        Of the waveform, at the features' rate.
-
-    Returns
-    -------
-    gain : np.ndarray [shape=(n_samples,), 0..1, float32]
-        1 in speech and 20 ms around it; less where for at least 0.1 s nothing comes within 30 dB of
-        speech, with slopes of some 30 ms.
-    """
-    per_second = 1000 / features.frame_period_ms
-    level = gaussian_filter1d(power_db(features.sp), 0.01 * per_second)
-    length, margin = (max(1, round(s * per_second)) for s in (0.1, 0.02))
-    # outside a clip's ends all is pause
-    quiet = np.pad(level < level_db - PAUSE_DB, length, constant_values=True)
-    quiet = binary_erosion(
-        binary_opening(quiet, np.ones(length)), np.ones(2 * margin + 1), border_value=1
-    )
-    depth = gaussian_filter1d(depth_db * quiet[length:-length].astype(float), 0.008 * per_second)
-    at = np.arange(n_samples) * (per_second / features.sr)
-    return (10 ** (-np.interp(at, np.arange(len(depth)), depth) / 20)).astype(np.float32)
+    move = back @ _root(half @ to_cov @ half, 0.5) @ back
+    values, vectors = np.linalg.eigh((move + move.T) / 2)
+    return (vectors * np.clip(values, 1 / MAX_STRETCH, MAX_STRETCH)) @ vectors.T
 
 
 # All together
@@ -485,8 +480,7 @@ def change(
     source : SpeakerStats, optional
         The speaker's statistics; measured on `features` if not given.
     rng : np.random.Generator, optional
-        Given: a random disguise is put on first, constant over these features. It also draws what
-        the dials want drawn.
+        Draws what the dials want drawn; not given: the same every time.
 
     Returns
     -------
@@ -504,9 +498,6 @@ def change(
                 f"sr={features.sr} must equal the statistics' sr={stats.sr} Hz; "
                 f"resample with load_wav(path, sr={stats.sr})"
             )
-    if rng is not None:
-        usual = cfg.target or source or speaker_stats([features], prior=_own_mean(features))
-        features = Disguise.draw(cfg, usual, rng).put_on(features)
     source = source or speaker_stats([features], prior=cfg.target or _own_mean(features))
     dials = cfg.dials
     rng = rng or np.random.default_rng(0)
@@ -535,13 +526,8 @@ def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:
     elif mode == "recentre":
         f0 = recentre_f0(f0, source.f0_hz, register)
     elif mode == "match":
-        known = cfg.target and min(cfg.target.f0_hz, cfg.target.f0_std_semitones) > 0
-        known = known and min(source.f0_hz, source.f0_std_semitones) > 0
-        f0 = (
-            gaussian_f0(f0, source, cfg.target)
-            if known
-            else recentre_f0(f0, source.f0_hz, register)
-        )
+        to = cfg.target or replace(source, f0_std_semitones=0.0)
+        f0 = gaussian_f0(f0, source, replace(to, f0_hz=register))
     elif mode == "noise":
         f0 = jitter_f0(f0, cfg.f0_noise_semitones, rng)
     return shift_f0(f0, cfg.f0_shift_semitones)
@@ -606,7 +592,8 @@ def anonymize(
         A whole `Config` will do. Its `target`, if there is one, gives the register and envelope to
         move to.
     rng : np.random.Generator, optional
-        Given: a random disguise on top, as in training. Not given: the same bytes every time.
+        Given: a random `Disguise` is put on first, as in training. Not given: the same bytes every
+        time.
     source : SpeakerStats, optional
         Statistics of this speaker over more speech than `wav`, if known.
 
@@ -626,4 +613,8 @@ def anonymize(
     >>> anonymize(wav, 16000, AnonymizeConfig(preset="robot")).shape
     (8000,)
     """
-    return resynthesize(change(analyze(wav, sr, cfg), cfg, source, rng), len(wav))
+    features = analyze(wav, sr, cfg)
+    if rng is not None:
+        usual = cfg.target or speaker_stats([features], prior=_own_mean(features))
+        features = Disguise.draw(cfg, usual, rng).put_on(features)
+    return resynthesize(change(features, cfg, source, rng), len(wav))

@@ -163,7 +163,8 @@ def griffin_lim(
     if n_iter < 1:
         raise ParameterError(f"n_iter={n_iter} must be at least 1")
     cfg = voice.config
-    anonymized = voice.anonymize(resample(check_wav(wav), sr, voice.sr), voice.sr)
+    wav = resample(check_wav(wav), sr, voice.sr)
+    anonymized = voice.anonymize(wav, voice.sr)
     img = torch.from_numpy(wav_to_image(anonymized, cfg))[None].to(voice.device)
     with torch.inference_mode():
         made = voice.generator(img)[0].float().cpu().numpy()
@@ -176,4 +177,5 @@ def griffin_lim(
         random_state=seed,
         pad_mode="constant",
     )
-    return np.clip(found[: len(anonymized)], -1, 1).astype(np.float32)
+    found = np.clip(found[: len(anonymized)], -1, 1).astype(np.float32)
+    return voice.quieten_pauses(found, wav)

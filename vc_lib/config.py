@@ -18,6 +18,7 @@ CONFIG_VERSION = 2
 
 F0_METHODS = ("dio", "harvest", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
+# unchanged, unvoiced, monotonous, register moved, register and spread of log-F0 moved, random
 F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
 ENCODERS = ("compact", "resnet18")
 
@@ -70,9 +71,9 @@ def atomically(path, write) -> None:
 
 
 def _from_version_1(values: dict) -> None:
-    """Let a voice of that time go on as it was: `neutral` moved the register of F0 and not its spread."""
+    """Let a voice of that time go on as it was: the spread of F0 and pauses stayed, the loss was the image's."""
     values.pop("perturb_range", None)
-    for name, value in dict(pause_db=0.0, image_weight=10.0, mel_weight=0.0).items():
+    for name, value in dict(pause_depth_db=0.0, image_weight=10.0, mel_weight=0.0).items():
         values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("f0_mode") is None:
         values["f0_mode"] = "recentre"
@@ -177,8 +178,8 @@ class AnonymizeConfig(Checked):
     f0_ceil: float = 600.0  # highest F0 looked for [Hz]
     frame_period_ms: float = 5.0  # step between WORLD frames [ms]
 
-    f0_mode: str | None = None  # keep, zero, constant, recentre (on the register) or noise
-    f0_register_hz: float = 160.0  # constant and recentre go here without a `target` [Hz]
+    f0_mode: str | None = None  # see F0_MODES
+    f0_register_hz: float = 160.0  # where F0 is moved to without a `target` [Hz]
     f0_shift_semitones: float = 0.0  # added after f0_mode [semitones]
     f0_noise_semitones: float = 2.0  # spread of f0_mode="noise" [semitones]
     warp: float = 1.0  # formants times this; above 1: a shorter vocal tract
@@ -187,7 +188,7 @@ class AnonymizeConfig(Checked):
     match_target: float | None = None  # 0..1: cepstral mean and covariance to the target's
     n_ap_bands: int | None = None  # aperiodicity averaged over this many bands; 0: left as it is
     ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
-    pause_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
+    pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
     perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
     perturb_cepstrum: float = 0.7  # training: random moves in the cepstrum's space [deviations]
@@ -218,7 +219,7 @@ class AnonymizeConfig(Checked):
         _check_range("match_target", dials["match_target"], 0, 1)
         _check_int("n_ap_bands", dials["n_ap_bands"], 0, 32, "(0: all)")
         _check_range("ap_noise", dials["ap_noise"], 0, 1)
-        _check_range("pause_db", self.pause_db, 0, 100, "dB")
+        _check_range("pause_depth_db", self.pause_depth_db, 0, 100, "dB")
         _check_range("perturb_warp", self.perturb_warp, 0, 0.5)
         _check_range("perturb_cepstrum", self.perturb_cepstrum, 0, 2)
         _check_range("perturb_ap_db", self.perturb_ap_db, 0, 20, "dB")
@@ -271,7 +272,7 @@ class TrainConfig(Checked):
     image_weight: float = 0.0  # of the image's log-magnitude L1, of which a unit is 50 dB
     mr_stft_weight: float = 0.0  # of the waveform's STFT loss
     mel_weight: float = 3.0  # of the waveform's log-mel loss
-    gan_weight: float = 0.3  # of the critic's opinion, likewise
+    gan_weight: float = 0.3  # of the critic's opinion, against all of these
     wrong_weight: float = 0.3  # share of wrong content in what the critic refuses
     critic_threshold: float = 0.65  # train the critic until its loss is below this ...
     max_critic_steps: int = 2  # ... but never longer than this before a generator step

@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from . import cutting
-from .anonymize import analyze, anonymize, change, pause_gain, resynthesize, speaker_stats
+from .anonymize import analyze, anonymize, speaker_stats
 from .audio import WavWriter, blocks, check_wav, resample
 from .config import Config, SpeakerStats
 from .errors import MissingInput, ParameterError
 from .models import WEIGHTS, Generator
+from .pauses import block_power, pause_gain, speech_level_db
 from .spectrogram import image_to_wav, wav_to_image
 
 FADE_S = 0.02  # cross-fade between pieces [s]
@@ -70,7 +71,9 @@ class Voice:
         wav = resample(check_wav(wav), sr, self.sr).astype(np.float32)
         if source is None and len(wav) > cutting.PIECE_S * self.sr:
             source = self.source_stats([wav])  # a single piece is measured where it is anonymised
-        return np.concatenate([np.zeros(0, np.float32), *self.convert_blocks([wav], source)])
+        level_db = speech_level_db(block_power(wav, self.sr))
+        made = self.convert_blocks([wav], source, level_db)
+        return np.concatenate([np.zeros(0, np.float32), *made])
 
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """What the generator is given for `wav`: the speaker taken out, at `self.sr`, as long as `convert`'s."""
@@ -96,15 +99,18 @@ class Voice:
         return speaker_stats(features(), prior=self.config.target)
 
     def convert_blocks(
-        self, wavs: Iterable[np.ndarray], source: SpeakerStats | None
+        self,
+        wavs: Iterable[np.ndarray],
+        source: SpeakerStats | None,
+        level_db: float | None = None,
     ) -> Iterator[np.ndarray]:
         """Convert a recording that comes in blocks at `self.sr`; as many samples come out. Without
-        `source` each piece is taken for a speaker of its own."""
+        `source` and `level_db`, that of its speech, each piece is taken for a recording of its own."""
         fade = round(FADE_S * self.sr)
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         tail = None  # what the last piece says of the first samples of this one
         for wav, skip, n, last in cutting.pieces(wavs, self.sr, fade):
-            out = self._convert_piece(wav, source)[skip:]
+            out = self._convert_piece(wav, source, level_db)[skip:]
             if tail is not None:
                 overlap = min(len(tail), len(out))
                 out[:overlap] = (
@@ -113,12 +119,23 @@ class Voice:
             tail = None if last else out[n : n + fade].copy()
             yield out[:n]
 
-    def _convert_piece(self, wav: np.ndarray, source: SpeakerStats | None) -> np.ndarray:
-        features = analyze(wav, self.sr, self.config)
-        source = source or speaker_stats([features], prior=self.config.target)
-        anonymized = resynthesize(change(features, self.config, source), len(wav))
-        gain = pause_gain(features, source.level_db, self.config.pause_db, len(wav))
-        return self.generate(anonymized) * gain
+    def _convert_piece(
+        self, wav: np.ndarray, source: SpeakerStats | None, level_db: float | None
+    ) -> np.ndarray:
+        converted = self.generate(anonymize(wav, self.sr, self.config, source=source))
+        return self.quieten_pauses(converted, wav, level_db)
+
+    def quieten_pauses(
+        self, converted: np.ndarray, wav: np.ndarray, level_db: float | None = None
+    ) -> np.ndarray:
+        """Make `converted` quieter where its source `wav`, both at `self.sr`, pauses.
+
+        `level_db` is the level of the speech in all of the recording; measured on `wav` if not
+        given.
+        """
+        if level_db is None:
+            level_db = speech_level_db(block_power(wav, self.sr))
+        return converted * pause_gain(wav, self.sr, level_db, self.config.pause_depth_db)
 
     def generate(self, anonymized: np.ndarray) -> np.ndarray:
         """The generator's part alone: anonymized speech at `self.sr`, 20 s or so at most, to the voice's."""
@@ -203,6 +220,14 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         )
     block = int(cutting.PIECE_S * voice.sr)
     with WavWriter(destination_path, voice.sr) as out:
-        stats = voice.source_stats(blocks(source_path, voice.sr, block))
-        for wav in voice.convert_blocks(blocks(source_path, voice.sr, block), stats):
+        powers = []
+
+        def heard():
+            for wav in blocks(source_path, voice.sr, block):
+                powers.append(block_power(wav, voice.sr))
+                yield wav
+
+        stats = voice.source_stats(heard())  # listens to the beginning, and so does the level
+        level_db = speech_level_db(np.concatenate(powers)) if powers else None
+        for wav in voice.convert_blocks(blocks(source_path, voice.sr, block), stats, level_db):
             out.write(wav)

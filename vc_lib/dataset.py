@@ -31,7 +31,9 @@ from fastai.vision.all import (
 )
 
 KNOWN = ("f0_hz", "f0_std_semitones", "level_db")  # of the target, undisguised
-STATS_STEP = 4  # WORLD frames; every 4th tells a recording's envelope
+# Every 4th WORLD frame tells a recording's envelope. As frames are what counts against the prior, it
+# is known less well than a stranger's will be, and more of a disguise is left to learn from.
+STATS_STEP = 4
 MARGIN = 10  # WORLD frames before and after a crop: the vocoder's run-in, cut off again
 
 
@@ -77,8 +79,9 @@ def crop_pair(
     cfg : Config
         With its `target` set.
     rng : np.random.Generator, optional
-        Given: place and disguise are random, for training. Not given: the middle, undisguised, for
-        validation.
+        Given: place and disguise are random, for training; the disguise is normalised away as far
+        as statistics of the whole recording allow, as a stranger's voice is at conversion. Not
+        given: the middle, undisguised, for validation.
 
     Returns
     -------
@@ -99,7 +102,7 @@ def crop_pair(
         features = disguise.put_on(features)
         own = anon.speaker_stats([whole], prior=cfg.target)
         source = replace(own, **{name: getattr(cfg.target, name) for name in KNOWN})
-    features = anon.change(features, cfg, source=source)
+    features = anon.change(features, cfg, source, rng)
     skip, start = round(MARGIN * samples_per_frame), round(first * samples_per_frame)
     anonymized = anon.synthesize(features)[skip : skip + n_samples]
     period = round(n_there * samples_per_frame)

@@ -1,8 +1,8 @@
 """What the networks are trained towards.
 
 No angle is ever regressed: two phases a hair apart can differ by 2 pi as numbers. What an image
-should sound like is compared as magnitudes, of the image itself and of its waveform at several
-resolutions.
+should sound like is compared as magnitudes, of its waveform at several resolutions, or of the image
+itself.
 """
 
 import librosa

@@ -77,7 +77,10 @@ class ListenIn(Callback):
         network = deepcopy(self.learn.average_weights.network)
         network.load_state_dict(self.learn.average_weights.average)
         voice = Voice(network, self.cfg, self.dls.device)
-        made = [voice.generate(wav) for wav in self.anonymized]
+        made = [
+            voice.quieten_pauses(voice.generate(wav), clip.wav)
+            for wav, clip in zip(self.anonymized, self.own + self.others, strict=True)
+        ]
         n, sr = len(self.own), self.cfg.sr
         own = [
             evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method=F0_METHOD)
