@@ -23,6 +23,7 @@ from vc_lib.dataset import (
     make_dls,
 )
 from vc_lib.errors import ParameterError
+from vc_lib.metrics import envelope_distance_db
 from vc_lib.recordings import learn_target, prepare
 from vc_lib.spectrogram import wav_to_image
 
@@ -137,6 +138,24 @@ def test_the_disguise_is_new_where_the_place_is_the_same(prepared, target_cfg):
     """A recording that is shorter than the crop leaves no choice of place."""
     wide = replace(target_cfg, n_frames=200)
     (a, x), (b, y) = (crop_pair(prepared[0], wide, rng(seed)) for seed in (1, 2))
+    assert (x == y).all() and np.abs(a - b).max() > 0.01
+
+
+def test_a_crop_is_normalised_as_a_stranger_is(prepared, target_cfg):
+    """What is measured on the disguised recording is moved to the target's, so that less is left than was put on."""
+    wide = replace(target_cfg, n_frames=200, perturb_ap_db=0.0)
+    left, right = [], []
+    for seed in range(4):
+        for cfg, distances in ((wide, left), (replace(wide, match_target=0.0), right)):
+            anonymized, original = crop_pair(prepared[4], cfg, rng(seed))
+            distances.append(envelope_distance_db(anonymized, original, SR))
+    assert np.mean(left) < 0.8 * np.mean(right)
+
+
+def test_what_a_preset_draws_is_new_in_every_crop(prepared, target_cfg):
+    off = dict(perturb_warp=0.0, perturb_cepstrum=0.0, perturb_ap_db=0.0)
+    noise = replace(target_cfg, n_frames=200, preset="noise", **off)
+    (a, x), (b, y) = (crop_pair(prepared[0], noise, rng(seed)) for seed in (1, 2))
     assert (x == y).all() and np.abs(a - b).max() > 0.01
 
 
