@@ -191,7 +191,7 @@ class AnonymizeConfig(Checked):
     pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
     perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
-    perturb_cepstrum: float = 0.7  # training: random moves in the cepstrum's space [deviations]
+    perturb_cepstrum: float = 0.35  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
     target: SpeakerStats | None = None  # the voice's register and envelope, set by training
