@@ -25,7 +25,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import analyze, synthesize
+from vc_lib.anonymize import analyze, resynthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.baselines import BASELINES, TargetFrames, griffin_lim
 from vc_lib.convert import load_voice
@@ -75,7 +75,7 @@ def main():
 
     def baseline(change, clip):
         features = analyze(clip.wav, sr, voice.config)
-        return fitted(synthesize(change(features, frames)), len(clip.wav))
+        return resynthesize(change(features, frames), len(clip.wav))
 
     systems = {
         "source": lambda clip: clip.wav,
@@ -135,11 +135,6 @@ def markdown(table: pd.DataFrame, corner: str) -> str:
     lines = [f"| {corner} | {' | '.join(table)} |", "|---" * (len(table.columns) + 1) + "|"]
     lines += [f"| {label} | {' | '.join(cells)} |" for label, cells in table.iterrows()]
     return "\n".join(lines)
-
-
-def fitted(wav: np.ndarray, n_samples: int) -> np.ndarray:
-    """As many samples, within -1..1."""
-    return np.clip(np.pad(wav[:n_samples], (0, max(0, n_samples - len(wav)))), -1, 1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import Disguise, change, synthesize
+from vc_lib.anonymize import Disguise, change, resynthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config, atomically
 from vc_lib.evaluate import Clip
@@ -49,8 +49,7 @@ def systems_of(cfg: AnonymizeConfig) -> dict:
         if seed is not None:
             rng = np.random.default_rng([seed, draw])
             changed = Disguise.draw(dials, dials.target, rng).put_on(changed)
-        wav = synthesize(between(clip.features, changed, strength))[: len(clip.wav)]
-        return np.clip(np.pad(wav, (0, len(clip.wav) - len(wav))), -1, 1)
+        return resynthesize(between(clip.features, changed, strength), len(clip.wav))
 
     systems = {"WORLD resynthesis": partial(disguised, dials=cfg, strength=0.0)}
     for alpha in ALPHAS:
