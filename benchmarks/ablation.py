@@ -4,19 +4,17 @@
     [--gan-epochs 0] [--set FIELD=VALUE ...] [--cache data/cache]
 
 LJSPEECH is a folder of LJSpeech recordings, of which 40 are held out, SOURCES one of clips of other
-speakers. The voice is trained into FOLDER/NAME (interrupted, the same command goes on); with
---epochs 0 its generator changes nothing, so that the row is that of the disguise. FIELD is one of
-`Config`'s. Scored on the first 8 s of every third source and every fourth held-out recording; the
-row is printed and added to FOLDER/ablation.md. Needs requirements-eval.txt.
+speakers. The voice is trained into FOLDER/NAME as `train_voice.py` says; with no epochs at all its
+generator changes nothing, so that the row is that of the disguise. Scored on the first 8 s of every
+third source and every fourth held-out recording; the row is printed and added to FOLDER/ablation.md.
+Needs requirements-eval.txt.
 """
 
 import argparse
-import ast
 import sys
 import time
 import warnings
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -24,21 +22,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from train_voice import settings, train
+
 from vc_lib.audio import list_audio, load_wav
-from vc_lib.config import Config
 from vc_lib.convert import load_voice
-from vc_lib.dataset import make_dls
 from vc_lib.evaluate import Clip, Recordings, evaluate
-from vc_lib.models import Generator
-from vc_lib.recordings import Recording, learn_target, prepare, split
-from vc_lib.training import (
-    critic_learner,
-    fit,
-    gan_learner,
-    generator_learner,
-    save_generated,
-    save_voice,
-)
 
 N_HELD_OUT, SECONDS = 40, 8
 OF_STRANGERS = (
@@ -69,54 +57,19 @@ def main():
     a = p.parse_args()
     warnings.simplefilter("ignore")
 
-    files = list_audio(a.ljspeech)
-    changes = {name: literal(value) for name, value in (s.split("=", 1) for s in a.set)}
-    cfg = replace(Config(valid_share=N_HELD_OUT / len(files)), **changes)
+    run, epochs = a.folder / a.name, (a.epochs, a.critic_epochs, a.gan_epochs)
     began = time.monotonic()
     with redirect_stdout(sys.stderr):  # progress
-        held_out = train(a, files, cfg)
+        held_out = train(a.ljspeech, run, epochs, N_HELD_OUT, settings(a.set), a.cache)
     minutes = (time.monotonic() - began) / 60
     with redirect_stdout(sys.stderr):
-        row = score(a.folder / a.name, list_audio(a.sources)[::3], [r.path for r in held_out])
+        row = score(run, list_audio(a.sources)[::3], [r.path for r in held_out])
     cells = [f"{row[name]:.3f}" for name in (*OF_STRANGERS, *OF_HERSELF)]
-    epochs = f"{a.epochs} + {a.gan_epochs}" if a.gan_epochs else str(a.epochs)
+    epochs = " + ".join(map(str, epochs if a.gan_epochs else epochs[:1]))
     line = f"| {a.name} | {' '.join(a.set)} | {epochs} | {minutes:.0f} | {' | '.join(cells)} |"
     print(line)
     with (a.folder / "ablation.md").open("a", encoding="utf-8") as f:
         f.write(line + "\n")
-
-
-def literal(text: str):
-    """A setting as Python would read it; a bare word is a word."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
-
-
-def train(a, files: list[Path], cfg: Config) -> list[Recording]:
-    """Train the voice that the arguments ask for; the recordings it was not trained on."""
-    run = a.folder / a.name
-    known, held_out = split(prepare(files, cfg, a.cache), cfg)
-    cfg = learn_target(known, cfg)
-    if not a.epochs:
-        save_voice(Generator(cfg).state_dict(), cfg, run)
-        return held_out
-    dls = make_dls(known, held_out, cfg)
-    learn = generator_learner(dls)
-    with learn.no_mbar():
-        fit(learn, run, "generator", a.epochs)
-    if a.gan_epochs:
-        critic = None
-        if a.critic_epochs:
-            save_generated(learn.model, dls, run)
-            critic = critic_learner(run, cfg)
-            with critic.no_mbar():
-                fit(critic, run, "critic", a.critic_epochs)
-        gan = gan_learner(dls, learn.model, critic.model if critic else None)
-        with gan.no_mbar():
-            fit(gan, run, "gan", a.gan_epochs)
-    return held_out
 
 
 def score(run: Path, sources: list[Path], held_out: list[Path]) -> pd.Series:

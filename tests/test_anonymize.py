@@ -528,6 +528,33 @@ def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, sour
     assert np.abs(cov - to_cov).max() < 0.25 * np.abs(before - to_cov).max()
 
 
+def test_neutral_moves_each_sound_to_where_the_target_has_it(voice):
+    fast = Config(f0_method="dio")
+    said, other = (
+        analyze(voice(8.0, f0, seed=seed), SR, fast) for f0, seed in ((220.0, 3), (120.0, 0))
+    )
+    to = speaker_stats([said], n_sounds=8)
+    assert to.sounds and not to.sound_means
+    own = speaker_stats([other], prior=to)
+    assert np.shape(own.sound_means) == np.shape(to.sounds.means)
+
+    def off(cfg):  # how far the sounds are from the target's, on average
+        means = np.array(speaker_stats([change(other, cfg, own)], prior=to).sound_means)
+        return np.linalg.norm(means - to.sounds.means, axis=1).mean()
+
+    told_apart = replace(fast, target=to)
+    as_one = replace(fast, target=replace(to, sounds=None))
+    assert off(told_apart) < 0.6 * off(as_one)
+
+
+def test_sounds_of_the_target_stay_where_they_are(features, source):
+    known = speaker_stats([features], n_sounds=4)
+    cfg = Config(target=known)
+    same = change(features, cfg, source=known)
+    plain = change(features, replace(cfg, target=replace(known, sounds=None)), source=known)
+    np.testing.assert_array_equal(same.sp, plain.sp)
+
+
 def test_where_the_covariance_is_not_known_deviations_are_moved(features, source, neutral):
     """As for voices of the first version."""
     to = replace(neutral.target, voiced_mean=(), voiced_cov=())

@@ -13,6 +13,7 @@ from vc_lib.config import (
     AudioConfig,
     Config,
     ModelConfig,
+    Sounds,
     SpeakerStats,
     TrainConfig,
 )
@@ -25,6 +26,10 @@ STATS = dict(
     level_db=-31.0,
     cepstrum_mean=(-1.5, 0.25, 1 / 3),
     cepstrum_std=(0.5, 0.0, 0.1),
+)
+VOICED = dict(voiced_mean=(0.0, 1.0, 0.5), voiced_cov=np.eye(3))
+SOUNDS = dict(
+    weights=(0.25, 0.75), means=((1.0, -1 / 3), (0.0, 2.0)), variances=((0.5, 0.1), (0.2, 0.3))
 )
 
 
@@ -179,6 +184,31 @@ def test_speaker_stats_refuse_what_cannot_be(change, message):
         SpeakerStats(**STATS | change)
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(weights=(1.0,)), "1 weights, 2 means and 2 variances"),
+        (dict(means=((1.0, 2.0), (1.0,))), "must agree"),
+        (dict(weights=(), means=(), variances=()), "0 weights"),
+        (dict(weights=(0.0, 1.0)), "> 0"),
+        (dict(variances=((0.1, -0.1), (0.1, 0.1))), "> 0"),
+        (dict(means=((float("nan"), 0.0), (0.0, 0.0))), "finite"),
+        (dict(means=(("a", "b"), (0.0, 0.0))), "numbers"),
+    ],
+)
+def test_sounds_refuse_what_cannot_be(change, message):
+    with pytest.raises(ParameterError, match=message):
+        Sounds(**SOUNDS | change)
+
+
+@pytest.mark.parametrize("sounds, message", [("a, b", "Sounds or None"), (3, "less than voiced")])
+def test_sounds_of_speaker_stats_fit_them(sounds, message):
+    if sounds == 3:
+        sounds = Sounds((1.0,), ((0.0,) * 3,), ((1.0,) * 3,))
+    with pytest.raises(ParameterError, match=message):
+        SpeakerStats(**STATS | VOICED, sounds=sounds)
+
+
 def test_speaker_stats_take_arrays():
     arrays = {k: np.array(v) if isinstance(v, tuple) else v for k, v in STATS.items()}
     assert SpeakerStats(**arrays) == SpeakerStats(**STATS)
@@ -187,7 +217,11 @@ def test_speaker_stats_take_arrays():
 # Saved and loaded
 
 
-@pytest.mark.parametrize("target", [None, SpeakerStats(**STATS)], ids=["untrained", "trained"])
+@pytest.mark.parametrize(
+    "target",
+    [None, SpeakerStats(**STATS), SpeakerStats(**STATS | VOICED, sounds=Sounds(**SOUNDS))],
+    ids=["untrained", "trained", "with sounds"],
+)
 def test_config_survives_the_file(tmp_path, target):
     cfg = Config(sr=22_050, preset="robot", n_cepstra=0, blur_hz=12.5, lr=1 / 3, target=target)
     path = tmp_path / "models" / "new" / "config.json"

@@ -9,7 +9,7 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 ARROW = (
-    "errors < config < audio < cutting < pauses < anonymize < recordings < spectrogram < compat < dataset"
+    "errors < config < audio < cutting < pauses < sounds < anonymize < recordings < spectrogram < compat < dataset"
     " < models < losses < training < convert < baselines < metrics < listeners < evaluate < leakage"
     " < monitor"
     " < show"

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vc_lib.config import SECOND_CHANNELS
+from vc_lib.losses import judged
 from vc_lib.models import Critic, Fold, Generator, Unfold, compact_encoder
 from vc_lib.spectrogram import log_magnitude, wav_to_image
 
@@ -274,14 +275,24 @@ def test_every_weight_of_the_critic_gets_a_gradient(tiny_cfg):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in critic.parameters())
 
 
-def test_the_critic_cannot_be_steep(tiny_cfg):
-    """Its spectral norm bounds what a change of the image can do to a logit, however it is trained."""
-    critic = perturbed(Critic(tiny_cfg), 5.0)
-    img, anonymized = images(tiny_cfg), images(tiny_cfg)
-    with torch.no_grad():
-        for _ in range(30):  # each pass refines the norm's estimate
-            critic(img, anonymized)
-        critic.eval()
-        nudged = img + 0.01 * torch.randn_like(img)
-        change = critic(nudged, anonymized) - critic(img, anonymized)
-    assert change.norm() < 10 * (nudged - img).norm()
+def test_the_critic_learns_what_differs_by_little(tiny_cfg):
+    """What is made lacks a few dB of detail: a critic that cannot learn to see that teaches nothing."""
+    torch.manual_seed(0)
+    critic = Critic(tiny_cfg)
+    opt = torch.optim.Adam(critic.parameters(), lr=2e-3)
+
+    def loss():
+        anonymized, recorded = images(tiny_cfg), images(tiny_cfg)
+        made = recorded.clone()
+        made[:, :1] = torch.nn.functional.avg_pool2d(recorded[:, :1], 3, 1, 1)
+        return (
+            judged(critic(recorded, anonymized), True) + judged(critic(made, anonymized), False)
+        ) / 2
+
+    first = loss().item()
+    for _ in range(40):
+        opt.zero_grad()
+        now = loss()
+        now.backward()
+        opt.step()
+    assert now.item() < 0.3 < first

@@ -223,8 +223,10 @@ def test_one_recording_cannot_be_split(prepared, target_cfg):
 def test_learn_target_finds_register_and_envelope(prepared, plain_cfg, target_cfg):
     assert target_cfg == replace(plain_cfg, target=target_cfg.target)
     assert target_cfg.target.f0_hz == pytest.approx(200, rel=0.03)
-    whole = anonymize.speaker_stats(r.load()[1] for r in prepared)
-    assert target_cfg.target == whole
+    n_sounds = target_cfg.n_sounds
+    whole = anonymize.speaker_stats((r.load()[1] for r in prepared), n_sounds=n_sounds)
+    assert target_cfg.target == whole and whole.sounds
+    assert learn_target(prepared, replace(plain_cfg, n_sounds=0)).target.sounds is None
 
 
 def test_learn_target_needs_speech(target_cfg):

@@ -16,6 +16,7 @@ import numpy as np
 from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
+from .sounds import adapt_means, fit_sounds, move_sounds
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # we pin setuptools
@@ -294,7 +295,7 @@ def loud_voiced_frames(features: Features) -> np.ndarray:
 
 
 def speaker_stats(
-    recordings: Iterable[Features], prior: SpeakerStats | None = None
+    recordings: Iterable[Features], prior: SpeakerStats | None = None, n_sounds: int = 0
 ) -> SpeakerStats:
     """Register and long-term envelope of one speaker.
 
@@ -305,7 +306,10 @@ def speaker_stats(
     prior : SpeakerStats, optional
         What to assume where there is little speech: the envelope's statistics are drawn towards it
         with the weight of 100 frames, so that half a second is not taken for a whole voice; with no
-        speech at all the prior comes back.
+        speech at all the prior comes back. If it knows its sounds, it is found where this speaker
+        has them.
+    n_sounds : int
+        Of a target: how many sounds to tell apart, see `sounds.fit_sounds`.
 
     Returns
     -------
@@ -345,6 +349,8 @@ def speaker_stats(
     )
     if len(voiced) > 2 * N_CEPSTRA:
         stats = replace(stats, voiced_mean=voiced.mean(0), voiced_cov=np.cov(voiced.T))
+        if n_sounds:
+            stats = replace(stats, sounds=fit_sounds(voiced[:, 1:], n_sounds))
     if prior is None:
         return stats
 
@@ -353,11 +359,15 @@ def speaker_stats(
         own, assumed = (np.array(getattr(known, name)) for known in (stats, prior))
         return weight * own + (1 - weight) * assumed if len(own) and len(assumed) else own
 
-    return replace(
+    stats = replace(
         stats,
         **{name: drawn(name, len(mc)) for name in ("cepstrum_mean", "cepstrum_std")},
         **{name: drawn(name, len(voiced)) for name in ("voiced_mean", "voiced_cov")},
     )
+    if not (stats.voiced_cov and prior.sounds):
+        return stats
+    moved = _transported(voiced[:, 1:], stats, prior)
+    return replace(stats, sound_means=adapt_means(moved, prior.sounds))
 
 
 # Speakers that never were
@@ -550,22 +560,35 @@ def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
     moved = mc.copy()
     if strength:  # the level, coefficient 0, is not the envelope's business
         here = mc[:, 1:N_CEPSTRA]
-        moved[:, 1:N_CEPSTRA] += strength * (_moved(here, source, cfg.target) - here)
+        moved[:, 1:N_CEPSTRA] += strength * (
+            _moved(here, source, cfg.target, features.frame_period_ms / 1000) - here
+        )
     n_bins = features.sp.shape[1]
     if n_cepstra:
         return envelope_from_cepstrum(moved[:, :n_cepstra], features.sr, n_bins)
     return features.sp * envelope_from_cepstrum(moved - mc, features.sr, n_bins)
 
 
-def _moved(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
-    """Coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance; where those are not known, deviations."""
+def _moved(
+    mc: np.ndarray, source: SpeakerStats, target: SpeakerStats, frame_period_s: float
+) -> np.ndarray:
+    """Coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance, and then its sounds, as
+    far as those are known; else with its mean and deviations."""
     if source.voiced_cov and target.voiced_cov:
-        mean, to_mean = (np.array(s.voiced_mean)[1:] for s in (source, target))
-        cov, to_cov = (np.array(s.voiced_cov)[1:, 1:] for s in (source, target))
-        return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean
+        moved = _transported(mc, source, target)
+        if source.sound_means and target.sounds:
+            moved = move_sounds(moved, target.sounds, np.array(source.sound_means), frame_period_s)
+        return moved
     mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
     std, to_std = (np.maximum(s.cepstrum_std[1:], 1e-6) for s in (source, target))
     return (mc - mean) * np.clip(to_std / std, 0.5, 2) + to_mean
+
+
+def _transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
+    """Coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance."""
+    mean, to_mean = (np.array(s.voiced_mean)[1:] for s in (source, target))
+    cov, to_cov = (np.array(s.voiced_cov)[1:, 1:] for s in (source, target))
+    return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean
 
 
 def _change_aperiodicity(ap, dials, rng) -> np.ndarray:

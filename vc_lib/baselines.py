@@ -77,7 +77,8 @@ def _keep_energy(sp: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def _stats(target: "TargetFrames | SpeakerStats") -> SpeakerStats:
-    return target if isinstance(target, SpeakerStats) else target.stats
+    stats = target if isinstance(target, SpeakerStats) else target.stats
+    return replace(stats, sounds=None)  # statistics alone, no sound by itself
 
 
 def shifted_f0(features: Features, target: TargetFrames | SpeakerStats) -> Features:

@@ -73,7 +73,9 @@ def atomically(path, write) -> None:
 def _from_version_1(values: dict) -> None:
     """Let a voice of that time go on as it was: the spread of F0 and pauses stayed, the loss was the image's."""
     values.pop("perturb_range", None)
-    for name, value in dict(pause_depth_db=0.0, image_weight=10.0, mel_weight=0.0).items():
+    for name, value in dict(
+        pause_depth_db=0.0, n_sounds=0, image_weight=10.0, mel_weight=0.0
+    ).items():
         values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("f0_mode") is None:
         values["f0_mode"] = "recentre"
@@ -110,6 +112,42 @@ class AudioConfig(Checked):
         return self.n_fft // 2 + 1
 
 
+def _matrix(rows) -> tuple[tuple[float, ...], ...]:
+    """Rows of numbers that can be saved and compared."""
+    return tuple(tuple(map(float, row)) for row in rows)
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """A mixture of Gaussians that tells the sounds of a voice apart, by cepstral coefficients 1 and up."""
+
+    weights: tuple[float, ...]  # (n_sounds,) how common each is
+    means: tuple[tuple[float, ...], ...]  # (n_sounds, n_coefficients)
+    variances: tuple[tuple[float, ...], ...]  # likewise; a sound's coefficients vary independently
+
+    def __post_init__(self):
+        try:
+            object.__setattr__(self, "weights", tuple(map(float, self.weights)))
+            for name in ("means", "variances"):
+                object.__setattr__(self, name, _matrix(getattr(self, name)))
+        except (TypeError, ValueError) as e:
+            raise ParameterError(f"Sounds must hold numbers ({e}); copy it again") from e
+        shape = [len(row) for row in self.means]
+        _check(
+            0 < len(self.weights) == len(shape)
+            and shape == [len(row) for row in self.variances]
+            and len(set(shape)) == 1,
+            f"Sounds has {len(self.weights)} weights, {len(shape)} means and {len(self.variances)} "
+            "variances; they must agree",
+        )
+        numbers = (*self.weights, *(v for row in (*self.means, *self.variances) for v in row))
+        _check(all(math.isfinite(v) for v in numbers), "Sounds must hold finite numbers only")
+        _check(
+            min(self.weights) > 0 and min(map(min, self.variances)) > 0,
+            "weights and variances of Sounds must be > 0",
+        )
+
+
 @dataclass(frozen=True)
 class SpeakerStats:
     """What is known of a speaker's voice: register and long-term envelope, from voiced or active
@@ -126,6 +164,8 @@ class SpeakerStats:
     cepstrum_std: tuple[float, ...]  # likewise
     voiced_mean: tuple[float, ...] = ()  # of the same coefficients over loud voiced frames
     voiced_cov: tuple[tuple[float, ...], ...] = ()  # how they go together there; (): not known
+    sounds: Sounds | None = None  # of a target: what its voiced frames are made of
+    sound_means: tuple[tuple[float, ...], ...] = ()  # of a source: where it has its target's sounds
 
     def __post_init__(self):
         _check_int("sr", self.sr, 8_000, 192_000, "Hz")
@@ -134,8 +174,8 @@ class SpeakerStats:
                 object.__setattr__(self, name, float(getattr(self, name)))
             for name in ("cepstrum_mean", "cepstrum_std", "voiced_mean"):
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-            cov = tuple(tuple(map(float, row)) for row in self.voiced_cov)
-            object.__setattr__(self, "voiced_cov", cov)
+            for name in ("voiced_cov", "sound_means"):
+                object.__setattr__(self, name, _matrix(getattr(self, name)))
         except (TypeError, ValueError) as e:
             raise ParameterError(f"SpeakerStats must hold numbers ({e}); copy it again") from e
         values = (
@@ -145,7 +185,7 @@ class SpeakerStats:
             *self.cepstrum_mean,
             *self.cepstrum_std,
             *self.voiced_mean,
-            *(v for row in self.voiced_cov for v in row),
+            *(v for row in (*self.voiced_cov, *self.sound_means) for v in row),
         )
         _check(
             all(math.isfinite(v) for v in values),
@@ -161,6 +201,14 @@ class SpeakerStats:
             n in (0, len(self.cepstrum_mean)) and [len(row) for row in self.voiced_cov] == [n] * n,
             f"voiced_mean has {n} coefficients, voiced_cov {len(self.voiced_cov)} rows; both must "
             f"have {len(self.cepstrum_mean)} or none",
+        )
+        if isinstance(self.sounds, dict):  # as it comes out of a file
+            object.__setattr__(self, "sounds", Sounds(**self.sounds))
+        ok = self.sounds is None or isinstance(self.sounds, Sounds)
+        _check(ok, f"sounds must be Sounds or None, got {type(self.sounds).__name__}")
+        _check(
+            self.sounds is None or len(self.sounds.means[0]) == n - 1,
+            "sounds must have a coefficient less than voiced_mean, which has the level too",
         )
         _check(
             self.f0_hz >= 0 and min(self.f0_std_semitones, *self.cepstrum_std) >= 0,
@@ -186,12 +234,13 @@ class AnonymizeConfig(Checked):
     n_cepstra: int | None = None  # cepstral coefficients kept; fewer: coarser; 0: all
     blur_hz: float | None = None  # Gaussian blur along frequency [Hz, std]
     match_target: float | None = None  # 0..1: cepstral mean and covariance to the target's
+    n_sounds: int = 64  # sounds of the target that match_target tells apart; 0: none
     n_ap_bands: int | None = None  # aperiodicity averaged over this many bands; 0: left as it is
     ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
     pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
     perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
-    perturb_cepstrum: float = 0.35  # training: random moves in the cepstrum's space [deviations]
+    perturb_cepstrum: float = 0.4  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
     target: SpeakerStats | None = None  # the voice's register and envelope, set by training
@@ -217,6 +266,7 @@ class AnonymizeConfig(Checked):
         )
         _check_range("blur_hz", dials["blur_hz"], 0, 2_000, "Hz")
         _check_range("match_target", dials["match_target"], 0, 1)
+        _check_int("n_sounds", self.n_sounds, 0, 1_024)
         _check_int("n_ap_bands", dials["n_ap_bands"], 0, 32, "(0: all)")
         _check_range("ap_noise", dials["ap_noise"], 0, 1)
         _check_range("pause_depth_db", self.pause_depth_db, 0, 100, "dB")

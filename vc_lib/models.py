@@ -19,6 +19,7 @@ from .spectrogram import from_image, istft, log_of_magnitude, stft
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
 
+CONTRAST = 5.0  # of what the critic sees: 10 dB become a step of 1
 WEIGHTS = "generator.safetensors"  # in a voice's folder
 
 
@@ -127,13 +128,14 @@ class Critic(nn.Module):
     Gives one logit per patch: above 0, "recorded, and of this speech"; below, "made, or of other
     speech". With `cfg.keep_phase` it sees log-magnitudes only, of what is heard: those of the
     waveform that an image stands for. Of the angles it must know nothing, as the generator leaves
-    them as they are, which would give away everything made.
+    them as they are, which would give away everything made. Spectral normalisation would blind it:
+    what is made differs from what is recorded by a few dB, which layers of little gain hardly pass on.
     """
 
     def __init__(self, cfg: Config):
         super().__init__()
         self.cfg = cfg
-        kw = dict(norm_type=NormType.Spectral, act_cls=lambda: nn.LeakyReLU(0.2))
+        kw = dict(norm_type=NormType.Weight, act_cls=lambda: nn.LeakyReLU(0.2))
         n, n_in = cfg.critic_width, 2 if cfg.keep_phase else 4
         layers = [ConvLayer(n_in, n, ks=4, stride=2, padding=1, **kw)]
         for _ in range(cfg.critic_depth - 1):
@@ -143,7 +145,7 @@ class Critic(nn.Module):
             n = min(n * 2, cfg.critic_width * 8)
         layers += [
             ConvLayer(n, n, ks=3, **kw),
-            ConvLayer(n, 1, ks=3, norm_type=NormType.Spectral, act_cls=None),
+            ConvLayer(n, 1, ks=3, norm_type=NormType.Weight, act_cls=None),
         ]
         self.net = nn.Sequential(*layers)
 
@@ -155,7 +157,8 @@ class Critic(nn.Module):
         return heard_log_magnitude(istft(from_image(img, self.cfg), self.cfg, n_samples), self.cfg)
 
     def forward(self, img, anonymized):  # both (B, 2, n_freqs, n_frames)
-        pair = torch.cat([self.seen(img), self.seen(anonymized)], 1)
+        img, anonymized = self.seen(img), self.seen(anonymized)
+        pair = CONTRAST * torch.cat([img, img - anonymized], 1)
         with autocast(pair.device):
             logits = self.net(pair)  # (B, 1, n_freqs / 2**depth, n_frames / 2**depth)
         return logits.as_subclass(torch.Tensor).float()

@@ -198,5 +198,6 @@ def split(recordings: Sequence[Recording], cfg: Config) -> tuple[list[Recording]
 
 
 def learn_target(recordings: Sequence[Recording], cfg: Config) -> Config:
-    """The same config with the register and long-term envelope of the speaker of `recordings` as its target."""
-    return replace(cfg, target=anon.speaker_stats(recording.load()[1] for recording in recordings))
+    """The same config with register, long-term envelope and sounds of the speaker of `recordings` as its target."""
+    features = (recording.load()[1] for recording in recordings)
+    return replace(cfg, target=anon.speaker_stats(features, n_sounds=cfg.n_sounds))

@@ -1,0 +1,106 @@
+"""Train a voice as the one that ships was, with nothing but what the notebooks call: the generator
+alone, the critic alone, then both.
+
+    python benchmarks/train_voice.py RECORDINGS RUN_DIR [--epochs 14] [--critic-epochs 1]
+    [--gan-epochs 5] [--held-out 40] [--set FIELD=VALUE ...] [--cache data/cache]
+
+RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
+validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. With --epochs 0
+both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
+neither the generator changes nothing. FIELD is one of `Config`'s. Interrupted at any time, the same
+command goes on.
+"""
+
+import argparse
+import ast
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vc_lib.audio import list_audio
+from vc_lib.config import Config
+from vc_lib.dataset import make_dls
+from vc_lib.models import Generator
+from vc_lib.recordings import Recording, learn_target, prepare, split
+from vc_lib.training import (
+    critic_learner,
+    fit,
+    gan_learner,
+    generator_learner,
+    read_history,
+    save_generated,
+    save_voice,
+)
+
+
+def main():
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("recordings")
+    p.add_argument("run_dir", type=Path)
+    p.add_argument("--epochs", type=int, default=14)
+    p.add_argument("--critic-epochs", type=int, default=1)
+    p.add_argument("--gan-epochs", type=int, default=5)
+    p.add_argument("--held-out", type=int, default=40)
+    p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
+    p.add_argument("--cache", default="data/cache")
+    a = p.parse_args()
+    epochs = (a.epochs, a.critic_epochs, a.gan_epochs)
+    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache)
+    print(read_history(a.run_dir / "history.csv")[-1:])
+
+
+def settings(texts: list[str]) -> dict:
+    """FIELD=VALUE as Python would read the value; a bare word is a word."""
+
+    def literal(text: str):
+        try:
+            return ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            return text
+
+    return {name: literal(value) for name, value in (text.split("=", 1) for text in texts)}
+
+
+def train(
+    folder, run: Path, epochs: tuple[int, int, int], n_held_out: int, changes: dict, cache
+) -> list[Recording]:
+    """Train a voice for so many `epochs` of generator, critic and both; the recordings that it was not trained on."""
+    n_generator, n_critic, n_gan = epochs
+    files = list_audio(folder)
+    cfg = replace(Config(valid_share=n_held_out / len(files)), **changes)
+    known, held_out = split(prepare(files, cfg, cache), cfg)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "held_out.txt").write_text("".join(f"{r.path.stem}\n" for r in held_out))
+    cfg = learn_target(known, cfg)
+    if not n_generator:
+        cfg = replace(cfg, lr_gan=cfg.lr)  # the rate that it would have had before
+    dls = make_dls(known, held_out, cfg)
+    print(f"{len(known)} recordings to train on, {len(held_out)} held out", flush=True)
+
+    generator = critic = None
+    if n_generator:
+        learn = generator_learner(dls)
+        with learn.no_mbar():
+            fit(learn, run, "generator", n_generator)
+        generator = learn.model
+    elif not n_gan:
+        save_voice(Generator(cfg).state_dict(), cfg, run)
+    if n_gan and generator and n_critic:
+        save_generated(generator, dls, run)
+        learn = critic_learner(run, cfg)
+        with learn.no_mbar():
+            fit(learn, run, "critic", n_critic)
+        critic = learn.model
+    if n_gan:
+        learn = gan_learner(dls, generator, critic)
+        with learn.no_mbar():
+            fit(learn, run, "gan", n_gan)
+    return held_out
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Sounds that are there are told apart, found again in another voice, and moved to where the target has them."""
+
+import numpy as np
+import pytest
+
+from vc_lib.config import Sounds
+from vc_lib.sounds import MAX_FRAMES, RELEVANCE, adapt_means, fit_sounds, move_sounds, which_sound
+
+CENTRES = np.array([[0.0, 0.0, 0.0], [6.0, 0.0, 1.0], [0.0, 6.0, -1.0]])
+SHIFTS = np.array([[0.8, -0.5, 0.3], [-0.6, 0.9, 0.2], [0.5, 0.5, -0.9]])
+FRAME_S = 0.005
+
+
+def spoken(n_frames, centres=CENTRES, seed=0):
+    """Frames of three sounds, 40 in a row of each, and which they are."""
+    rng = np.random.default_rng(seed)
+    which = np.repeat(rng.integers(0, 3, -(-n_frames // 40)), 40)[:n_frames]
+    return centres[which] + rng.normal(0, 0.4, (n_frames, 3)), which
+
+
+@pytest.fixture(scope="module")
+def sounds():
+    found = fit_sounds(spoken(6_000)[0], 3)
+    order = np.linalg.norm(np.array(found.means)[:, None] - CENTRES, axis=2).argmin(0)
+    return Sounds(
+        *(np.array(part)[order] for part in (found.weights, found.means, found.variances))
+    )
+
+
+def test_sounds_that_are_there_are_found(sounds):
+    np.testing.assert_allclose(sounds.means, CENTRES, atol=0.1)
+    np.testing.assert_allclose(sounds.variances, 0.16, atol=0.03)
+    np.testing.assert_allclose(sounds.weights, 1 / 3, atol=0.1)
+
+
+def test_the_same_frames_give_the_same_sounds():
+    frames, _ = spoken(600)
+    assert fit_sounds(frames, 3) == fit_sounds(frames, 3)
+
+
+@pytest.mark.parametrize("n_frames, n_found", [(0, None), (99, None), (100, 2), (180, 3), (999, 8)])
+def test_little_speech_has_fewer_sounds(n_frames, n_found):
+    found = fit_sounds(spoken(n_frames)[0], 8)
+    assert (found and len(found.weights)) == n_found
+
+
+def test_much_speech_is_thinned_evenly():
+    frames, _ = spoken(3 * MAX_FRAMES)
+    assert len(np.unique(np.round(fit_sounds(frames, 3).means), axis=0)) == 3
+
+
+def test_each_frame_is_of_its_sound(sounds):
+    frames, which = spoken(500, seed=1)
+    share = which_sound(frames, sounds)
+    assert share.shape == (500, 3)
+    np.testing.assert_allclose(share.sum(1), 1)
+    assert (share.argmax(1) == which).mean() > 0.99
+    far = which_sound(np.full((1, 3), 1e4), sounds)
+    assert np.isfinite(far).all(), "however far away a frame is"
+
+
+def test_sounds_of_another_voice_are_found_where_it_has_them(sounds):
+    frames, _ = spoken(3_000, CENTRES + SHIFTS, seed=2)
+    np.testing.assert_allclose(adapt_means(frames, sounds), CENTRES + SHIFTS, atol=0.1)
+
+
+def test_what_was_hardly_heard_stays_where_the_target_has_it(sounds):
+    frames, which = spoken(3_000, CENTRES + SHIFTS, seed=2)
+    few = np.concatenate([frames[which == 0], frames[which == 1][: int(RELEVANCE)]])
+    moved = (adapt_means(few, sounds) - sounds.means) / SHIFTS
+    np.testing.assert_allclose(moved.mean(1), [1, 0.5, 0], atol=0.2)
+    np.testing.assert_array_equal(adapt_means(frames[:0], sounds), sounds.means)
+
+
+def test_sounds_come_to_where_the_target_has_them(sounds):
+    frames, which = spoken(3_000, CENTRES + SHIFTS, seed=2)
+    moved = move_sounds(frames, sounds, adapt_means(frames, sounds), FRAME_S)
+    for i in range(3):
+        there = np.linalg.norm(moved[which == i].mean(0) - CENTRES[i])
+        assert there < 0.2 * np.linalg.norm(SHIFTS[i])
+
+
+def test_one_sound_gives_way_to_the_next_without_a_jump(sounds):
+    frames = np.repeat(CENTRES[:2], 40, 0)
+    change = move_sounds(frames, sounds, CENTRES + 2 * SHIFTS, FRAME_S) - frames
+    assert np.abs(np.diff(change, axis=0)).max() < 0.2 * np.ptp(change, axis=0).max()
+
+
+def test_where_the_sounds_are_the_targets_nothing_moves(sounds):
+    frames, _ = spoken(200, seed=3)
+    same = move_sounds(frames, sounds, np.array(sounds.means), FRAME_S)
+    np.testing.assert_allclose(same, frames)

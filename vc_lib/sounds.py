@@ -1,0 +1,99 @@
+"""The sounds of a voice: a Gaussian mixture of its cepstra, and what another speaker has in their
+place.
+
+No text says what is spoken where: a sound is whatever the mixture of the target tells apart, and the
+same one in another's speech is what answers to it there. Means are adapted as in speaker
+verification: Reynolds, Quatieri and Dunn, Digital Signal Processing 10, 2000.
+"""
+
+import warnings
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.special import softmax
+
+from .config import Sounds
+
+FRAMES_EACH = 50  # a mixture has no more sounds than this would allow
+RELEVANCE = 16.0  # frames of a sound at which half of what was found of it is believed
+ROUNDS = 10  # of adaptation
+MAX_FRAMES = 20_000  # more say nothing new
+LEAST_VARIANCE = 1e-3
+SMOOTH_S = 0.015  # how sharply one sound gives way to the next [s, standard deviation]
+
+
+def _some(frames: np.ndarray) -> np.ndarray:
+    """The frames, or MAX_FRAMES of them, spread evenly."""
+    return frames[:: max(1, -(-len(frames) // MAX_FRAMES))]
+
+
+def fit_sounds(frames: np.ndarray, n_sounds: int) -> Sounds | None:
+    """Tell the sounds of a speaker apart.
+
+    Parameters
+    ----------
+    frames : np.ndarray [shape=(n_frames, n_coefficients)]
+        Cepstra of voiced frames, without the level.
+    n_sounds : int
+        How many; fewer where there are less than 50 frames for each.
+
+    Returns
+    -------
+    Sounds or None
+        None if there are not frames enough for two.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture  # slow to import, and only training needs it
+
+    frames = _some(frames)
+    n_sounds = min(n_sounds, len(frames) // FRAMES_EACH)
+    if n_sounds < 2:
+        return None
+    mixture = GaussianMixture(
+        n_sounds, covariance_type="diag", reg_covar=LEAST_VARIANCE, max_iter=40, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough is good enough
+        mixture.fit(frames)
+    return Sounds(mixture.weights_, mixture.means_, mixture.covariances_)
+
+
+def which_sound(frames: np.ndarray, sounds: Sounds, means=None) -> np.ndarray:
+    """How probable each sound, its mean where `means` says, is in each frame [shape=(n_frames, n_sounds)]."""
+    means = np.array(sounds.means if means is None else means)
+    narrow = 1 / np.array(sounds.variances)
+    far = frames**2 @ narrow.T - 2 * frames @ (means * narrow).T + (means**2 * narrow).sum(1)
+    log_p = np.log(sounds.weights) - (far - np.log(narrow).sum(1)) / 2
+    return softmax(log_p, axis=1)
+
+
+def adapt_means(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
+    """Where another speaker has the target's sounds.
+
+    Parameters
+    ----------
+    frames : np.ndarray [shape=(n_frames, n_coefficients)]
+        Cepstra of voiced frames, their mean and covariance moved to the target's already.
+    sounds : Sounds
+        The target's.
+
+    Returns
+    -------
+    means : np.ndarray [shape=(n_sounds, n_coefficients)]
+        Maximum a posteriori: a sound that was not heard stays where the target has it.
+    """
+    frames, own = _some(frames), np.array(sounds.means)
+    means = own
+    for _ in range(ROUNDS):
+        share = which_sound(frames, sounds, means)
+        means = (share.T @ frames + RELEVANCE * own) / (share.sum(0)[:, None] + RELEVANCE)
+    return means
+
+
+def move_sounds(
+    frames: np.ndarray, sounds: Sounds, means: np.ndarray, frame_period_s: float
+) -> np.ndarray:
+    """Frames, in a row, with each sound taken from where `means` has it to where `sounds` does [shape as `frames`]."""
+    share = which_sound(frames, sounds, means)
+    share = gaussian_filter1d(share, SMOOTH_S / frame_period_s, axis=0, mode="nearest")
+    return frames + share @ (np.array(sounds.means) - means)
