@@ -1,7 +1,7 @@
 """Train a voice as the one that ships was, with nothing but what the notebooks call: the generator
 alone, the critic alone, then both.
 
-    python benchmarks/train_voice.py RECORDINGS RUN_DIR [--epochs 14] [--critic-epochs 1]
+    python benchmarks/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1]
     [--gan-epochs 5] [--held-out 40] [--set FIELD=VALUE ...] [--cache data/cache]
 
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
@@ -41,7 +41,7 @@ def main():
     )
     p.add_argument("recordings")
     p.add_argument("run_dir", type=Path)
-    p.add_argument("--epochs", type=int, default=14)
+    p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--critic-epochs", type=int, default=1)
     p.add_argument("--gan-epochs", type=int, default=5)
     p.add_argument("--held-out", type=int, default=40)

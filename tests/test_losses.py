@@ -13,6 +13,7 @@ from vc_lib.losses import (
     GeneratorLoss,
     MultiResolutionMel,
     MultiResolutionSTFT,
+    global_variance,
     image_l1,
     judged,
     lsd_db,
@@ -116,23 +117,36 @@ def test_a_step_along_the_gradient_comes_nearer(second_channel):
     before = distance(a, b)
     before.backward()
     with torch.no_grad():
-        after = distance(a - 0.1 * a.grad / a.grad.norm(), b)
+        after = distance(a - 0.01 * a.grad / a.grad.norm(), b)
     assert after < before
 
 
 def test_each_distance_counts_by_its_weight(cfg):
     a, b = images(cfg, noise()), images(cfg, noise(seed=1))
-    only = dict(image_weight=0.0, mr_stft_weight=0.0, mel_weight=0.0)
+    only = dict(image_weight=0.0, mr_stft_weight=0.0, mel_weight=0.0, variance_weight=0.0)
     parts = []
     for name in only:
+        near = 1e-9  # of something a network can learn from
         one, two = (
-            GeneratorLoss(replace(cfg, **only | {name: weight}))(a, b).item() for weight in (1, 2)
+            GeneratorLoss(replace(cfg, **only | {"image_weight": near} | {name: weight}))(a, b)
+            for weight in (1, 2)
         )
-        assert two == pytest.approx(2 * one)
-        parts.append(one)
+        assert two.item() == pytest.approx(2 * one.item())
+        parts.append(one.item())
     together = GeneratorLoss(replace(cfg, **dict.fromkeys(only, 1.0)))(a, b).item()
     assert together == pytest.approx(sum(parts), rel=1e-4)
     assert parts[0] == pytest.approx(image_l1(a, b, cfg).item())
+
+
+def test_global_variance_of_known_changes(cfg):
+    original = images(cfg, noise())
+    assert global_variance(original, original, cfg) == 0
+    flat, louder = original.clone(), original.clone()
+    middle = original[:, 0].mean((0, 2), keepdim=True)
+    flat[:, 0] = middle + (original[:, 0] - middle) / 2
+    louder[:, 0] += 0.2
+    assert global_variance(flat, original, cfg).item() == pytest.approx(np.log(2), rel=0.05)
+    assert global_variance(louder, original, cfg).item() == pytest.approx(0, abs=1e-3)
 
 
 def test_mel_of_known_changes():

@@ -74,7 +74,7 @@ def _from_version_1(values: dict) -> None:
     """Let a voice of that time go on as it was: the spread of F0 and pauses stayed, the loss was the image's."""
     values.pop("perturb_range", None)
     for name, value in dict(
-        pause_depth_db=0.0, n_sounds=0, image_weight=10.0, mel_weight=0.0
+        pause_depth_db=0.0, n_sounds=0, image_weight=10.0, mel_weight=0.0, variance_weight=0.0
     ).items():
         values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("f0_mode") is None:
@@ -240,7 +240,7 @@ class AnonymizeConfig(Checked):
     pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
     perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
-    perturb_cepstrum: float = 0.4  # training: random moves in the cepstrum's space [deviations]
+    perturb_cepstrum: float = 0.3  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
     target: SpeakerStats | None = None  # the voice's register and envelope, set by training
@@ -318,11 +318,12 @@ class TrainConfig(Checked):
     valid_share: float = 0.1  # share of recordings held out for validation
     lr: float = 1e-3  # generator alone: the peak of the one-cycle schedule
     lr_critic: float = 5e-4  # critic
-    lr_gan: float = 1e-4  # generator against the critic
+    lr_gan: float = 3e-4  # generator against the critic
     image_weight: float = 0.0  # of the image's log-magnitude L1, of which a unit is 50 dB
     mr_stft_weight: float = 0.0  # of the waveform's STFT loss
     mel_weight: float = 3.0  # of the waveform's log-mel loss
-    gan_weight: float = 0.3  # of the critic's opinion, against all of these
+    variance_weight: float = 3.0  # of how much the spectra of a batch vary, against speech
+    gan_weight: float = 0.5  # of the critic's opinion, against all of these
     wrong_weight: float = 0.3  # share of wrong content in what the critic refuses
     critic_threshold: float = 0.65  # train the critic until its loss is below this ...
     max_critic_steps: int = 2  # ... but never longer than this before a generator step
@@ -342,7 +343,7 @@ class TrainConfig(Checked):
         for name in ("lr", "lr_critic", "lr_gan"):
             _check_range(name, getattr(self, name), 1e-8, 1)
         _check_range("wrong_weight", self.wrong_weight, 0, 1)
-        for name in ("image_weight", "mr_stft_weight", "mel_weight"):
+        for name in ("image_weight", "mr_stft_weight", "mel_weight", "variance_weight"):
             _check_range(name, getattr(self, name), 0, 1_000)
         _check(
             self.image_weight + self.mr_stft_weight + self.mel_weight > 0,
