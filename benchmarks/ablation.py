@@ -20,7 +20,7 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
 from train_voice import settings, train
 
