@@ -20,7 +20,8 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from train_voice import settings, train
 
