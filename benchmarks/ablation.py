@@ -1,6 +1,6 @@
 """One change, one row: train a voice briefly with some settings changed, and score it.
 
-    python benchmarks/ablation.py NAME LJSPEECH SOURCES FOLDER [--epochs 4] [--critic-epochs 1]
+    python benchmarks/ablation.py NAME LJSPEECH SOURCES FOLDER [--epochs 5] [--critic-epochs 1]
     [--gan-epochs 0] [--set FIELD=VALUE ...] [--cache data/cache]
 
 LJSPEECH is a folder of LJSpeech recordings, of which 40 are held out, SOURCES one of clips of other
@@ -23,7 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from train_voice import settings, train
+from train_voice import add_arguments, epochs_of, settings, train
 
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
@@ -50,15 +50,12 @@ def main():
     p.add_argument("ljspeech")
     p.add_argument("sources")
     p.add_argument("folder", type=Path)
-    p.add_argument("--epochs", type=int, default=4)
-    p.add_argument("--critic-epochs", type=int, default=1)
-    p.add_argument("--gan-epochs", type=int, default=0)
-    p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
-    p.add_argument("--cache", default="data/cache")
+    add_arguments(p)
+    p.set_defaults(gan_epochs=0)
     a = p.parse_args()
     warnings.simplefilter("ignore")
 
-    run, epochs = a.folder / a.name, (a.epochs, a.critic_epochs, a.gan_epochs)
+    run, epochs = a.folder / a.name, epochs_of(a)
     began = time.monotonic()
     with redirect_stdout(sys.stderr):  # progress
         held_out = train(a.ljspeech, run, epochs, N_HELD_OUT, settings(a.set), a.cache)

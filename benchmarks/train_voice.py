@@ -41,16 +41,25 @@ def main():
     )
     p.add_argument("recordings")
     p.add_argument("run_dir", type=Path)
-    p.add_argument("--epochs", type=int, default=5)
-    p.add_argument("--critic-epochs", type=int, default=1)
-    p.add_argument("--gan-epochs", type=int, default=5)
     p.add_argument("--held-out", type=int, default=40)
-    p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
-    p.add_argument("--cache", default="data/cache")
+    add_arguments(p)
     a = p.parse_args()
-    epochs = (a.epochs, a.critic_epochs, a.gan_epochs)
-    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache)
+    train(a.recordings, a.run_dir, epochs_of(a), a.held_out, settings(a.set), a.cache)
     print(read_history(a.run_dir / "history.csv")[-1:])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How long to train, with which settings, and where WORLD's analysis is kept."""
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--critic-epochs", type=int, default=1)
+    parser.add_argument("--gan-epochs", type=int, default=5)
+    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--cache", default="data/cache")
+
+
+def epochs_of(a: argparse.Namespace) -> tuple[int, int, int]:
+    """Of generator, critic and both."""
+    return a.epochs, a.critic_epochs, a.gan_epochs
 
 
 def settings(texts: list[str]) -> dict:
