@@ -29,6 +29,8 @@ MAX_STRETCH = 3.0  # of a direction in the cepstrum's space
 BEND = 1.5  # how far across a bend a speaker's frames are spread [deviations]
 FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
 MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
+TRACT_POWER = 0.25  # of the ratio of two registers: the ratio of the formants
+TRACT_RATIOS = (0.8, 1.25)  # the least and the most of it
 SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own
 SR_MIN, SR_MAX = 8_000, 192_000  # [Hz]
 SWIFT_CONFIDENCE = 0.07  # voiced above it; the package's own 0.9 loses most voiced frames
@@ -234,6 +236,17 @@ def warp_envelope(sp: np.ndarray, ratio: float) -> np.ndarray:
     return np.exp(between_columns(np.log(np.maximum(sp, FLOOR_POWER)), position))
 
 
+def tract_ratio(f0_hz: float, to_f0_hz: float) -> float:
+    """What brings the formants of a voice of one register near to those of another; 1 if either is 0.
+
+    A voice twice as high has formants 19 % higher here, for its vocal tract is shorter: what one
+    ratio can do to all formants alike need not be left to statistics of a few seconds.
+    """
+    if min(f0_hz, to_f0_hz) <= 0:
+        return 1.0
+    return float(np.clip((to_f0_hz / f0_hz) ** TRACT_POWER, *TRACT_RATIOS))
+
+
 def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
     """Blur power along frequency with a Gaussian of `width_hz` [Hz, standard deviation], as the 2019 method did."""
     if width_hz == 0:
@@ -306,8 +319,9 @@ def speaker_stats(
     prior : SpeakerStats, optional
         What to assume where there is little speech: the envelope's statistics are drawn towards it
         with the weight of 100 frames, so that half a second is not taken for a whole voice; with no
-        speech at all the prior comes back. If it knows its sounds, it is found where this speaker
-        has them.
+        speech at all the prior comes back. If it knows a covariance, the envelope is measured with
+        its formants moved by `tract_ratio`, which is kept as `warp`; if it knows its sounds, it is
+        found where this speaker has them.
     n_sounds : int
         Of a target: how many sounds to tell apart, see `sounds.fit_sounds`.
 
@@ -322,14 +336,19 @@ def speaker_stats(
     ParameterError
         If no frame is active and there is no prior.
     """
+    warp = 1.0
+    if prior is not None and prior.voiced_cov:
+        recordings = list(recordings)
+        f0 = np.concatenate([np.empty(0), *(r.f0[r.voiced] for r in recordings)])
+        warp = tract_ratio(np.median(f0) if len(f0) else 0.0, prior.f0_hz)
     f0s, powers, cepstra, voiced = [], [], [], []
     for features in recordings:
         active = features[active_frames(features)]
         loud = features[loud_voiced_frames(features)]
-        voiced.append(cepstrum(loud) if len(loud.f0) else np.empty((0, N_CEPSTRA)))
+        voiced.append(_warped_cepstrum(loud, warp))
         f0s.append(features.f0[features.voiced])
         powers.append(active.sp.mean(1))
-        cepstra.append(cepstrum(active) if len(active.f0) else np.empty((0, N_CEPSTRA)))
+        cepstra.append(_warped_cepstrum(active, warp))
     f0, power, mc, voiced = (
         np.concatenate(parts) if parts else np.empty(0) for parts in (f0s, powers, cepstra, voiced)
     )
@@ -346,6 +365,7 @@ def speaker_stats(
         level_db=float(10 * np.log10(max(power.mean(), FLOOR_POWER))),
         cepstrum_mean=tuple(mc.mean(0)),
         cepstrum_std=tuple(mc.std(0)),
+        warp=warp,
     )
     if len(voiced) > 2 * N_CEPSTRA:
         stats = replace(stats, voiced_mean=voiced.mean(0), voiced_cov=np.cov(voiced.T))
@@ -368,6 +388,12 @@ def speaker_stats(
         return stats
     moved = _transported(voiced[:, 1:], stats, prior)
     return replace(stats, sound_means=adapt_means(moved, prior.sounds))
+
+
+def _warped_cepstrum(features: Features, warp: float) -> np.ndarray:
+    if not len(features.f0):
+        return np.empty((0, N_CEPSTRA))
+    return cepstrum(replace(features, sp=warp_envelope(features.sp, warp)))
 
 
 # Speakers that never were
@@ -544,8 +570,9 @@ def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:
 
 
 def _change_envelope(features, cfg, dials, source) -> np.ndarray:
-    sp = blur_envelope(warp_envelope(features.sp, cfg.warp), features.sr, dials["blur_hz"])
     strength = dials["match_target"] if cfg.target else 0.0
+    sp = warp_envelope(features.sp, cfg.warp * source.warp**strength)
+    sp = blur_envelope(sp, features.sr, dials["blur_hz"])
     if dials["n_cepstra"] or strength:
         sp = _move_cepstrum(replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source)
     gain_db = strength * (cfg.target.level_db - source.level_db) if cfg.target else 0.0

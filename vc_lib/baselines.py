@@ -25,6 +25,7 @@ from .anonymize import (
     power_db,
     recentre_f0,
     speaker_stats,
+    warp_envelope,
 )
 from .audio import check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
@@ -65,7 +66,8 @@ class TargetFrames:
 def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
     """Cepstra without the level, in deviations of their speaker, each beside its neighbours in time."""
     mean, std = (np.array(v)[1:] for v in (stats.cepstrum_mean, stats.cepstrum_std))
-    z = (cepstrum(features)[:, 1:] - mean) / np.maximum(std, 1e-6)
+    warped = replace(features, sp=warp_envelope(features.sp, stats.warp))
+    z = (cepstrum(warped)[:, 1:] - mean) / np.maximum(std, 1e-6)
     padded = np.pad(z, ((CONTEXT, CONTEXT), (0, 0)), mode="edge")
     shifts = range(2 * CONTEXT + 1)
     return np.concatenate([padded[s : s + len(z)] for s in shifts], 1).astype(np.float32)

@@ -30,7 +30,7 @@ PRESETS = {
     "whisper": NO_CHANGE | dict(f0_mode="zero"),
     "robot": NO_CHANGE | dict(f0_mode="constant"),
     "noise": NO_CHANGE | dict(f0_mode="noise", blur_hz=200.0, ap_noise=1.0),
-    "neutral": NO_CHANGE | dict(f0_mode="match", n_cepstra=24, match_target=1.0, n_ap_bands=4),
+    "neutral": NO_CHANGE | dict(f0_mode="match", n_cepstra=60, match_target=1.0, n_ap_bands=4),
 }
 
 
@@ -79,6 +79,8 @@ def _from_version_1(values: dict) -> None:
         values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("f0_mode") is None:
         values["f0_mode"] = "recentre"
+    if values.get("preset") == "neutral" and values.get("n_cepstra") is None:
+        values["n_cepstra"] = 24
 
 
 class Checked:
@@ -164,13 +166,14 @@ class SpeakerStats:
     cepstrum_std: tuple[float, ...]  # likewise
     voiced_mean: tuple[float, ...] = ()  # of the same coefficients over loud voiced frames
     voiced_cov: tuple[tuple[float, ...], ...] = ()  # how they go together there; (): not known
+    warp: float = 1.0  # of a source: what its formants were multiplied by before all this
     sounds: Sounds | None = None  # of a target: what its voiced frames are made of
     sound_means: tuple[tuple[float, ...], ...] = ()  # of a source: where it has its target's sounds
 
     def __post_init__(self):
         _check_int("sr", self.sr, 8_000, 192_000, "Hz")
         try:
-            for name in ("f0_hz", "f0_std_semitones", "level_db"):
+            for name in ("f0_hz", "f0_std_semitones", "level_db", "warp"):
                 object.__setattr__(self, name, float(getattr(self, name)))
             for name in ("cepstrum_mean", "cepstrum_std", "voiced_mean"):
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
@@ -182,6 +185,7 @@ class SpeakerStats:
             self.f0_hz,
             self.f0_std_semitones,
             self.level_db,
+            self.warp,
             *self.cepstrum_mean,
             *self.cepstrum_std,
             *self.voiced_mean,
@@ -210,6 +214,7 @@ class SpeakerStats:
             self.sounds is None or len(self.sounds.means[0]) == n - 1,
             "sounds must have a coefficient less than voiced_mean, which has the level too",
         )
+        _check_range("warp", self.warp, 0.5, 2)
         _check(
             self.f0_hz >= 0 and min(self.f0_std_semitones, *self.cepstrum_std) >= 0,
             "f0_hz and deviations must be >= 0",
@@ -239,7 +244,7 @@ class AnonymizeConfig(Checked):
     ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
     pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
-    perturb_warp: float = 0.18  # training: formants times up to 1.18 or its inverse
+    perturb_warp: float = 0.1  # training: formants times up to 1.1 or its inverse
     perturb_cepstrum: float = 0.3  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
