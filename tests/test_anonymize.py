@@ -21,6 +21,7 @@ from vc_lib.anonymize import (
     envelope_from_cepstrum,
     gaussian_f0,
     jitter_f0,
+    loud_voiced_frames,
     optimal_transport,
     power_db,
     recentre_f0,
@@ -33,6 +34,7 @@ from vc_lib.anonymize import (
 from vc_lib.config import F0_METHODS, PRESETS, AnonymizeConfig, Config, SpeakerStats
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.metrics import envelope_distance_db
+from vc_lib.sounds import adapt_means
 
 SR = 16_000
 LENGTHS = (1, 2, 79, 1_000, 16_001)  # [samples]
@@ -541,7 +543,8 @@ def test_neutral_moves_each_sound_to_where_the_target_has_it(voice):
     assert np.shape(own.sound_means) == np.shape(to.sounds.means)
 
     def off(cfg):  # how far the sounds are from the target's, on average
-        means = np.array(speaker_stats([change(other, cfg, own)], prior=to).sound_means)
+        out = change(other, cfg, own)
+        means = adapt_means(cepstrum(out[loud_voiced_frames(out)])[:, 1:], to.sounds)
         return np.linalg.norm(means - to.sounds.means, axis=1).mean()
 
     told_apart = replace(fast, target=to)

@@ -177,6 +177,8 @@ def test_each_part_stands_alone(part):
         (dict(voiced_mean=(0.0, 1.0)), "voiced_mean has 2 .*voiced_cov 0 rows.* 3 or none"),
         (dict(voiced_mean=(0.0,) * 3, voiced_cov=((1.0,),) * 3), "voiced_cov 3 rows"),
         (dict(voiced_mean=(0.0,) * 3, voiced_cov=((float("nan"),) * 3,) * 3), "finite"),
+        (VOICED | dict(sound_map=np.eye(3)), r"3 rows of \[3\] numbers; it must have 3 of 2"),
+        (dict(warp=3), "warp=3.0 must be a number in 0.5..2"),
     ],
 )
 def test_speaker_stats_refuse_what_cannot_be(change, message):

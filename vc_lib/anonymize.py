@@ -16,7 +16,7 @@ import numpy as np
 from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
-from .sounds import adapt_means, fit_sounds, move_sounds
+from .sounds import adapt_means, fit_sounds, map_to_sounds, move_sounds
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # we pin setuptools
@@ -31,7 +31,8 @@ FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
 MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
 TRACT_POWER = 0.25  # of the ratio of two registers: the ratio of the formants
 TRACT_RATIOS = (0.8, 1.25)  # the least and the most of it
-SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own
+SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own means and deviations
+SHRINK_COVARIANCE_FRAMES = 800  # likewise of voiced frames: a covariance takes more to know
 SR_MIN, SR_MAX = 8_000, 192_000  # [Hz]
 SWIFT_CONFIDENCE = 0.07  # voiced above it; the package's own 0.9 loses most voiced frames
 MIN_SECONDS = 0.1  # WORLD needs some periods; shorter clips are padded inside `analyze`
@@ -318,8 +319,8 @@ def speaker_stats(
         All by one speaker, all at one sampling rate.
     prior : SpeakerStats, optional
         What to assume where there is little speech: the envelope's statistics are drawn towards it
-        with the weight of 100 frames, so that half a second is not taken for a whole voice; with no
-        speech at all the prior comes back. If it knows a covariance, the envelope is measured with
+        with the weight of 100 frames (800 for a covariance), so that half a second is not taken for a
+        whole voice; with no speech at all the prior comes back. If it knows a covariance, the envelope is measured with
         its formants moved by `tract_ratio`, which is kept as `warp`; if it knows its sounds, it is
         found where this speaker has them.
     n_sounds : int
@@ -374,20 +375,22 @@ def speaker_stats(
     if prior is None:
         return stats
 
-    def drawn(name: str, n_frames: int) -> np.ndarray:
-        weight = n_frames / (n_frames + SHRINK_FRAMES)
+    def drawn(name: str, n_frames: int, against: int = SHRINK_FRAMES) -> np.ndarray:
+        weight = n_frames / (n_frames + against)
         own, assumed = (np.array(getattr(known, name)) for known in (stats, prior))
         return weight * own + (1 - weight) * assumed if len(own) and len(assumed) else own
 
     stats = replace(
         stats,
         **{name: drawn(name, len(mc)) for name in ("cepstrum_mean", "cepstrum_std")},
-        **{name: drawn(name, len(voiced)) for name in ("voiced_mean", "voiced_cov")},
+        voiced_mean=drawn("voiced_mean", len(voiced)),
+        voiced_cov=drawn("voiced_cov", len(voiced), SHRINK_COVARIANCE_FRAMES),
     )
     if not (stats.voiced_cov and prior.sounds):
         return stats
     moved = _transported(voiced[:, 1:], stats, prior)
-    return replace(stats, sound_means=adapt_means(moved, prior.sounds))
+    stats = replace(stats, sound_map=map_to_sounds(moved, prior.sounds))
+    return replace(stats, sound_means=adapt_means(_mapped(moved, stats), prior.sounds))
 
 
 def _warped_cepstrum(features: Features, warp: float) -> np.ndarray:
@@ -604,7 +607,8 @@ def _moved(
     if source.voiced_cov and target.voiced_cov:
         moved = _transported(mc, source, target)
         if source.sound_means and target.sounds:
-            moved = move_sounds(moved, target.sounds, np.array(source.sound_means), frame_period_s)
+            moved, means = _mapped(moved, source), np.array(source.sound_means)
+            moved = move_sounds(moved, target.sounds, means, frame_period_s)
         return moved
     mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
     std, to_std = (np.maximum(s.cepstrum_std[1:], 1e-6) for s in (source, target))
@@ -616,6 +620,11 @@ def _transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> 
     mean, to_mean = (np.array(s.voiced_mean)[1:] for s in (source, target))
     cov, to_cov = (np.array(s.voiced_cov)[1:, 1:] for s in (source, target))
     return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean
+
+
+def _mapped(mc: np.ndarray, source: SpeakerStats) -> np.ndarray:
+    move = np.array(source.sound_map)
+    return mc @ move[:-1] + move[-1]
 
 
 def _change_aperiodicity(ap, dials, rng) -> np.ndarray:

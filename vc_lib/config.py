@@ -168,7 +168,8 @@ class SpeakerStats:
     voiced_cov: tuple[tuple[float, ...], ...] = ()  # how they go together there; (): not known
     warp: float = 1.0  # of a source: what its formants were multiplied by before all this
     sounds: Sounds | None = None  # of a target: what its voiced frames are made of
-    sound_means: tuple[tuple[float, ...], ...] = ()  # of a source: where it has its target's sounds
+    sound_map: tuple[tuple[float, ...], ...] = ()  # of a source: see sounds.map_to_sounds
+    sound_means: tuple[tuple[float, ...], ...] = ()  # likewise: where it has its target's sounds
 
     def __post_init__(self):
         _check_int("sr", self.sr, 8_000, 192_000, "Hz")
@@ -177,7 +178,7 @@ class SpeakerStats:
                 object.__setattr__(self, name, float(getattr(self, name)))
             for name in ("cepstrum_mean", "cepstrum_std", "voiced_mean"):
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-            for name in ("voiced_cov", "sound_means"):
+            for name in ("voiced_cov", "sound_map", "sound_means"):
                 object.__setattr__(self, name, _matrix(getattr(self, name)))
         except (TypeError, ValueError) as e:
             raise ParameterError(f"SpeakerStats must hold numbers ({e}); copy it again") from e
@@ -189,7 +190,7 @@ class SpeakerStats:
             *self.cepstrum_mean,
             *self.cepstrum_std,
             *self.voiced_mean,
-            *(v for row in (*self.voiced_cov, *self.sound_means) for v in row),
+            *(v for row in (*self.voiced_cov, *self.sound_map, *self.sound_means) for v in row),
         )
         _check(
             all(math.isfinite(v) for v in values),
@@ -213,6 +214,11 @@ class SpeakerStats:
         _check(
             self.sounds is None or len(self.sounds.means[0]) == n - 1,
             "sounds must have a coefficient less than voiced_mean, which has the level too",
+        )
+        rows = [len(row) for row in self.sound_map]
+        _check(
+            rows in ([], [n - 1] * n),
+            f"sound_map has {len(rows)} rows of {sorted(set(rows))} numbers; it must have {n} of {n - 1}, or none",
         )
         _check_range("warp", self.warp, 0.5, 2)
         _check(
@@ -245,7 +251,7 @@ class AnonymizeConfig(Checked):
     pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
     perturb_warp: float = 0.1  # training: formants times up to 1.1 or its inverse
-    perturb_cepstrum: float = 0.3  # training: random moves in the cepstrum's space [deviations]
+    perturb_cepstrum: float = 0.45  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
     target: SpeakerStats | None = None  # the voice's register and envelope, set by training
