@@ -69,7 +69,10 @@ def main():
     herself = Recordings(Clip(load_wav(f, sr)[:n], sr, F0_METHOD) for f in held_out)
     known = [f for f in recordings if f not in held_out]
     known = known[:: max(1, len(known) // N_BASELINE)][:N_BASELINE]
-    frames = TargetFrames.of([Clip(load_wav(f, sr), sr, "dio").features for f in known])
+    there = {label for label in BASELINES if a.csv and csv_of(a.csv, label).is_file()}
+    frames = None  # minutes, for baselines that are still to be measured
+    if set(BASELINES) - there - set(a.without):
+        frames = TargetFrames.of([Clip(load_wav(f, sr), sr, "dio").features for f in known])
     files = list_audio(a.sources)[:: a.every]
     sources = {f.stem: Clip(load_wav(f, sr)[:n], sr, F0_METHOD) for f in files}
 
@@ -89,7 +92,7 @@ def main():
     for label, system in systems.items():
         if label in a.without:
             continue
-        csv = a.csv / f"{label.replace(' ', '_').replace(',', '')}.csv" if a.csv else None
+        csv = csv_of(a.csv, label)
         if csv and csv.is_file():
             scores[label] = pd.read_csv(csv, index_col="clip")
             if list(scores[label].index) != list(sources):
@@ -108,6 +111,11 @@ def main():
     if len(scores) > 1 and "converted" in scores:
         more = summary(scores, METRICS, against="converted")
         print(f"\n{markdown(more, 'what it has more than converted')}")
+
+
+def csv_of(folder: Path | None, label: str) -> Path | None:
+    """Where a system's scores are kept, if they are."""
+    return folder and folder / f"{label.replace(' ', '_').replace(',', '')}.csv"
 
 
 def made(system, clips, n_jobs: int) -> list[np.ndarray]:

@@ -91,7 +91,8 @@ def shifted_f0(features: Features, target: TargetFrames | SpeakerStats) -> Featu
 
 
 def world_statistics(features: Features, target: TargetFrames | SpeakerStats) -> Features:
-    """Register and spread of log-F0, mean and covariance of 24 cepstral coefficients: all moved to the target's."""
+    """Register and spread of log-F0, all formants as one, mean and covariance of 24 cepstral coefficients:
+    moved to the target's."""
     stats = _stats(target)
     own = speaker_stats([features], prior=stats)
     cfg = AnonymizeConfig(preset="neutral", n_cepstra=N_FINE, target=stats)
