@@ -278,13 +278,13 @@ def test_another_version_is_refused_with_the_way_out(saved, version):
 
 def test_a_voice_of_the_first_version_goes_on_as_it_was(saved):
     """It moved mean and deviation of single coefficients, and the register of F0 only."""
-    path = saved(version=1, perturb_range=0.15, f0_mode=None)
+    path = saved(version=1, perturb_range=0.15, f0_mode=None, n_cepstra=None)
     values = json.loads(path.read_text(encoding="utf-8"))
     if values["target"]:
         del values["target"]["voiced_mean"], values["target"]["voiced_cov"]
     path.write_text(json.dumps(values), encoding="utf-8")
     cfg = Config.load(path)
-    assert cfg.dials["f0_mode"] == "recentre"
+    assert cfg.dials["f0_mode"] == "recentre" and cfg.dials["n_cepstra"] == 24
     assert cfg.target is None or cfg.target.voiced_cov == ()
     whisper = saved(version=1, perturb_range=0.15, preset="whisper")
     assert Config.load(whisper).dials["f0_mode"] == "zero"

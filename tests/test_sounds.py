@@ -11,6 +11,7 @@ from vc_lib.sounds import (
     adapt_means,
     fit_sounds,
     map_to_sounds,
+    mapped,
     move_sounds,
     which_sound,
 )
@@ -81,15 +82,11 @@ def test_what_was_hardly_heard_stays_where_the_target_has_it(sounds):
     np.testing.assert_array_equal(adapt_means(frames[:0], sounds), sounds.means)
 
 
-def affine(frames, move):
-    return frames @ move[:-1] + move[-1]
-
-
 def test_a_voice_that_is_the_target_moved_as_one_is_moved_back(sounds):
     frames, _ = spoken(20_000, seed=4)
     matrix = np.array([[1.1, 0.1, 0.0], [-0.15, 0.9, 0.05], [0.1, 0.0, 1.2]])
     other = frames @ matrix + [0.5, -0.4, 0.2]
-    back = affine(other, map_to_sounds(other, sounds))
+    back = mapped(other, map_to_sounds(other, sounds))
     assert np.abs(back - frames).max() < 0.15 * np.abs(other - frames).max()
 
 
@@ -97,7 +94,7 @@ def test_of_little_speech_the_map_changes_little(sounds):
     other = spoken(20_000, seed=4)[0] + [0.5, -0.4, 0.2]
     np.testing.assert_array_equal(map_to_sounds(other[:0], sounds), np.eye(4, 3))
     n_frames = (10, int(MAP_FRAMES), 20_000)
-    moved = [affine(other[:n], map_to_sounds(other[:n], sounds)) - other[:n] for n in n_frames]
+    moved = [mapped(other[:n], map_to_sounds(other[:n], sounds)) - other[:n] for n in n_frames]
     little, some, all_of_it = (np.abs(change.mean(0)).mean() for change in moved)
     assert little < 0.7 * all_of_it and little < some < all_of_it
     assert all_of_it == pytest.approx(np.mean([0.5, 0.4, 0.2]), rel=0.15)
@@ -105,7 +102,7 @@ def test_of_little_speech_the_map_changes_little(sounds):
 
 def test_the_targets_own_speech_is_left_alone(sounds):
     frames, _ = spoken(5_000, seed=5)
-    assert np.abs(affine(frames, map_to_sounds(frames, sounds)) - frames).max() < 0.1
+    assert np.abs(mapped(frames, map_to_sounds(frames, sounds)) - frames).max() < 0.1
 
 
 def test_sounds_come_to_where_the_target_has_them(sounds):

@@ -16,7 +16,7 @@ import numpy as np
 from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
-from .sounds import adapt_means, fit_sounds, map_to_sounds, move_sounds
+from .sounds import adapt_means, fit_sounds, map_to_sounds, mapped, move_sounds
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # we pin setuptools
@@ -344,12 +344,12 @@ def speaker_stats(
         warp = tract_ratio(np.median(f0) if len(f0) else 0.0, prior.f0_hz)
     f0s, powers, cepstra, voiced = [], [], [], []
     for features in recordings:
-        active = features[active_frames(features)]
-        loud = features[loud_voiced_frames(features)]
-        voiced.append(_warped_cepstrum(loud, warp))
+        active = active_frames(features)
+        mc = cepstrum(replace(features, sp=warp_envelope(features.sp, warp)))
+        voiced.append(mc[loud_voiced_frames(features)])
         f0s.append(features.f0[features.voiced])
-        powers.append(active.sp.mean(1))
-        cepstra.append(_warped_cepstrum(active, warp))
+        powers.append(features.sp[active].mean(1))
+        cepstra.append(mc[active])
     f0, power, mc, voiced = (
         np.concatenate(parts) if parts else np.empty(0) for parts in (f0s, powers, cepstra, voiced)
     )
@@ -389,14 +389,9 @@ def speaker_stats(
     if not (stats.voiced_cov and prior.sounds):
         return stats
     moved = _transported(voiced[:, 1:], stats, prior)
-    stats = replace(stats, sound_map=map_to_sounds(moved, prior.sounds))
-    return replace(stats, sound_means=adapt_means(_mapped(moved, stats), prior.sounds))
-
-
-def _warped_cepstrum(features: Features, warp: float) -> np.ndarray:
-    if not len(features.f0):
-        return np.empty((0, N_CEPSTRA))
-    return cepstrum(replace(features, sp=warp_envelope(features.sp, warp)))
+    sound_map = map_to_sounds(moved, prior.sounds)
+    sound_means = adapt_means(mapped(moved, sound_map), prior.sounds)
+    return replace(stats, sound_map=sound_map, sound_means=sound_means)
 
 
 # Speakers that never were
@@ -607,7 +602,7 @@ def _moved(
     if source.voiced_cov and target.voiced_cov:
         moved = _transported(mc, source, target)
         if source.sound_means and target.sounds:
-            moved, means = _mapped(moved, source), np.array(source.sound_means)
+            moved, means = mapped(moved, source.sound_map), np.array(source.sound_means)
             moved = move_sounds(moved, target.sounds, means, frame_period_s)
         return moved
     mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
@@ -620,11 +615,6 @@ def _transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> 
     mean, to_mean = (np.array(s.voiced_mean)[1:] for s in (source, target))
     cov, to_cov = (np.array(s.voiced_cov)[1:, 1:] for s in (source, target))
     return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean
-
-
-def _mapped(mc: np.ndarray, source: SpeakerStats) -> np.ndarray:
-    move = np.array(source.sound_map)
-    return mc @ move[:-1] + move[-1]
 
 
 def _change_aperiodicity(ap, dials, rng) -> np.ndarray:

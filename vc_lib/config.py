@@ -77,10 +77,10 @@ def _from_version_1(values: dict) -> None:
         pause_depth_db=0.0, n_sounds=0, image_weight=10.0, mel_weight=0.0, variance_weight=0.0
     ).items():
         values.setdefault(name, value)
-    if values.get("preset") == "neutral" and values.get("f0_mode") is None:
-        values["f0_mode"] = "recentre"
-    if values.get("preset") == "neutral" and values.get("n_cepstra") is None:
-        values["n_cepstra"] = 24
+    if values.get("preset") == "neutral":
+        for dial, value in dict(f0_mode="recentre", n_cepstra=24).items():
+            if values.get(dial) is None:
+                values[dial] = value
 
 
 class Checked:

@@ -65,15 +65,20 @@ def fit_sounds(frames: np.ndarray, n_sounds: int) -> Sounds | None:
 
 def which_sound(frames: np.ndarray, sounds: Sounds, means=None) -> np.ndarray:
     """How probable each sound, its mean where `means` says, is in each frame [shape=(n_frames, n_sounds)]."""
-    return softmax(_log_densities(frames, sounds, means), axis=1)
+    weights, own, variances = _arrays(sounds)
+    means = own if means is None else np.asarray(means)
+    return softmax(_log_densities(frames, weights, means, variances), axis=1)
 
 
-def _log_densities(frames: np.ndarray, sounds: Sounds, means=None) -> np.ndarray:
+def _arrays(sounds: Sounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.array(sounds.weights), np.array(sounds.means), np.array(sounds.variances)
+
+
+def _log_densities(frames, weights, means, variances) -> np.ndarray:
     """Of each frame under each sound, weighted, but for a constant [shape=(n_frames, n_sounds)]."""
-    means = np.array(sounds.means if means is None else means)
-    narrow = 1 / np.array(sounds.variances)
+    narrow = 1 / variances
     far = frames**2 @ narrow.T - 2 * frames @ (means * narrow).T + (means**2 * narrow).sum(1)
-    return np.log(sounds.weights) - (far - np.log(narrow).sum(1)) / 2
+    return np.log(weights) - (far - np.log(narrow).sum(1)) / 2
 
 
 def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
@@ -89,7 +94,7 @@ def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
     Returns
     -------
     np.ndarray [shape=(n_coefficients + 1, n_coefficients)]
-        To multiply (frame, 1) with. Constrained maximum likelihood linear regression, drawn towards
+        To multiply (frame, 1) with, see `mapped`. Constrained maximum likelihood linear regression, drawn towards
         no change by as much as 500 frames count.
 
     References
@@ -101,9 +106,7 @@ def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
     unchanged = np.eye(n + 1, n)
     if not len(frames):
         return unchanged
-    weights, means, variances = (
-        np.array(v) for v in (sounds.weights, sounds.means, sounds.variances)
-    )
+    weights, means, variances = _arrays(sounds)
     centre = weights @ means
     spread = np.sqrt(weights @ (variances + (means - centre) ** 2))
     z = np.column_stack([(frames - centre) / spread, np.ones(len(frames))])
@@ -115,15 +118,14 @@ def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
         if sign <= 0:
             return np.inf, np.zeros_like(flat)
         y = z @ move * spread + centre
-        log_p = _log_densities(y, sounds)
-        share = softmax(log_p, axis=1)
+        log_p = _log_densities(y, weights, means, variances)
+        total = logsumexp(log_p, axis=1, keepdims=True)
+        share = np.exp(log_p - total)
         pull = share @ (means / variances) - y * (share @ (1 / variances))
         change = move - unchanged
         slope = 2 * drawn * change - z.T @ (pull * spread) / len(z)
         slope[:n] -= np.linalg.inv(move[:n]).T
-        return drawn * (change**2).sum() - logsumexp(
-            log_p, axis=1
-        ).mean() - log_volume, slope.ravel()
+        return drawn * (change**2).sum() - total.mean() - log_volume, slope.ravel()
 
     found = minimize(
         cost, unchanged.ravel(), jac=True, method="L-BFGS-B", options=dict(maxiter=MAP_STEPS)
@@ -134,13 +136,19 @@ def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
     return np.vstack([matrix, move[n] * spread + centre - centre @ matrix])
 
 
+def mapped(frames: np.ndarray, sound_map) -> np.ndarray:
+    """Frames (n_frames, n_coefficients) after the map that `map_to_sounds` found."""
+    sound_map = np.asarray(sound_map)
+    return frames @ sound_map[:-1] + sound_map[-1]
+
+
 def adapt_means(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
     """Where another speaker has the target's sounds.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
-        Cepstra of voiced frames, their mean and covariance moved to the target's already.
+        Cepstra of voiced frames, moved by `map_to_sounds` already.
     sounds : Sounds
         The target's.
 
