@@ -270,7 +270,7 @@ def test_json_of_another_kind_is_refused(tmp_path, text):
         Config.load(tmp_path / "config.json")
 
 
-@pytest.mark.parametrize("version", [3, 99, 0, None, "1"])
+@pytest.mark.parametrize("version", [4, 99, 0, None, "1"])
 def test_another_version_is_refused_with_the_way_out(saved, version):
     with pytest.raises(ParameterError, match=rf"config version {version!r}.* update vc_lib"):
         Config.load(saved(version=version, from_the_future=1))
@@ -288,6 +288,13 @@ def test_a_voice_of_the_first_version_goes_on_as_it_was(saved):
     assert cfg.target is None or cfg.target.voiced_cov == ()
     whisper = saved(version=1, perturb_range=0.15, preset="whisper")
     assert Config.load(whisper).dials["f0_mode"] == "zero"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_earlier_voice_changes_bin_by_bin_and_keeps_the_phase(saved, version):
+    cfg = Config.load(saved(version=version, without=["minimum_phase", "lifter_ms"]))
+    assert (cfg.minimum_phase, cfg.lifter_ms) == (False, 0.0)
+    assert Config().minimum_phase and Config().lifter_ms > 0
 
 
 def test_a_file_without_version_is_refused(saved):

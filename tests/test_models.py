@@ -1,5 +1,6 @@
 """The networks: any image size, "change nothing" at first, phase kept, every weight trained, patches judged."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from vc_lib.config import SECOND_CHANNELS
 from vc_lib.losses import judged
 from vc_lib.models import Critic, Fold, Generator, Unfold, compact_encoder
-from vc_lib.spectrogram import log_magnitude, wav_to_image
+from vc_lib.spectrogram import log_magnitude, minimum_phase, wav_to_image
 
 WIDTHS = (1, 2, 37, 64, 300)  # [frames]
 
@@ -123,7 +124,8 @@ def test_untrained_is_identity_whatever_the_channels_mean(
 def test_keep_phase_keeps_the_phase_whatever_the_weights(tiny_cfg, make_generator, second_channel):
     img = images(tiny_cfg)
     with torch.no_grad():
-        out = perturbed(make_generator(second_channel=second_channel, keep_phase=True))(img)
+        plain = make_generator(second_channel=second_channel, keep_phase=True, minimum_phase=False)
+        out = perturbed(plain)(img)
     assert not torch.equal(out[:, 0], img[:, 0])
     if second_channel in ("phase", "instantaneous_frequency"):
         assert torch.equal(out[:, 1], img[:, 1])
@@ -131,6 +133,34 @@ def test_keep_phase_keeps_the_phase_whatever_the_weights(tiny_cfg, make_generato
         gain = out / img
         assert (gain > 0).all(), "a gain keeps the sign of real and imaginary part"
         torch.testing.assert_close(gain[:, 0], gain[:, 1])
+
+
+@pytest.mark.parametrize("second_channel", ["phase", "instantaneous_frequency"])
+def test_the_phase_of_the_change_is_added_to_that_of_the_vocoder(
+    tiny_cfg, make_generator, second_channel
+):
+    img = images(tiny_cfg)
+    with torch.no_grad():
+        change = perturbed(make_generator(second_channel=second_channel))(img) - img
+    nepers = change[:, 0] * (5 / 2 * math.log(10))  # of a logarithm whose -1..1 are five decades
+    turn = change[:, 1] * math.pi
+    if second_channel == "instantaneous_frequency":
+        turn = turn.cumsum(-1)
+    assert turn.std() > 0.1
+    torch.testing.assert_close(turn, minimum_phase(nepers).imag, atol=1e-3, rtol=1e-3)
+
+
+def test_the_change_is_as_smooth_along_frequency_as_a_filter_of_so_many_milliseconds(
+    tiny_cfg, make_generator
+):
+    img = images(tiny_cfg)
+    for lifter_ms in (1.0, 0.0):
+        with torch.no_grad():
+            change = (perturbed(make_generator(lifter_ms=lifter_ms))(img) - img)[:, 0]
+        cepstrum = torch.fft.irfft(change, dim=1).abs()
+        n = math.ceil(lifter_ms / 1000 * tiny_cfg.sr)
+        beyond = cepstrum[:, n : -n + 1 or None].max() / cepstrum.max()
+        assert beyond < 1e-4 if n else beyond > 0.1
 
 
 def test_without_keep_phase_both_channels_change(tiny_cfg, make_generator):
@@ -141,7 +171,7 @@ def test_without_keep_phase_both_channels_change(tiny_cfg, make_generator):
 
 def test_the_nyquist_row_takes_what_the_row_below_takes(tiny_cfg, make_generator):
     img = images(tiny_cfg)
-    change = (perturbed(make_generator())(img) - img)[:, 0]
+    change = (perturbed(make_generator(lifter_ms=0.0))(img) - img)[:, 0]
     torch.testing.assert_close(change[:, -1], change[:, -2])
     assert not torch.allclose(change[:, -2], change[:, -3], atol=1e-3)
 

@@ -12,6 +12,7 @@ from vc_lib.spectrogram import (
     istft,
     log_magnitude,
     magnitude,
+    minimum_phase,
     stft,
     to_image,
     wav_to_image,
@@ -285,3 +286,23 @@ def test_an_image_that_is_not_finite_is_refused(cfg, value):
 def test_more_samples_than_the_image_spans_are_refused(cfg, n_samples):
     with pytest.raises(ParameterError, match=rf"n_samples={n_samples} must be in 0\.\.1024"):
         image_to_wav(wav_to_image(noise(1_000), cfg), cfg, n_samples)
+
+
+@pytest.mark.parametrize(
+    "taps", [[1.0], [0.5, 0.2], [1.0, -0.9, 0.3], [2.0, 0.0, 0.0, 0.7]], ids=str
+)
+def test_the_phase_of_a_filter_of_least_delay_is_found_from_its_magnitude(taps):
+    D = torch.fft.rfft(torch.tensor(taps), 256)[:, None]  # all zeros inside the unit circle
+    torch.testing.assert_close(minimum_phase(D.abs().log()), D.log(), atol=1e-4, rtol=0)
+
+
+def test_a_gain_for_all_frequencies_turns_nothing():
+    gain = torch.full((2, 129, 3), 1.7)
+    torch.testing.assert_close(minimum_phase(gain), gain + 0j)
+
+
+def test_of_a_gain_as_much_is_kept_as_the_quefrencies_hold():
+    row = torch.linspace(0, torch.pi, 129)[:, None]
+    slow, fast = torch.cos(3 * row), torch.cos(40 * row)
+    torch.testing.assert_close(minimum_phase(slow + fast, 20).real, slow, atol=1e-5, rtol=0)
+    torch.testing.assert_close(minimum_phase(slow + fast).real, slow + fast, atol=1e-5, rtol=0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .errors import MissingInput, ParameterError
 
-CONFIG_VERSION = 2
+CONFIG_VERSION = 3
 
 F0_METHODS = ("dio", "harvest", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
@@ -70,8 +70,13 @@ def atomically(path, write) -> None:
         part.unlink(missing_ok=True)
 
 
-def _from_version_1(values: dict) -> None:
-    """Let a voice of that time go on as it was: the spread of F0 and pauses stayed, the loss was the image's."""
+def _from_earlier(version: int, values: dict) -> None:
+    """Let a voice of an earlier version go on as it was: in 1, the spread of F0 and pauses stayed, and the
+    loss was the image's; until 2 each bin was changed by itself, and the phase stayed."""
+    values.setdefault("minimum_phase", False)
+    values.setdefault("lifter_ms", 0.0)
+    if version > 1:
+        return
     values.pop("perturb_range", None)
     for name, value in dict(
         pause_depth_db=0.0, n_sounds=0, image_weight=10.0, mel_weight=0.0, variance_weight=0.0
@@ -302,7 +307,9 @@ class ModelConfig(Checked):
     encoder: str = "compact"  # compact (a CPU trains it) or resnet18 (as in 2019)
     width: int = 32  # channels of the compact encoder's first stage
     depth: int = 4  # stages of the compact encoder
-    keep_phase: bool = True  # change magnitudes only, keep the vocoder's phase
+    keep_phase: bool = True  # filter what the vocoder made; False: both channels are made anew
+    minimum_phase: bool = True  # the filter has a phase, too
+    lifter_ms: float = 2.0  # how long it is: the gain is as smooth along frequency; 0: bin by bin
     fold: int = 8  # frequency rows folded into channels before the encoder
     critic_width: int = 32  # channels of the critic's first layer
     critic_depth: int = 3  # its strided layers; each doubles what a patch sees
@@ -317,6 +324,7 @@ class ModelConfig(Checked):
             ("critic_depth", 1, 5),
         ):
             _check_int(name, getattr(self, name), low, high)
+        _check_range("lifter_ms", self.lifter_ms, 0, 20)
 
 
 @dataclass(frozen=True)
@@ -414,8 +422,8 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
             f"{path} has config version {version!r}, this code reads 1..{CONFIG_VERSION}; "
             "update vc_lib or train the voice again",
         )
-        if version == 1:
-            _from_version_1(values)
+        if version < CONFIG_VERSION:
+            _from_earlier(version, values)
         names = {f.name for f in dataclasses.fields(cls)}
         missing = sorted(names - set(values))
         _check(not missing, f"{path} lacks {', '.join(missing)}; copy the voice's folder again")

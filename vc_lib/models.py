@@ -6,6 +6,7 @@ lets it start as "change nothing". pix2pix: Isola et al., CVPR 2017. No weights 
 on other data.
 """
 
+import math
 from itertools import pairwise
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from . import compat  # noqa: F401
 from .config import Config
-from .spectrogram import from_image, istft, log_of_magnitude, stft
+from .spectrogram import DECADES, from_image, istft, log_of_magnitude, minimum_phase, stft
 
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
@@ -79,13 +80,17 @@ class Generator(nn.Module):
 
     The U-Net sees the image without its Nyquist row (which takes what the row below takes), padded
     to a size that can be halved evenly; its last layer starts at zero, so an untrained generator
-    gives its input back. With `cfg.keep_phase` it changes only the magnitude and leaves the phase
-    that the vocoder made.
+    gives its input back. With `cfg.keep_phase` it filters what the vocoder made: the change is a gain, as
+    smooth along frequency as a filter of `cfg.lifter_ms` has it, so that harmonics and noise stay the
+    vocoder's; and with `cfg.minimum_phase`, where channel 0 is a logarithm, the filter's phase is added
+    to the vocoder's.
     """
 
     def __init__(self, cfg: Config):
         super().__init__()
         self.keep_phase, self.second_channel = cfg.keep_phase, cfg.second_channel
+        self.minimum_phase = cfg.minimum_phase
+        self.n_quefrencies = math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
         self.bf16 = None  # True or False: bfloat16 or not; None: where the device gains by it
         n_out = 1 if cfg.keep_phase else 2
         if cfg.encoder == "compact":
@@ -117,9 +122,20 @@ class Generator(nn.Module):
         change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
         if not self.keep_phase:
             return img + change
-        if self.second_channel in ("phase", "instantaneous_frequency"):
-            return torch.cat([img[:, :1] + change, img[:, 1:]], 1)
-        return img * torch.exp(change)
+        if self.second_channel not in ("phase", "instantaneous_frequency"):
+            return img * torch.exp(minimum_phase(change, self.n_quefrencies).real)
+        nepers = DECADES / 2 * math.log(10)
+        response = minimum_phase(change * nepers, self.n_quefrencies)
+        return torch.cat(
+            [img[:, :1] + response.real / nepers, self._phase(img[:, 1:], response.imag)], 1
+        )
+
+    def _phase(self, phase, turn):  # both (B, 1, n_freqs, n_frames); half turns and radians
+        if not self.minimum_phase:
+            return phase
+        if self.second_channel == "instantaneous_frequency":
+            turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
+        return phase + turn / math.pi
 
 
 class Critic(nn.Module):

@@ -182,6 +182,34 @@ def from_image(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
     return z * r ** (1 / POWER - 1)
 
 
+def minimum_phase(log_gain: torch.Tensor, n_quefrencies: int | None = None) -> torch.Tensor:
+    """Response of the filters of least delay that have these gains at the bins of an STFT.
+
+    Parameters
+    ----------
+    log_gain : torch.Tensor [shape=(..., n_freqs, n_frames), nepers]
+    n_quefrencies : int, optional
+        Only the cepstrum's first `n_quefrencies` are kept, which smooths the gain along frequency.
+
+    Returns
+    -------
+    torch.Tensor [shape=(..., n_freqs, n_frames), complex]
+        Logarithm of the response: the gain, smoothed [nepers], and the phase that goes with it [rad].
+
+    References
+    ----------
+    Oppenheim and Schafer, Discrete-Time Signal Processing, the chapter on the cepstrum.
+    """
+    n = 2 * (log_gain.shape[-2] - 1)
+    cepstrum = torch.fft.irfft(log_gain, n, dim=-2)
+    causal = torch.zeros(n, device=log_gain.device)
+    causal[0] = causal[n // 2] = 1
+    causal[1 : n // 2] = 2
+    if n_quefrencies is not None:
+        causal[n_quefrencies:] = 0
+    return torch.fft.rfft(cepstrum * causal[:, None], dim=-2)
+
+
 def log_magnitude(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
     """Log-magnitude (..., n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB, whatever channel 1 is."""
     if cfg.second_channel in ("phase", "instantaneous_frequency"):
