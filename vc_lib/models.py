@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from . import compat  # noqa: F401
 from .config import Config
-from .spectrogram import DECADES, from_image, istft, log_of_magnitude, minimum_phase, stft
+from .spectrogram import NEPERS, from_image, istft, log_of_magnitude, minimum_phase, stft
 
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
@@ -124,10 +124,9 @@ class Generator(nn.Module):
             return img + change
         if self.second_channel not in ("phase", "instantaneous_frequency"):
             return img * torch.exp(minimum_phase(change, self.n_quefrencies).real)
-        nepers = DECADES / 2 * math.log(10)
-        response = minimum_phase(change * nepers, self.n_quefrencies)
+        response = minimum_phase(change * NEPERS, self.n_quefrencies)
         return torch.cat(
-            [img[:, :1] + response.real / nepers, self._phase(img[:, 1:], response.imag)], 1
+            [img[:, :1] + response.real / NEPERS, self._phase(img[:, 1:], response.imag)], 1
         )
 
     def _phase(self, phase, turn):  # both (B, 1, n_freqs, n_frames); half turns and radians

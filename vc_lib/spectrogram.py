@@ -29,6 +29,7 @@ from .errors import ParameterError
 
 FLOOR = 1e-5  # magnitude that counts as nothing: -100 dB of full scale
 DECADES = 5.0  # log10 of 1 / FLOOR: what the image's -1..1 spans
+NEPERS = DECADES / 2 * math.log(10)  # a unit of it, as a natural logarithm of the magnitude
 POWER = 0.3  # compression of real_imag
 
 
