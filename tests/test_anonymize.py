@@ -20,6 +20,7 @@ from vc_lib.anonymize import (
     constant_f0,
     envelope_from_cepstrum,
     gaussian_f0,
+    highpass_envelope,
     jitter_f0,
     loud_voiced_frames,
     optimal_transport,
@@ -67,6 +68,12 @@ def source(features):
 @pytest.fixture(scope="module")
 def neutral(target):
     return Config(target=target)
+
+
+@pytest.fixture(scope="module")
+def matching(neutral):
+    """What `neutral` does to envelopes, but frame by frame and at all frequencies."""
+    return replace(neutral, match_smooth_ms=0.0, highpass_db_per_octave=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +274,47 @@ def test_blur_has_the_width_that_it_says():
     blurred = blur_envelope(sp, SR, 200)[0]
     hz = np.arange(513) * 8_000 / 512
     assert np.sqrt((blurred * (hz - hz[256]) ** 2).sum()) == pytest.approx(200, rel=0.02)
+
+
+def test_what_the_match_adds_is_smoothed_over_time(features, source, matching):
+    """A frame's own quick changes stay as they were said; the sum of what is added hardly changes."""
+
+    def added(match_smooth_ms):
+        cfg = replace(matching, match_smooth_ms=match_smooth_ms)
+        return (cepstrum(change(features, cfg, source)) - cepstrum(features))[:, 1:]
+
+    frame_by_frame, smooth, none = added(0.0), added(10.0), added(0.01)
+    np.testing.assert_allclose(none, frame_by_frame, atol=1e-9)
+    unrest, less = (np.diff(a, axis=0).std() for a in (frame_by_frame, smooth))
+    assert less < 0.6 * unrest
+    np.testing.assert_allclose(smooth.mean(0), frame_by_frame.mean(0), atol=0.05)
+
+
+@pytest.mark.parametrize("db_per_octave", [6, 12, 48])
+def test_highpass_falls_by_so_much_an_octave_below_f0_of_voiced_frames(db_per_octave):
+    sp, f0 = np.ones((3, 513)), np.array([0.0, 250.0, 125.0])  # bins 15.625 Hz apart
+    fall_db = -10 * np.log10(highpass_envelope(sp, f0, SR, db_per_octave))
+    assert (fall_db[0] == 0).all()  # unvoiced
+    assert (fall_db[1, 16:] == 0).all() and (fall_db[2, 8:] == 0).all()
+    assert fall_db[1, [8, 4, 2]] == pytest.approx(db_per_octave * np.array([1, 2, 3]))
+    assert fall_db[2, [4, 2]] == pytest.approx(db_per_octave * np.array([1, 2]))
+    assert (np.diff(fall_db[1:, :17]) <= 0).all() and np.isfinite(fall_db).all()
+    assert (sp == 1).all()
+
+
+def test_highpass_of_nothing(features):
+    assert (highpass_envelope(features.sp, features.f0, SR, 0) == features.sp).all()
+    assert (highpass_envelope(features.sp, 0 * features.f0, SR, 12) == features.sp).all()
+
+
+def test_neutral_has_less_below_the_new_f0_and_the_same_above(features, neutral):
+    without = change(features, replace(neutral, highpass_db_per_octave=0.0))
+    cut = change(features, neutral)
+    hz = np.linspace(0, SR / 2, cut.sp.shape[1])
+    below = cut.voiced[:, None] & (hz < 0.75 * cut.f0[:, None])
+    assert below.any() and (cut.sp[below] < 0.4 * without.sp[below]).all()
+    above = hz > cut.f0[:, None] + 20
+    np.testing.assert_array_equal(cut.sp[above], without.sp[above])
 
 
 @pytest.mark.parametrize("n_cepstra", [8, 24, 60])
@@ -523,9 +571,9 @@ def test_neutral_keeps_the_intonation(speech, features, neutral, disguised):
     assert correlation_of_log_f0(said.f0, source.f0, edge=4) > 0.98  # DIO slips at the edges
 
 
-def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, source, neutral):
-    out = speaker_stats([change(features, neutral, source=source)])
-    to = neutral.target
+def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, source, matching):
+    out = speaker_stats([change(features, matching, source=source)])
+    to = matching.target
     np.testing.assert_allclose(out.voiced_mean[1:], to.voiced_mean[1:], atol=0.02)
     cov, to_cov, before = (np.array(s.voiced_cov)[1:, 1:] for s in (out, to, source))
     # but where it would have to be stretched by more than 3
@@ -533,7 +581,7 @@ def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, sour
 
 
 def test_neutral_moves_each_sound_to_where_the_target_has_it(voice):
-    fast = Config(f0_method="dio")
+    fast = Config(f0_method="dio", match_smooth_ms=0.0, highpass_db_per_octave=0.0)
     nearer = []
     for seed, to_seed in ((0, 3), (1, 4), (2, 5), (7, 6)):
         said, other = (
@@ -573,16 +621,16 @@ def test_a_low_voice_is_measured_and_changed_with_a_shorter_tract(voice, target)
     same = speaker_stats([warped], prior=replace(target, f0_hz=own.f0_hz))
     assert same.warp == 1 and own.voiced_mean == pytest.approx(same.voiced_mean, abs=1e-9)
 
-    neutral = Config(target=target, **FAST)
-    moved = change(man, neutral, own)
-    by_hand = change(warped, neutral, replace(own, warp=1.0))
+    fast = Config(target=target, match_smooth_ms=0.0, highpass_db_per_octave=0.0, **FAST)
+    moved = change(man, fast, own)
+    by_hand = change(warped, fast, replace(own, warp=1.0))
     np.testing.assert_allclose(
         moved.sp / moved.sp.mean(1)[:, None], by_hand.sp / by_hand.sp.mean(1)[:, None], rtol=1e-6
     )
     np.testing.assert_allclose(
         power_db(moved.sp) - power_db(man.sp), target.level_db - own.level_db
     )
-    untouched = change(man, replace(neutral, match_target=0.0, n_cepstra=0), own)
+    untouched = change(man, replace(fast, match_target=0.0, n_cepstra=0), own)
     np.testing.assert_allclose(untouched.sp, man.sp)
 
 
@@ -600,10 +648,10 @@ def test_sounds_of_the_target_stay_where_they_are(features, source):
     np.testing.assert_array_equal(same.sp, plain.sp)
 
 
-def test_where_the_covariance_is_not_known_deviations_are_moved(features, source, neutral):
+def test_where_the_covariance_is_not_known_deviations_are_moved(features, source, matching):
     """As for voices of the first version."""
-    to = replace(neutral.target, voiced_mean=(), voiced_cov=())
-    out = speaker_stats([change(features, replace(neutral, target=to), source=source)])
+    to = replace(matching.target, voiced_mean=(), voiced_cov=())
+    out = speaker_stats([change(features, replace(matching, target=to), source=source)])
     np.testing.assert_allclose(out.cepstrum_mean[1:], to.cepstrum_mean[1:], atol=0.02)
     ratio = np.array(to.cepstrum_std[1:]) / source.cepstrum_std[1:]
     within = (ratio > 0.5) & (ratio < 2)  # further apart is not followed
@@ -613,23 +661,23 @@ def test_where_the_covariance_is_not_known_deviations_are_moved(features, source
     )
 
 
-def test_neutral_sounds_nearer_to_the_target_when_analysed_again(speech, source, neutral):
-    said = speaker_stats([analyze(anonymize(speech, SR, neutral, source=source), SR)])
+def test_neutral_sounds_nearer_to_the_target_when_analysed_again(speech, source, matching):
+    said = speaker_stats([analyze(anonymize(speech, SR, matching, source=source), SR)])
 
     def distance(stats, name):
-        a, b = (np.array(getattr(s, name)) for s in (stats, neutral.target))
+        a, b = (np.array(getattr(s, name)) for s in (stats, matching.target))
         return np.abs(a - b)[..., 1:].sum()
 
     for name in ("voiced_mean", "voiced_cov"):
         assert distance(said, name) < 0.6 * distance(source, name)
-    assert said.level_db == pytest.approx(neutral.target.level_db, abs=2)
+    assert said.level_db == pytest.approx(matching.target.level_db, abs=2)
 
 
 @pytest.mark.parametrize("match_target", [0.0, 0.5])
-def test_match_target_goes_part_of_the_way(features, source, neutral, match_target):
-    cfg = replace(neutral, match_target=match_target)
+def test_match_target_goes_part_of_the_way(features, source, matching, match_target):
+    cfg = replace(matching, match_target=match_target)
     out = speaker_stats([change(features, cfg, source=source)])
-    own, to = (np.array(stats.voiced_mean[1:]) for stats in (source, neutral.target))
+    own, to = (np.array(stats.voiced_mean[1:]) for stats in (source, matching.target))
     half = own + match_target * (to - own)
     np.testing.assert_allclose(out.voiced_mean[1:], half, atol=0.02)
 
@@ -645,11 +693,11 @@ def test_neutral_moves_the_spread_of_the_melody_too(features, source, neutral):
     assert correlation_of_log_f0(out, features.f0) > 0.999, "a spread of nothing is not copied"
 
 
-def test_neutral_keeps_the_energy_of_each_frame_up_to_one_gain(features, source, neutral):
-    for given in (features, Disguise.draw(neutral, source, rng()).put_on(features)):
-        out = change(given, neutral, source=source)
+def test_neutral_keeps_the_energy_of_each_frame_up_to_one_gain(features, source, matching):
+    for given in (features, Disguise.draw(matching, source, rng()).put_on(features)):
+        out = change(given, matching, source=source)
         gain = power_db(out.sp) - power_db(features.sp)
-        np.testing.assert_allclose(gain, neutral.target.level_db - source.level_db, atol=1e-6)
+        np.testing.assert_allclose(gain, matching.target.level_db - source.level_db, atol=1e-6)
 
 
 def test_two_speakers_come_nearer_to_each_other(voice):

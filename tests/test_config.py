@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vc_lib.config import (
+    CONFIG_VERSION,
     ENCODERS,
     PRESETS,
     SECOND_CHANNELS,
@@ -138,6 +139,8 @@ def test_dials_are_a_copy(cfg):
         (dict(warp=float("nan")), r"warp=nan must be a number in 0\.5\.\.2"),
         (dict(n_cepstra=2), r"n_cepstra=2 must be 0 \(all\) or 4\.\.80"),
         (dict(match_target=1.5), r"match_target=1\.5 must be .* 0\.\.1"),
+        (dict(match_smooth_ms=-1.0), r"match_smooth_ms=-1\.0 must be .* 0\.\.100 ms"),
+        (dict(highpass_db_per_octave=-6.0), r"highpass_db_per_octave=-6\.0 must be .* 0\.\.96 dB"),
         (dict(n_ap_bands=33), r"n_ap_bands=33 must be an int in 0\.\.32"),
         (dict(blur_hz=-1.0), r"blur_hz=-1\.0 must be .* Hz"),
         (dict(perturb_warp=True), "perturb_warp=True must be a number"),
@@ -270,7 +273,7 @@ def test_json_of_another_kind_is_refused(tmp_path, text):
         Config.load(tmp_path / "config.json")
 
 
-@pytest.mark.parametrize("version", [4, 99, 0, None, "1"])
+@pytest.mark.parametrize("version", [CONFIG_VERSION + 1, 99, 0, None, "1"])
 def test_another_version_is_refused_with_the_way_out(saved, version):
     with pytest.raises(ParameterError, match=rf"config version {version!r}.* update vc_lib"):
         Config.load(saved(version=version, from_the_future=1))
@@ -295,6 +298,14 @@ def test_an_earlier_voice_changes_bin_by_bin_and_keeps_the_phase(saved, version)
     cfg = Config.load(saved(version=version, without=["minimum_phase", "lifter_ms"]))
     assert (cfg.minimum_phase, cfg.lifter_ms) == (False, 0.0)
     assert Config().minimum_phase and Config().lifter_ms > 0
+
+
+@pytest.mark.parametrize("version, n_cepstra", [(1, 24), (2, 60), (3, 60)])
+def test_an_earlier_voice_moves_envelopes_as_it_did(saved, version, n_cepstra):
+    cfg = Config.load(saved(version=version, without=["highpass_db_per_octave", "match_smooth_ms"]))
+    assert cfg.dials["highpass_db_per_octave"] == 0 < Config().dials["highpass_db_per_octave"]
+    assert cfg.match_smooth_ms == 0 < Config().match_smooth_ms
+    assert cfg.dials["n_cepstra"] == n_cepstra and Config().dials["n_cepstra"] == 0
 
 
 def test_a_file_without_version_is_refused(saved):

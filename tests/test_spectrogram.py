@@ -1,5 +1,7 @@
 """A waveform survives the image at every setting, exactly and to the sample; silence has finite gradients."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,10 @@ import torch
 from vc_lib.config import SECOND_CHANNELS, AudioConfig
 from vc_lib.errors import ParameterError
 from vc_lib.spectrogram import (
+    NEPERS,
+    filtered,
     from_image,
+    has_logarithm,
     image_to_wav,
     istft,
     log_magnitude,
@@ -294,6 +299,31 @@ def test_more_samples_than_the_image_spans_are_refused(cfg, n_samples):
 def test_the_phase_of_a_filter_of_least_delay_is_found_from_its_magnitude(taps):
     D = torch.fft.rfft(torch.tensor(taps), 256)[:, None]  # all zeros inside the unit circle
     torch.testing.assert_close(minimum_phase(D.abs().log()), D.log(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
+def test_an_image_filtered_is_that_of_the_filtered_sound(second_channel):
+    """A gain for all, and where channel 1 is an angle a short filter with its delay."""
+    cfg = AudioConfig(second_channel=second_channel)
+    wav = noise(8_000)
+    img = torch.from_numpy(wav_to_image(wav, cfg))
+    shape = (1, *img.shape[1:])
+    if not has_logarithm(cfg):
+        half = filtered(img, torch.full(shape, math.log(0.5)), cfg)
+        torch.testing.assert_close(half, 0.5 * img)
+        return
+    response = torch.fft.rfft(torch.tensor([1.0, -0.5]), cfg.n_fft)
+    gain = (response.abs().log() / NEPERS)[:, None].expand(shape)
+    out = image_to_wav(filtered(img, gain, cfg).numpy(), cfg, len(wav))
+    expected = wav - 0.5 * np.concatenate([[0], wav[:-1]])
+    assert si_snr_db(expected, out) > 30
+    assert (
+        si_snr_db(
+            expected,
+            image_to_wav(filtered(img, gain, cfg, turns_phase=False).numpy(), cfg, len(wav)),
+        )
+        < 20
+    )
 
 
 def test_a_gain_for_all_frequencies_turns_nothing():

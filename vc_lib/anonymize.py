@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
@@ -271,6 +272,23 @@ def envelope_from_cepstrum(mc: np.ndarray, sr: int, n_bins: int) -> np.ndarray:
     return pyworld.decode_spectral_envelope(
         np.array(mc, dtype=np.float64, order="C"), sr, 2 * (n_bins - 1)
     )
+
+
+def highpass_envelope(sp: np.ndarray, f0: np.ndarray, sr: int, db_per_octave: float) -> np.ndarray:
+    """Let each voiced frame fall off below its own F0 [Hz], by so much an octave.
+
+    Nothing rings there in a voice; what CheapTrick's envelope has there is an extrapolation, which
+    WORLD's synthesis fills with noise and the skirts of its pulses.
+    """
+    if db_per_octave == 0 or not (f0 > 0).any():
+        return sp
+    bin_hz = sr / 2 / (sp.shape[1] - 1)
+    n_low = min(int(np.ceil(f0.max() / bin_hz)), sp.shape[1])
+    hz = bin_hz * np.maximum(np.arange(n_low), 1)  # 0 Hz takes what the bin above it takes
+    octaves = np.log2(np.maximum(f0, hz[0])[:, None] / hz)
+    out = sp.copy()
+    out[:, :n_low] *= 10 ** (-db_per_octave * np.maximum(octaves, 0) / 10)
+    return out
 
 
 # Aperiodicity: takes and gives 0..1 (n_frames, n_bins)
@@ -535,10 +553,12 @@ def change(
     source = source or speaker_stats([features], prior=cfg.target or _own_mean(features))
     dials = cfg.dials
     rng = rng or np.random.default_rng(0)
+    f0 = _change_f0(features.f0, cfg, dials, source, rng)
+    sp = _change_envelope(features, cfg, dials, source)
     return replace(
         features,
-        f0=_change_f0(features.f0, cfg, dials, source, rng),
-        sp=_change_envelope(features, cfg, dials, source),
+        f0=f0,
+        sp=highpass_envelope(sp, f0, features.sr, dials["highpass_db_per_octave"]),
         ap=_change_aperiodicity(features.ap, dials, rng),
     )
 
@@ -584,10 +604,12 @@ def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
     mc = cepstrum(features, max(N_CEPSTRA, n_cepstra))
     moved = mc.copy()
     if strength:  # the level, coefficient 0, is not the envelope's business
-        here = mc[:, 1:N_CEPSTRA]
-        moved[:, 1:N_CEPSTRA] += strength * (
-            _moved(here, source, cfg.target, features.frame_period_ms / 1000) - here
-        )
+        here, period_ms = mc[:, 1:N_CEPSTRA], features.frame_period_ms
+        added = _moved(here, source, cfg.target, period_ms / 1000) - here
+        if cfg.match_smooth_ms:  # the map is for sounds; of a frame's own unrest it would make more
+            sigma = cfg.match_smooth_ms / period_ms
+            added = gaussian_filter1d(added, sigma, axis=0, mode="nearest")
+        moved[:, 1:N_CEPSTRA] += strength * added
     n_bins = features.sp.shape[1]
     if n_cepstra:
         return envelope_from_cepstrum(moved[:, :n_cepstra], features.sr, n_bins)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .errors import MissingInput, ParameterError
 
-CONFIG_VERSION = 3
+CONFIG_VERSION = 4
 
 F0_METHODS = ("dio", "harvest", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
@@ -24,13 +24,20 @@ ENCODERS = ("compact", "resnet18")
 
 # What each preset does to the dials of AnonymizeConfig; a dial that is set there wins over its preset.
 NO_CHANGE = dict(
-    f0_mode="keep", n_cepstra=0, blur_hz=0.0, match_target=0.0, n_ap_bands=0, ap_noise=0.0
+    f0_mode="keep",
+    n_cepstra=0,
+    blur_hz=0.0,
+    match_target=0.0,
+    highpass_db_per_octave=0.0,
+    n_ap_bands=0,
+    ap_noise=0.0,
 )
 PRESETS = {
     "whisper": NO_CHANGE | dict(f0_mode="zero"),
     "robot": NO_CHANGE | dict(f0_mode="constant"),
     "noise": NO_CHANGE | dict(f0_mode="noise", blur_hz=200.0, ap_noise=1.0),
-    "neutral": NO_CHANGE | dict(f0_mode="match", n_cepstra=60, match_target=1.0, n_ap_bands=4),
+    "neutral": NO_CHANGE
+    | dict(f0_mode="match", match_target=1.0, highpass_db_per_octave=18.0, n_ap_bands=4),
 }
 
 
@@ -72,7 +79,14 @@ def atomically(path, write) -> None:
 
 def _from_earlier(version: int, values: dict) -> None:
     """Let a voice of an earlier version go on as it was: in 1, the spread of F0 and pauses stayed, and the
-    loss was the image's; until 2 each bin was changed by itself, and the phase stayed."""
+    loss was the image's; until 2 each bin was changed by itself, and the phase stayed; until 3 envelopes were
+    drawn by 60 cepstral coefficients (in 1: 24), moved frame by frame, and went on below F0."""
+    values.setdefault("highpass_db_per_octave", 0.0)
+    values.setdefault("match_smooth_ms", 0.0)
+    if values.get("preset") == "neutral" and values.get("n_cepstra") is None:
+        values["n_cepstra"] = 24 if version == 1 else 60
+    if version > 2:
+        return
     values.setdefault("minimum_phase", False)
     values.setdefault("lifter_ms", 0.0)
     if version > 1:
@@ -83,9 +97,7 @@ def _from_earlier(version: int, values: dict) -> None:
     ).items():
         values.setdefault(name, value)
     if values.get("preset") == "neutral":
-        for dial, value in dict(f0_mode="recentre", n_cepstra=24).items():
-            if values.get(dial) is None:
-                values[dial] = value
+        values["f0_mode"] = values.get("f0_mode") or "recentre"
 
 
 class Checked:
@@ -250,7 +262,9 @@ class AnonymizeConfig(Checked):
     n_cepstra: int | None = None  # cepstral coefficients kept; fewer: coarser; 0: all
     blur_hz: float | None = None  # Gaussian blur along frequency [Hz, std]
     match_target: float | None = None  # 0..1: cepstral mean and covariance to the target's
+    match_smooth_ms: float = 10.0  # what match_target adds is smoothed over time [ms, std]
     n_sounds: int = 64  # sounds of the target that match_target tells apart; 0: none
+    highpass_db_per_octave: float | None = None  # how voiced frames fall off below F0; 0: not
     n_ap_bands: int | None = None  # aperiodicity averaged over this many bands; 0: left as it is
     ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
     pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
@@ -282,6 +296,8 @@ class AnonymizeConfig(Checked):
         )
         _check_range("blur_hz", dials["blur_hz"], 0, 2_000, "Hz")
         _check_range("match_target", dials["match_target"], 0, 1)
+        _check_range("match_smooth_ms", self.match_smooth_ms, 0, 100, "ms")
+        _check_range("highpass_db_per_octave", dials["highpass_db_per_octave"], 0, 96, "dB")
         _check_int("n_sounds", self.n_sounds, 0, 1_024)
         _check_int("n_ap_bands", dials["n_ap_bands"], 0, 32, "(0: all)")
         _check_range("ap_noise", dials["ap_noise"], 0, 1)

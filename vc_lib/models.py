@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from . import compat  # noqa: F401
 from .config import Config
-from .spectrogram import NEPERS, from_image, istft, log_of_magnitude, minimum_phase, stft
+from .spectrogram import filtered, from_image, istft, log_of_magnitude, stft
 
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
@@ -88,8 +88,7 @@ class Generator(nn.Module):
 
     def __init__(self, cfg: Config):
         super().__init__()
-        self.keep_phase, self.second_channel = cfg.keep_phase, cfg.second_channel
-        self.minimum_phase = cfg.minimum_phase
+        self.cfg = cfg
         self.n_quefrencies = math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
         self.bf16 = None  # True or False: bfloat16 or not; None: where the device gains by it
         n_out = 1 if cfg.keep_phase else 2
@@ -120,21 +119,9 @@ class Generator(nn.Module):
             change = self.net(padded)
         change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
         change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
-        if not self.keep_phase:
+        if not self.cfg.keep_phase:
             return img + change
-        if self.second_channel not in ("phase", "instantaneous_frequency"):
-            return img * torch.exp(minimum_phase(change, self.n_quefrencies).real)
-        response = minimum_phase(change * NEPERS, self.n_quefrencies)
-        return torch.cat(
-            [img[:, :1] + response.real / NEPERS, self._phase(img[:, 1:], response.imag)], 1
-        )
-
-    def _phase(self, phase, turn):  # both (B, 1, n_freqs, n_frames); half turns and radians
-        if not self.minimum_phase:
-            return phase
-        if self.second_channel == "instantaneous_frequency":
-            turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
-        return phase + turn / math.pi
+        return filtered(img, change, self.cfg, self.n_quefrencies, self.cfg.minimum_phase)
 
 
 class Critic(nn.Module):

@@ -33,6 +33,11 @@ NEPERS = DECADES / 2 * math.log(10)  # a unit of it, as a natural logarithm of t
 POWER = 0.3  # compression of real_imag
 
 
+def has_logarithm(cfg: AudioConfig) -> bool:
+    """Whether channel 0 is a logarithm of the magnitude and channel 1 an angle."""
+    return cfg.second_channel in ("phase", "instantaneous_frequency")
+
+
 def wav_to_image(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
     """Turn a waveform into its 2-channel image.
 
@@ -149,7 +154,7 @@ def istft(D: torch.Tensor, cfg: AudioConfig, n_samples: int) -> torch.Tensor:
 def to_image(D: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
     """Image (..., 2, n_freqs, n_frames) of an STFT."""
     mag = D.abs()
-    if cfg.second_channel in ("phase", "instantaneous_frequency"):
+    if has_logarithm(cfg):
         first = 1 + torch.log10(mag + FLOOR) * (2 / DECADES)
         angle = torch.angle(D)
         if cfg.second_channel == "instantaneous_frequency":
@@ -167,7 +172,7 @@ def to_image(D: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
 def from_image(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
     """STFT of an image (..., 2, n_freqs, n_frames)."""
     first, second = img.float().unbind(-3)
-    if cfg.second_channel in ("phase", "instantaneous_frequency"):
+    if has_logarithm(cfg):
         mag = (10 ** ((first - 1) * (DECADES / 2)) - FLOOR).clamp(min=0)
         angle = second * math.pi
         if cfg.second_channel == "instantaneous_frequency":
@@ -211,9 +216,44 @@ def minimum_phase(log_gain: torch.Tensor, n_quefrencies: int | None = None) -> t
     return torch.fft.rfft(cepstrum * causal[:, None], dim=-2)
 
 
+def filtered(
+    img: torch.Tensor,
+    log_gain: torch.Tensor,
+    cfg: AudioConfig,
+    n_quefrencies: int | None = None,
+    turns_phase: bool = True,
+) -> torch.Tensor:
+    """An image after a filter for each frame.
+
+    Parameters
+    ----------
+    img : torch.Tensor [shape=(..., 2, n_freqs, n_frames)]
+    log_gain : torch.Tensor [shape=(..., 1, n_freqs, n_frames)]
+        What the filters do to the magnitude: in units of channel 0 where that is a logarithm (50 dB
+        each), else in nepers of what is compressed there.
+    n_quefrencies : int, optional
+        As for `minimum_phase`: how smooth along frequency the gain is made.
+    turns_phase : bool
+        Whether the filters have a phase, that of least delay; only where channel 1 is an angle.
+
+    Returns
+    -------
+    torch.Tensor [shape as `img`]
+    """
+    if not has_logarithm(cfg):
+        return img * torch.exp(minimum_phase(log_gain, n_quefrencies).real)
+    response = minimum_phase(log_gain * NEPERS, n_quefrencies)
+    angle, turn = img[..., 1:, :, :], response.imag
+    if cfg.second_channel == "instantaneous_frequency":
+        turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
+    if turns_phase:
+        angle = angle + turn / math.pi
+    return torch.cat([img[..., :1, :, :] + response.real / NEPERS, angle], -3)
+
+
 def log_magnitude(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
     """Log-magnitude (..., n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB, whatever channel 1 is."""
-    if cfg.second_channel in ("phase", "instantaneous_frequency"):
+    if has_logarithm(cfg):
         return img[..., 0, :, :]
     return log_of_magnitude(from_image(img, cfg))
 
