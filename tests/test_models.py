@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from vc_lib.config import SECOND_CHANNELS
+from vc_lib.convert import Voice
 from vc_lib.losses import judged
-from vc_lib.models import Critic, Fold, Generator, Unfold, compact_encoder
+from vc_lib.models import Critic, Fold, Generator, Restraint, Unfold, compact_encoder
 from vc_lib.spectrogram import log_magnitude, minimum_phase, wav_to_image
 
 WIDTHS = (1, 2, 37, 64, 300)  # [frames]
@@ -91,7 +92,7 @@ def test_compact_takes_any_size_and_an_untrained_one_changes_nothing(
     tiny_cfg, make_generator, settings, n_fft, n_frames
 ):
     img = images(replace(tiny_cfg, n_fft=n_fft), 1, n_frames)
-    generator = make_generator(**settings).eval()
+    generator = make_generator(n_fft=n_fft, **settings).eval()
     with torch.no_grad():
         assert torch.equal(generator(img), img)
         out = perturbed(generator)(img)
@@ -104,7 +105,7 @@ def test_resnet18_takes_any_size_and_an_untrained_one_changes_nothing(
     tiny_cfg, make_generator, n_fft, n_frames
 ):
     img = images(replace(tiny_cfg, n_fft=n_fft, hop_length=64), 1, n_frames)
-    generator = make_generator(encoder="resnet18").eval()
+    generator = make_generator(encoder="resnet18", n_fft=n_fft, hop_length=64).eval()
     with torch.no_grad():
         assert torch.equal(generator(img), img)
         assert perturbed(generator, 0.01)(img).shape == img.shape
@@ -133,6 +134,64 @@ def test_keep_phase_keeps_the_phase_whatever_the_weights(tiny_cfg, make_generato
         gain = out / img
         assert (gain > 0).all(), "a gain keeps the sign of real and imaginary part"
         torch.testing.assert_close(gain[:, 0], gain[:, 1])
+
+
+# What of a change is let through
+
+
+@pytest.fixture
+def restraint(tiny_cfg):
+    """Of a voice at 16 kHz, with as many frequencies as its images."""
+    return Restraint(replace(tiny_cfg, change_smooth_ms=24.0, change_below_hz=3_000.0))
+
+
+def loud_then_quiet(cfg, quiet_db=60.0):
+    """Images (2, 2, n_freqs, 64) whose second half is so much quieter."""
+    img = torch.zeros(2, 2, cfg.n_freqs, 64)
+    img[..., 32:] -= quiet_db / 50
+    return img
+
+
+def test_a_change_is_let_through_below_a_frequency_where_it_is_loud_and_slow(restraint):
+    img = loud_then_quiet(restraint.cfg)
+    restraint.loud.fill_(-1.0)  # -50 dB of full scale
+    restraint.counted.fill_(1.0)
+    steady = torch.full((2, 1, restraint.cfg.n_freqs, 64), 0.1)
+    out = restraint.eval()(steady, img)
+    below = torch.linspace(0, 8_000, restraint.cfg.n_freqs) < 3_000
+    torch.testing.assert_close(out[:, :, below, :32], steady[:, :, below, :32])
+    assert (out[:, :, ~below] == 0).all() and (out[..., 32:] == 0).all()
+    quick = 0.1 * torch.ones(64).cumprod(0) * (-1) ** torch.arange(64)
+    out = restraint(quick.expand_as(steady), img)
+    assert out[..., 4:28].abs().max() < 0.01
+
+
+def test_what_is_done_to_all_frames_alike_is_kept_for_training(restraint):
+    """The mean over the loud frames goes; in training an equaliser, learnt, stands in for it."""
+    cfg = restraint.cfg
+    img = loud_then_quiet(cfg)
+    change = 0.3 + 0.1 * torch.randn(2, 1, cfg.n_freqs, 1) * torch.ones(64)
+    for _ in range(3):
+        out = restraint.train()(change, img)
+    assert restraint.loud / restraint.counted == pytest.approx(-1.0, abs=0.02)
+    assert out[..., :32].mean((0, 3)).abs().max() < 1e-6
+    torch.testing.assert_close(
+        restraint.mean[:, 0] / restraint.counted, change[..., 0].mean((0, 1))
+    )
+    assert restraint.eval()(change, img)[..., :32].mean((0, 3)).abs().max() < 1e-6
+
+    with torch.no_grad():
+        restraint.equalizer.fill_(0.2)
+    assert restraint(change, img)[..., :32].mean((0, 3)).abs().max() < 1e-6, "not at conversion"
+    restraint.equalises = True
+    out = restraint(change, img)[..., :32].mean((0, 3))
+    torch.testing.assert_close(out[0, :90], torch.full((90,), 0.2))
+
+
+def test_a_voice_leaves_the_equaliser_of_training_out(tiny_cfg, make_generator):
+    generator = make_generator().equalises(True)
+    assert not Voice(generator, tiny_cfg, torch.device("cpu")).generator.restraint.equalises
+    assert make_generator(restrained=False).equalises(True).restraint is None
 
 
 @pytest.mark.parametrize("second_channel", ["phase", "instantaneous_frequency"])
@@ -171,7 +230,8 @@ def test_without_keep_phase_both_channels_change(tiny_cfg, make_generator):
 
 def test_the_nyquist_row_takes_what_the_row_below_takes(tiny_cfg, make_generator):
     img = images(tiny_cfg)
-    change = (perturbed(make_generator(lifter_ms=0.0))(img) - img)[:, 0]
+    generator = make_generator(lifter_ms=0.0, change_below_hz=9_000.0)
+    change = (perturbed(generator)(img) - img)[:, 0]
     torch.testing.assert_close(change[:, -1], change[:, -2])
     assert not torch.allclose(change[:, -2], change[:, -3], atol=1e-3)
 
@@ -182,8 +242,9 @@ def test_the_nyquist_row_takes_what_the_row_below_takes(tiny_cfg, make_generator
     ids=["compact", "both-channels", "resnet18"],
 )
 def test_every_weight_gets_a_gradient(tiny_cfg, make_generator, settings):
-    cfg = replace(tiny_cfg, n_fft=128, hop_length=32)
-    generator = perturbed(make_generator(**settings), 0.02)
+    size = dict(n_fft=128, hop_length=32)
+    cfg = replace(tiny_cfg, **size)
+    generator = perturbed(make_generator(**size, **settings), 0.02).equalises(True)
     (generator(images(cfg)) - images(cfg)).square().mean().backward()
     without = [
         name
@@ -204,8 +265,9 @@ def test_the_first_step_moves_the_last_layer(tiny_cfg, make_generator):
 
 @pytest.mark.parametrize("encoder", ["compact", "resnet18"])
 def test_a_batch_of_one_equals_a_batch_of_many(tiny_cfg, make_generator, encoder):
-    generator = perturbed(make_generator(encoder=encoder), 0.02).eval()
-    batch = images(replace(tiny_cfg, n_fft=128, hop_length=32), 3, 32)
+    size = dict(n_fft=128, hop_length=32)
+    generator = perturbed(make_generator(encoder=encoder, **size), 0.02).eval()
+    batch = images(replace(tiny_cfg, **size), 3, 32)
     with torch.no_grad():
         many, one = generator(batch), torch.cat([generator(img[None]) for img in batch])
     torch.testing.assert_close(one, many, atol=1e-4, rtol=1e-4)

@@ -83,6 +83,8 @@ def _from_earlier(version: int, values: dict) -> None:
     drawn by 60 cepstral coefficients (in 1: 24), moved frame by frame, and went on below F0."""
     values.setdefault("highpass_db_per_octave", 0.0)
     values.setdefault("match_smooth_ms", 0.0)
+    for name, value in dict(restrained=False, change_below_hz=0.0, change_smooth_ms=0.0).items():
+        values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("n_cepstra") is None:
         values["n_cepstra"] = 24 if version == 1 else 60
     if version > 2:
@@ -326,6 +328,9 @@ class ModelConfig(Checked):
     keep_phase: bool = True  # filter what the vocoder made; False: both channels are made anew
     minimum_phase: bool = True  # the filter has a phase, too
     lifter_ms: float = 2.0  # how long it is: the gain is as smooth along frequency; 0: bin by bin
+    restrained: bool = True  # of it only what serves any speaker, see models.Restraint: ...
+    change_below_hz: float = 3_000.0  # ... below this [Hz] ...
+    change_smooth_ms: float = 24.0  # ... and no quicker than this [ms, standard deviation]
     fold: int = 8  # frequency rows folded into channels before the encoder
     critic_width: int = 32  # channels of the critic's first layer
     critic_depth: int = 3  # its strided layers; each doubles what a patch sees
@@ -341,6 +346,8 @@ class ModelConfig(Checked):
         ):
             _check_int(name, getattr(self, name), low, high)
         _check_range("lifter_ms", self.lifter_ms, 0, 20)
+        _check_range("change_below_hz", self.change_below_hz, 0, 96_000, "Hz")
+        _check_range("change_smooth_ms", self.change_smooth_ms, 0, 500, "ms")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Voice:
 
     def __init__(self, generator: Generator, config: Config, device: torch.device):
         self.generator, self.config, self.device = generator.to(device).eval(), config, device
+        self.generator.equalises(False)
         if device.type == "cpu":
             self.generator.to(memory_format=torch.channels_last)
 

@@ -15,7 +15,15 @@ from torch.nn import functional as F
 
 from . import compat  # noqa: F401
 from .config import Config
-from .spectrogram import filtered, from_image, istft, log_of_magnitude, stft
+from .spectrogram import (
+    DECADES,
+    filtered,
+    from_image,
+    istft,
+    log_magnitude,
+    log_of_magnitude,
+    stft,
+)
 
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
@@ -75,6 +83,54 @@ def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*stages)
 
 
+class Restraint(nn.Module):
+    """Let through what of a change serves any speaker, not only the target's own recordings.
+
+    A change is let through below `cfg.change_below_hz`, no quicker than `cfg.change_smooth_ms`, fading out where
+    a frame is 25 to 35 dB under the loud ones, and without its mean over all frames: that is an equaliser from
+    what a disguise leaves of the target to the target, and takes strangers away from her. While training (`equalises`)
+    a fixed equaliser of its own stands in for it, so that the network need not learn one.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.cfg, self.equalises = cfg, False
+        sigma = max(cfg.change_smooth_ms / 1000 * cfg.sr / cfg.hop_length, 1e-3)  # [frames]
+        t = torch.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
+        kernel = torch.exp(-0.5 * (t / sigma) ** 2)
+        self.register_buffer("kernel", (kernel / kernel.sum())[None, None, None], persistent=False)
+        hz = torch.linspace(0, cfg.sr / 2, cfg.n_freqs)[:, None]
+        self.register_buffer("band", (hz < cfg.change_below_hz).float(), persistent=False)
+        # sums over the steps of training, late ones counting more; so they can be averaged as weights are
+        self.register_buffer("mean", torch.zeros(cfg.n_freqs, 1))
+        self.register_buffer("loud", torch.tensor(0.0))  # level of the loud frames [50 dB]
+        self.register_buffer("counted", torch.tensor(0.0))
+        self.equalizer = nn.Parameter(torch.zeros(cfg.n_freqs, 1))
+
+    def forward(self, change, img):  # (B, 1, n_freqs, n_frames), (B, 2, n_freqs, n_frames)
+        reach = self.kernel.shape[-1] // 2
+        change = F.conv2d(F.pad(change, (reach, reach, 0, 0), mode="replicate"), self.kernel)
+        power = 10 ** (DECADES * (log_magnitude(img, self.cfg)[:, None] - 1))
+        level = torch.log10(power.mean(2, keepdim=True)) / DECADES  # (B, 1, 1, n_frames), 50 dB
+        loud, mean = self._known(self.loud, -2.0), self._known(self.mean, 0.0)
+        if self.training:
+            loud = torch.quantile(level.detach().flatten(), 0.95)
+        gate = ((level - loud) * 5 + 3.5).clamp(0, 1)
+        if self.training:
+            mean = (change * gate / gate.sum().clamp(min=1)).sum((0, 1, 3))[:, None]
+            with torch.no_grad():
+                for total, new in ((self.mean, mean), (self.loud, loud), (self.counted, 1.0)):
+                    total.lerp_(torch.as_tensor(new, dtype=total.dtype, device=total.device), 0.02)
+        change = change - mean
+        if self.equalises:
+            change = change + self.equalizer
+        return change * gate * self.band
+
+    def _known(self, total, otherwise: float):
+        """The average of what was counted, if anything was."""
+        return total / self.counted if self.counted > 0 else torch.full_like(total, otherwise)
+
+
 class Generator(nn.Module):
     """Add to an anonymized image what the target's voice has and it lacks.
 
@@ -83,7 +139,7 @@ class Generator(nn.Module):
     gives its input back. With `cfg.keep_phase` it filters what the vocoder made: the change is a gain, as
     smooth along frequency as a filter of `cfg.lifter_ms` has it, so that harmonics and noise stay the
     vocoder's; and with `cfg.minimum_phase`, where channel 0 is a logarithm, the filter's phase is added
-    to the vocoder's.
+    to the vocoder's; what of it serves any speaker says `Restraint`, with `cfg.restrained`.
     """
 
     def __init__(self, cfg: Config):
@@ -102,9 +158,16 @@ class Generator(nn.Module):
             body = create_body(resnet18(weights=None), n_in=2, pretrained=False)
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
+        self.restraint = Restraint(cfg) if cfg.restrained and cfg.keep_phase else None
         last = [m for m in unet.modules() if isinstance(m, nn.Conv2d)][-1]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
+
+    def equalises(self, on: bool) -> "Generator":
+        """Training: whether the equaliser that only the target's own recordings need is on."""
+        if self.restraint:
+            self.restraint.equalises = on
+        return self
 
     def forward(self, img):  # (B, 2, n_freqs, n_frames)
         img = img.as_subclass(torch.Tensor)
@@ -121,6 +184,8 @@ class Generator(nn.Module):
         change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
         if not self.cfg.keep_phase:
             return img + change
+        if self.restraint:
+            change = self.restraint(change, img)
         return filtered(img, change, self.cfg, self.n_quefrencies, self.cfg.minimum_phase)
 
 

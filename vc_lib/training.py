@@ -371,7 +371,7 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     cbs = [NewDisguises(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
     return Learner(
         dls,
-        generator,
+        generator.equalises(True),
         GeneratorLoss(cfg),
         lr=cfg.lr,
         wd=0.0,
@@ -483,6 +483,7 @@ def gan_learner(
     cfg = dls.cfg
     torch.manual_seed(cfg.seed)
     generator, critic = generator or Generator(cfg), critic or Critic(cfg)
+    generator.equalises(True)
     switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
     cbs = [NewDisguises(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
     cbs.append(AverageWeights(generator, cfg.ema_decay))
