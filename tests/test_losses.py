@@ -281,7 +281,7 @@ def test_in_its_own_turn_the_generator_hears_the_critic_by_gan_weight(tiny_cfg, 
         for _ in range(5):  # its spectral norm is a guess at first
             pair.critic(original, anonymized)
     pair.critic.eval()  # as in training
-    made = pair.generator(anonymized)
+    made = pair.generator.equalises(True)(anonymized)
     fooled = judged(pair.critic(made, anonymized), True).item()
     for weight in (0.0, 0.3, 2.0):
         loss = ConditionalGANLoss(replace(tiny_cfg, gan_weight=weight), pair)

@@ -88,7 +88,7 @@ class Restraint(nn.Module):
 
     A change is let through below `cfg.change_below_hz`, no quicker than `cfg.change_smooth_ms`, fading out where
     a frame is 25 to 35 dB under the loud ones, and without its mean over all frames: that is an equaliser from
-    what a disguise leaves of the target to the target, and takes strangers away from her. While training (`equalises`)
+    what a disguise leaves of the target to the target, and takes strangers away from it. While training (`equalises`)
     a fixed equaliser of its own stands in for it, so that the network need not learn one.
     """
 
