@@ -244,7 +244,7 @@ def test_the_nyquist_row_takes_what_the_row_below_takes(tiny_cfg, make_generator
 def test_every_weight_gets_a_gradient(tiny_cfg, make_generator, settings):
     size = dict(n_fft=128, hop_length=32)
     cfg = replace(tiny_cfg, **size)
-    generator = perturbed(make_generator(**size, **settings), 0.02).equalises(True)
+    generator = perturbed(make_generator(restrained=False, **size, **settings), 0.02)
     (generator(images(cfg)) - images(cfg)).square().mean().backward()
     without = [
         name
@@ -253,6 +253,16 @@ def test_every_weight_gets_a_gradient(tiny_cfg, make_generator, settings):
     ]
     assert not without
     assert all(torch.isfinite(p.grad).all() for p in generator.parameters())
+
+
+def test_every_weight_behind_the_restraint_gets_a_gradient(tiny_cfg, make_generator):
+    """But the last bias, which is part of the mean that is taken out; the equaliser stands in for it."""
+    generator = perturbed(make_generator(), 0.02).equalises(True)
+    (generator(images(tiny_cfg)) - images(tiny_cfg)).square().mean().backward()
+    named = dict(generator.named_parameters())
+    last_bias = [name for name in named if name.endswith("bias")][-1]
+    assert "restraint.equalizer" in named
+    assert all(p.grad.abs().sum() > 0 for name, p in named.items() if name != last_bias)
 
 
 def test_the_first_step_moves_the_last_layer(tiny_cfg, make_generator):

@@ -81,9 +81,13 @@ def _from_earlier(version: int, values: dict) -> None:
     """Let a voice of an earlier version go on as it was: in 1, the spread of F0 and pauses stayed, and the
     loss was the image's; until 2 each bin was changed by itself, and the phase stayed; until 3 envelopes were
     drawn by 60 cepstral coefficients (in 1: 24), moved frame by frame, and went on below F0."""
-    values.setdefault("highpass_db_per_octave", 0.0)
-    values.setdefault("match_smooth_ms", 0.0)
-    for name, value in dict(restrained=False, change_below_hz=0.0, change_smooth_ms=0.0).items():
+    for name, value in dict(
+        highpass_db_per_octave=0.0,
+        match_smooth_ms=0.0,
+        restrained=False,
+        change_below_hz=0.0,
+        change_smooth_ms=0.0,
+    ).items():
         values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("n_cepstra") is None:
         values["n_cepstra"] = 24 if version == 1 else 60

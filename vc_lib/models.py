@@ -29,6 +29,9 @@ from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create
 from torchvision.models import resnet18
 
 CONTRAST = 5.0  # of what the critic sees: 10 dB become a step of 1
+FADE = (-0.7, -0.5)  # level under the loud frames at which a change is gone, and whole [50 dB]
+LOUD_SHARE = 0.95  # of frames are quieter than the level of the loud ones
+STEP_SHARE = 0.02  # of what a restraint counts is of the last step
 WEIGHTS = "generator.safetensors"  # in a voice's folder
 
 
@@ -87,9 +90,10 @@ class Restraint(nn.Module):
     """Let through what of a change serves any speaker, not only the target's own recordings.
 
     A change is let through below `cfg.change_below_hz`, no quicker than `cfg.change_smooth_ms`, fading out where
-    a frame is 25 to 35 dB under the loud ones, and without its mean over all frames: that is an equaliser from
-    what a disguise leaves of the target to the target, and takes strangers away from it. While training (`equalises`)
-    a fixed equaliser of its own stands in for it, so that the network need not learn one.
+    a frame is 25 to 35 dB under the loud ones, and without its
+    mean over the frames that are not quiet (of the batch; once trained, of many): that is an equaliser from what a
+    disguise leaves of the target to the target, and takes strangers away from it. While training (`equalises`) a
+    fixed equaliser of its own stands in for it, so that the network need not learn one.
     """
 
     def __init__(self, cfg: Config):
@@ -114,13 +118,14 @@ class Restraint(nn.Module):
         level = torch.log10(power.mean(2, keepdim=True)) / DECADES  # (B, 1, 1, n_frames), 50 dB
         loud, mean = self._known(self.loud, -2.0), self._known(self.mean, 0.0)
         if self.training:
-            loud = torch.quantile(level.detach().flatten(), 0.95)
-        gate = ((level - loud) * 5 + 3.5).clamp(0, 1)
+            loud = torch.quantile(level.detach().flatten(), LOUD_SHARE)
+        gate = ((level - loud - FADE[0]) / (FADE[1] - FADE[0])).clamp(0, 1)
         if self.training:
             mean = (change * gate / gate.sum().clamp(min=1)).sum((0, 1, 3))[:, None]
             with torch.no_grad():
-                for total, new in ((self.mean, mean), (self.loud, loud), (self.counted, 1.0)):
-                    total.lerp_(torch.as_tensor(new, dtype=total.dtype, device=total.device), 0.02)
+                one = torch.ones_like(self.counted)
+                for total, new in ((self.mean, mean), (self.loud, loud), (self.counted, one)):
+                    total.lerp_(new, STEP_SHARE)
         change = change - mean
         if self.equalises:
             change = change + self.equalizer

@@ -243,10 +243,11 @@ def filtered(
     if not has_logarithm(cfg):
         return img * torch.exp(minimum_phase(log_gain, n_quefrencies).real)
     response = minimum_phase(log_gain * NEPERS, n_quefrencies)
-    angle, turn = img[..., 1:, :, :], response.imag
-    if cfg.second_channel == "instantaneous_frequency":
-        turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
+    angle = img[..., 1:, :, :]
     if turns_phase:
+        turn = response.imag
+        if cfg.second_channel == "instantaneous_frequency":
+            turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
         angle = angle + turn / math.pi
     return torch.cat([img[..., :1, :, :] + response.real / NEPERS, angle], -3)
 
