@@ -11,7 +11,7 @@ REPO = Path(__file__).parents[1]
 ARROW = (
     "errors < config < audio < cutting < pauses < sounds < anonymize < recordings < spectrogram < compat < dataset"
     " < models < losses < training < convert < baselines < metrics < listeners < evaluate < leakage"
-    " < monitor"
+    " < monitor < players < inputs"
     " < show"
 ).split(" < ")
 MODULES = sorted(path.stem for path in (REPO / "vc_lib").glob("*.py") if path.stem != "__init__")

@@ -88,18 +88,28 @@ def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Fea
         If `cfg.f0_method` needs a package that is not installed.
     """
     cfg = cfg or AnonymizeConfig()
-    if not SR_MIN <= check_sr(sr) <= SR_MAX:  # outside of it WORLD fails, or never returns
-        raise ParameterError(
-            f"sr={sr} must be in {SR_MIN}..{SR_MAX} Hz for WORLD; resample with load_wav(path, sr=16000)"
-        )
-    x = np.ascontiguousarray(check_wav(wav), dtype=np.float64)
-    x = np.pad(x, (0, max(0, int(np.ceil(MIN_SECONDS * sr)) - len(x))))
+    x = _checked(wav, sr)
     f0, times = _f0(x, sr, cfg)
     fft_size = pyworld.get_cheaptrick_fft_size(sr, min(cfg.f0_floor, pyworld.default_f0_floor))
     sp = pyworld.cheaptrick(x, f0, times, sr, fft_size=fft_size)
     # F0 alone decides what is voiced; D4C's own test undoes breathy frames
     ap = pyworld.d4c(x, f0, times, sr, threshold=0.0, fft_size=fft_size)
     return Features(f0, sp, ap, sr, cfg.frame_period_ms)
+
+
+def find_f0(wav: np.ndarray, sr: int, cfg: AnonymizeConfig) -> np.ndarray:
+    """The pitch alone of what `analyze` finds, with its parameters and errors [shape=(n_frames,), Hz; 0: unvoiced]."""
+    return _f0(_checked(wav, sr), sr, cfg)[0]
+
+
+def _checked(wav: np.ndarray, sr: int) -> np.ndarray:
+    """A waveform as WORLD takes it: contiguous float64, `MIN_SECONDS` long at least."""
+    if not SR_MIN <= check_sr(sr) <= SR_MAX:  # outside of it WORLD fails, or never returns
+        raise ParameterError(
+            f"sr={sr} must be in {SR_MIN}..{SR_MAX} Hz for WORLD; resample with load_wav(path, sr=16000)"
+        )
+    x = np.ascontiguousarray(check_wav(wav), dtype=np.float64)
+    return np.pad(x, (0, max(0, int(np.ceil(MIN_SECONDS * sr)) - len(x))))
 
 
 def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.ndarray]:

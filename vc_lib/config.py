@@ -87,6 +87,7 @@ def _from_earlier(version: int, values: dict) -> None:
         restrained=False,
         change_below_hz=0.0,
         change_smooth_ms=0.0,
+        change_strength=1.0,
     ).items():
         values.setdefault(name, value)
     if values.get("preset") == "neutral" and values.get("n_cepstra") is None:
@@ -335,6 +336,7 @@ class ModelConfig(Checked):
     restrained: bool = True  # of it only what serves any speaker, see models.Restraint: ...
     change_below_hz: float = 3_000.0  # ... below this [Hz] ...
     change_smooth_ms: float = 24.0  # ... and no quicker than this [ms, standard deviation]
+    change_strength: float = 1.0  # conversion: of the change; 0: none, the anonymized sound
     fold: int = 8  # frequency rows folded into channels before the encoder
     critic_width: int = 32  # channels of the critic's first layer
     critic_depth: int = 3  # its strided layers; each doubles what a patch sees
@@ -352,6 +354,7 @@ class ModelConfig(Checked):
         _check_range("lifter_ms", self.lifter_ms, 0, 20)
         _check_range("change_below_hz", self.change_below_hz, 0, 96_000, "Hz")
         _check_range("change_smooth_ms", self.change_smooth_ms, 0, 500, "ms")
+        _check_range("change_strength", self.change_strength, 0, 2)
 
 
 @dataclass(frozen=True)

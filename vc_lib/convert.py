@@ -142,7 +142,7 @@ class Voice:
         """The generator's part alone: anonymized speech at `self.sr`, 20 s or so at most, to the voice's."""
         img = torch.from_numpy(wav_to_image(anonymized, self.config))[None].to(self.device)
         with torch.inference_mode():
-            made = self.generator(img)[0].float().cpu().numpy()
+            made = self.generator(img, self.config.change_strength)[0].float().cpu().numpy()
         return np.clip(image_to_wav(made, self.config, len(anonymized)), -1, 1)
 
 

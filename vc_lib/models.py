@@ -174,7 +174,7 @@ class Generator(nn.Module):
             self.restraint.equalises = on
         return self
 
-    def forward(self, img):  # (B, 2, n_freqs, n_frames)
+    def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames); of the change
         img = img.as_subclass(torch.Tensor)
         below = img[:, :, :-1]
         n_freqs, n_frames = below.shape[-2:]
@@ -188,10 +188,12 @@ class Generator(nn.Module):
         change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
         change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
         if not self.cfg.keep_phase:
-            return img + change
+            return img + strength * change
         if self.restraint:
             change = self.restraint(change, img)
-        return filtered(img, change, self.cfg, self.n_quefrencies, self.cfg.minimum_phase)
+        return filtered(
+            img, strength * change, self.cfg, self.n_quefrencies, self.cfg.minimum_phase
+        )
 
 
 class Critic(nn.Module):

@@ -4,19 +4,14 @@ Pictures are figures of their own, never pyplot's, so that they work in callback
 open; a notebook shows them as small PNGs on white, readable in light and dark themes.
 """
 
-import base64
-import html
 import io
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import IPython.display as ipd
 import matplotlib
 import numpy as np
 import pandas as pd
-import soundfile
-import torch
 from IPython import get_ipython
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
@@ -24,18 +19,19 @@ from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 from PIL import Image
 
 from .anonymize import Features, active_frames, analyze
-from .audio import check_sr, check_wav
+from .audio import check_sr
 from .config import AudioConfig
 from .errors import MissingInput, ParameterError
 from .evaluate import METRICS
-from .spectrogram import check_image, stft
+from .players import (
+    RANGE_DB,
+    bin_levels_db,
+    checked_wavs,
+    gains_to_level,
+    spectrogram_config,
+)
+from .spectrogram import check_image
 
-LISTENING_DB = -23.0  # speech level of the players [dB of full scale] ...
-PEAK_DB = -1.0  # ... less where a peak would pass this; MP3 overshoots a little
-SILENT_DB = -80.0  # what is below is left as it is and called silent
-GATE_DB = 25.0  # the speech level counts blocks down to this under the loudest
-MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # [Hz]
-RANGE_DB = 70.0  # what a spectrogram shows under the loudest bin
 MAX_SECONDS = 300.0  # longer, a picture shows nothing and takes gigabytes
 WIDTH, ROW, DPI = 7.5, 1.7, 80  # of a picture and of its panels [inches, pixels an inch]
 N_COLORS = 40  # of a whole picture; fewer: smaller files
@@ -59,103 +55,6 @@ HIGHER_IS_BETTER = ("corr", "snr", "pesq", "stoi", "cosine", "mos", "accuracy")
 UNMARKED = ("critic", "turns")  # panels in which nothing is best
 
 HISTORY = "history.csv in a run's folder holds an epoch column and one for each number"
-
-
-# Hear
-
-
-def play(wavs: Mapping[str, np.ndarray], sr: int, exact: bool = False) -> None:
-    """Show one audio player for each waveform, all equally loud.
-
-    Each is scaled to the same speech level, -23 dB of full scale or as much as no peak clips; the
-    gain stands beside the player, so that it is no secret which one was quiet. The speech level is
-    the RMS of the 50 ms blocks that are less than 25 dB under the loudest, so that pauses do not
-    count.
-
-    Parameters
-    ----------
-    wavs : dict of label to np.ndarray [shape=(n_samples,), -1..1]
-        In the order of the rows. Labels are text, not HTML.
-    sr : int [Hz]
-        Of all of them.
-    exact : bool
-        False: MP3, small. True (and at rates that MP3 has not): FLAC, 16 bit, to the sample.
-
-    Raises
-    ------
-    ParameterError
-        If there is nothing to play, or an array is no waveform; NaN would be a mute player.
-
-    References
-    ----------
-    Gated levels: ITU-R BS.1770 (here without its ear-like filter).
-    """
-    ipd.display(ipd.HTML(players_html(wavs, sr, exact)))
-
-
-def same_loudness(wavs: Mapping[str, np.ndarray], sr: int) -> dict[str, np.ndarray]:
-    """The waveforms as `play` plays them, brought to one speech level, to be saved; same parameters."""
-    gains_db = _gains_db(_checked_wavs(wavs), check_sr(sr))
-    return {label: wav * 10 ** ((gains_db[label] or 0) / 20) for label, wav in wavs.items()}
-
-
-def players_html(wavs: Mapping[str, np.ndarray], sr: int, exact: bool = False) -> str:
-    """The HTML that `play` shows, self-contained, for a page of your own; same parameters."""
-    sr = check_sr(sr)
-    gains_db = _gains_db(_checked_wavs(wavs), sr)
-    rows = [_player_row(label, wav, sr, gains_db[label], exact) for label, wav in wavs.items()]
-    return f"<table>{''.join(rows)}</table>"
-
-
-def _player_row(label: str, wav: np.ndarray, sr: int, gain_db: float | None, exact: bool) -> str:
-    """One row: label, player, gain."""
-    name = html.escape(str(label))
-    note = "silent" if gain_db is None else f"{gain_db:+.1f} dB".replace("-", "−")
-    kind, data = _encode(wav * 10 ** ((gain_db or 0) / 20), sr, exact)
-    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return (
-        f'<tr><th scope="row" style="text-align:left">{name}</th>'
-        f'<td><audio controls preload="metadata" aria-label="{name}" src="{source}"></audio></td>'
-        f"<td>{note}</td></tr>"
-    )
-
-
-def _encode(wav: np.ndarray, sr: int, exact: bool) -> tuple[str, bytes]:
-    """MIME type and bytes of a sound file."""
-    file = io.BytesIO()
-    if exact or sr not in MP3_RATES:
-        soundfile.write(file, np.clip(wav, -1, 1), sr, format="FLAC", subtype="PCM_16")
-        return "audio/flac", file.getvalue()
-    soundfile.write(file, np.clip(wav, -1, 1), sr, format="MP3")
-    return "audio/mpeg", file.getvalue()
-
-
-def _checked_wavs(wavs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if not isinstance(wavs, Mapping) or not wavs:
-        raise ParameterError(
-            'wavs must be a dict of label to waveform with at least one, as in {"source": wav}; '
-            f"got {'an empty one' if isinstance(wavs, Mapping) else type(wavs).__name__}"
-        )
-    return {label: check_wav(wav, str(label)) for label, wav in wavs.items()}
-
-
-def _gains_db(wavs: Mapping[str, np.ndarray], sr: int) -> dict[str, float | None]:
-    """What brings all to one speech level with no peak over PEAK_DB; None where silent [dB]."""
-    levels = {label: _speech_level_db(wav, sr) for label, wav in wavs.items()}
-    heard = {label: level for label, level in levels.items() if level > SILENT_DB}
-    peaks = {label: 20 * np.log10(np.abs(wavs[label]).max()) for label in heard}
-    common = min(
-        [LISTENING_DB, *(PEAK_DB - peaks[label] + level for label, level in heard.items())]
-    )
-    return {label: common - level if label in heard else None for label, level in levels.items()}
-
-
-def _speech_level_db(wav: np.ndarray, sr: int) -> float:
-    """RMS level of the loud 50 ms blocks [dB of full scale; -200 for digital silence]."""
-    size = min(len(wav), round(0.05 * sr))
-    power = (wav[: len(wav) // size * size].astype(np.float64).reshape(-1, size) ** 2).mean(1)
-    loud = power >= power.max() * 10 ** (-GATE_DB / 10)
-    return float(10 * np.log10(max(power[loud].mean(), 1e-20)))
 
 
 # See
@@ -281,16 +180,18 @@ def plot_spectrograms(
     ParameterError
         If there is nothing to draw, an array is no waveform, or one is longer than 300 s.
     """
-    sr, wavs = check_sr(sr), _checked_wavs(wavs)
+    sr, wavs = check_sr(sr), checked_wavs(wavs)
     seconds = max(map(len, wavs.values())) / sr
     if seconds > MAX_SECONDS:
         raise ParameterError(
             f"{seconds:.0f} s is more than a picture shows ({MAX_SECONDS:.0f} s); "
             "cut a piece out, as in wav[: 10 * sr]"
         )
-    cfg = _spectrogram_config(seconds, sr)
-    gains_db = _gains_db(wavs, sr)
-    levels_db = {label: _stft_db(wav, cfg) + (gains_db[label] or 0) for label, wav in wavs.items()}
+    cfg = spectrogram_config(seconds, sr, WIDTH * DPI)
+    gains_db = gains_to_level(wavs, sr)
+    levels_db = {
+        label: bin_levels_db(wav, cfg) + (gains_db[label] or 0) for label, wav in wavs.items()
+    }
     top = max(level_db.max() for level_db in levels_db.values())
     if f0 is True:
         f0 = {label: analyze(wav, sr) for label, wav in wavs.items()}
@@ -307,19 +208,6 @@ def plot_spectrograms(
     axs[-1].set_xlabel("Time [s]")
     fig.colorbar(shown, ax=axs, label="Level [dB]", pad=0.01, aspect=15 * len(wavs))
     return fig
-
-
-def _spectrogram_config(seconds: float, sr: int) -> AudioConfig:
-    """A 32 ms window, and a hop that makes about a frame a pixel."""
-    n_fft = 2 * round(0.016 * sr)
-    hop_length = round(np.clip(seconds * sr / (WIDTH * DPI), 0.002 * sr, n_fft / 2))
-    return AudioConfig(sr=sr, n_fft=n_fft, hop_length=min(hop_length, n_fft // 2))
-
-
-def _stft_db(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
-    """Level of each bin [shape=(n_freqs, n_frames), dB of a full-scale sine]."""
-    mag = stft(torch.from_numpy(wav.astype(np.float32)), cfg).abs().numpy()
-    return 20 * np.log10(np.maximum(mag, 1e-8))
 
 
 def _place(level: np.ndarray, cfg: AudioConfig) -> dict:

@@ -1,0 +1,364 @@
+"""What a person meets in a browser: Debian's Chromium, driven by Playwright; nothing asks another host."""
+
+import base64
+import functools
+import http.server
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from test_repo import NOTEBOOKS, REPO
+
+from vc_lib.players import Player
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium here; on Debian: apt-get install chromium"
+)
+pytestmark = [needs_chromium, pytest.mark.slow]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
+SR = 16_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that fails the test if it asks any host but this one, or meets an error."""
+    page = browser.new_page(viewport={"width": 1100, "height": 800})
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert not errors, errors
+    hosts = {urllib.parse.urlparse(url).hostname for url in asked if url.startswith("http")}
+    assert hosts <= {"127.0.0.1", "localhost"}, hosts
+
+
+@pytest.fixture(scope="module")
+def served():
+    """The repository over http on this machine: its address."""
+    handler = functools.partial(Quiet, directory=REPO)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+# The player
+
+
+@pytest.fixture
+def player(page, voice, tmp_path):
+    """Three sounds in a page: two of one length, one that ends sooner."""
+    wavs = {"source": voice(4.0), "converted": voice(4.0, f0=200.0), "target": voice(2.0, seed=1)}
+
+    def uri(mime, data):
+        return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+    tracks = [
+        t | dict(sound=None, src=uri(t["mime"], t["sound"]), picture=uri("image/png", t["picture"]))
+        for t in Player(wavs, SR).tracks
+    ]
+    module = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8")
+    html = f"""<!doctype html><meta charset="utf-8"><div id="here"></div><script type="module">
+    {module}
+    window.player = mount(document.getElementById("here"), {json.dumps(tracks)}, (i) => (window.told = i));
+    </script>"""
+    (tmp_path / "player.html").write_text(html, encoding="utf-8")
+    page.goto((tmp_path / "player.html").as_uri())
+    page.wait_for_function("[...document.querySelectorAll('audio')].every((a) => a.readyState > 1)")
+    return page
+
+
+STATE = """() => [...document.querySelectorAll('audio')].map(
+    (a) => ({t: a.currentTime, muted: a.muted, paused: a.paused}))"""
+
+
+def test_a_switch_keeps_its_place(player):
+    player.focus(".vc-player")
+    player.keyboard.press("Space")
+    player.wait_for_function("document.querySelector('audio').currentTime > 0.4")
+    player.keyboard.press("2")
+    state = player.evaluate(STATE)
+    assert [s["muted"] for s in state] == [True, False, True]
+    assert not any(s["paused"] for s in state)
+    assert abs(state[1]["t"] - state[0]["t"]) < 0.1 and state[1]["t"] > 0.4
+    assert player.evaluate("window.told") == 1
+    assert player.locator(".vc-name[aria-pressed=true]").inner_text().startswith("2 · converted")
+
+
+def test_space_pauses_and_goes_on(player):
+    player.focus(".vc-player")
+    player.keyboard.press("Space")
+    player.wait_for_function("document.querySelector('audio').currentTime > 0.2")
+    player.keyboard.press("Space")
+    stopped = player.evaluate(STATE)
+    assert all(s["paused"] for s in stopped)
+    player.keyboard.press("Space")
+    player.wait_for_function(f"document.querySelector('audio').currentTime > {stopped[0]['t']}")
+
+
+def test_a_click_on_a_spectrogram_goes_there(player):
+    box = player.locator(".vc-picture").nth(1).bounding_box()
+    player.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 10)
+    state = player.evaluate(STATE)
+    assert state[1]["t"] == pytest.approx(3.0, abs=0.1) and not state[1]["muted"]
+    assert state[2]["t"] == pytest.approx(2.0, abs=0.1), "a shorter sound waits at its end"
+
+
+def test_a_longer_sound_plays_on_after_a_shorter_one_ended(player):
+    player.evaluate("window.player.select(0)")
+    box = player.locator(".vc-picture").nth(0).bounding_box()
+    player.mouse.click(box["x"] + 0.45 * box["width"], box["y"] + 10)
+    player.click(".vc-play")
+    player.wait_for_function("document.querySelector('audio').currentTime > 2.4")
+    assert not player.evaluate(STATE)[0]["paused"]
+
+
+def test_at_the_end_it_is_at_the_beginning_again(player):
+    box = player.locator(".vc-picture").nth(0).bounding_box()
+    player.mouse.click(box["x"] + 0.97 * box["width"], box["y"] + 10)
+    player.click(".vc-play")
+    player.wait_for_function("document.querySelector('audio').paused")
+    assert player.evaluate(STATE)[0]["t"] < 0.1
+    assert player.locator(".vc-play").inner_text().startswith("▶")
+
+
+# The recorder and the upload, in JupyterLab; the notebooks, in order
+
+NEEDED = ("vc_lib", "data/sample", "models/ljspeech", "readme", "benchmarks")
+STATE_OF_LAB = """() => {
+  const panel = window.jupyterapp?.shell.currentWidget;
+  if (!panel?.content?.model) return null;
+  const kernel = panel.sessionContext?.session?.kernel;
+  const cells = [...panel.content.widgets].map((c) => c.model.toJSON()).filter((c) => c.cell_type === "code");
+  const prompts = [...document.querySelectorAll(".jp-InputPrompt")].map((p) => p.textContent);
+  return {
+    idle: kernel?.status === "idle" && !prompts.some((p) => p.includes("*")),
+    ran: cells.filter((c) => c.execution_count).length,
+    cells: cells.length,
+    errors: cells.flatMap((c) => c.outputs).filter((o) => o.output_type === "error").map((o) => o.ename + o.evalue),
+  };
+}"""
+PLAYERS = """async () => {
+  const found = [];
+  for (const audio of document.querySelectorAll("audio")) {
+    const bytes = await (await fetch(audio.src)).arrayBuffer();
+    const sound = await new OfflineAudioContext(1, 1, 44100).decodeAudioData(bytes);
+    let peak = 0;
+    for (const x of sound.getChannelData(0)) peak = Math.max(peak, Math.abs(x));
+    found.push({ seconds: sound.duration, peak, ready: audio.readyState });
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab over a copy of the tree: its folder and a function from a notebook's name to its address."""
+    tree, own = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("jupyter")
+    for name in NEEDED:
+        shutil.copytree(REPO / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+    env |= {f"JUPYTER_{k}_DIR": str(own / k.lower()) for k in ("CONFIG", "RUNTIME", "DATA")}
+    env |= {f"JUPYTERLAB_{k}_DIR": str(own / k.lower()) for k in ("SETTINGS", "WORKSPACES")}
+    settings = own / "settings" / "@jupyterlab"
+    for plugin, values in {
+        "notebook-extension/tracker": {"windowingMode": "none"},
+        "apputils-extension/notification": {"fetchNews": "false"},
+    }.items():
+        path = settings / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={tree}"]
+    command += ["--IdentityProvider.token=t", "--LabApp.expose_app_in_browser=True"]
+    with (own / "log").open("wb") as log:
+        server = subprocess.Popen(
+            command, cwd=tree, env=env, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            base = f"http://127.0.0.1:{port}"
+            end = time.monotonic() + 60
+            while not answers(f"{base}/api/status?token=t"):
+                assert server.poll() is None and time.monotonic() < end, (own / "log").read_text()
+                time.sleep(0.2)
+            yield tree, lambda name: f"{base}/lab/tree/{name}?reset&token=t"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)  # with its kernels
+            server.wait(20)
+
+
+def answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def run_all(page, address: str, timeout_s: float = 400) -> dict:
+    """Open a notebook, run all of it, wait until the kernel rests, and say what the page holds."""
+    page.goto(address)
+    wait_until(page, lambda s: s["idle"], 90)
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    return wait_until(
+        page, lambda s: (s["idle"] and s["ran"] == s["cells"]) or s["errors"], timeout_s
+    )
+
+
+def wait_until(page, true_of, timeout_s: float) -> dict:
+    """Until something is true of the state twice in a row."""
+    end, held = time.monotonic() + timeout_s, 0
+    while held < 2:
+        state = page.evaluate(STATE_OF_LAB)
+        held = held + 1 if state and true_of(state) else 0
+        assert time.monotonic() < end, state
+        time.sleep(0.4)
+    return state
+
+
+def write(path: Path, *sources: str) -> None:
+    nb = new_notebook(cells=[new_code_cell(source) for source in sources])
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}  # or Jupyter asks
+    nbformat.write(nb, path)
+
+
+def result(page) -> str:
+    """What the last cell printed."""
+    return page.locator(".jp-Cell .jp-OutputArea-output pre").last.inner_text()
+
+
+def execute_last(page) -> None:
+    before = page.evaluate(STATE_OF_LAB)["ran"]
+    page.evaluate(
+        """() => { const app = window.jupyterapp, nb = app.shell.currentWidget.content;
+        nb.activeCellIndex = nb.widgets.length - 1; app.commands.execute('notebook:run-cell'); }"""
+    )
+    wait_until(page, lambda s: s["idle"] and s["ran"] >= before, 60)
+
+
+def test_a_recording_and_an_upload_reach_python(lab, page):
+    tree, address = lab
+    write(
+        tree / "input.ipynb",
+        "from vc_lib.inputs import SpeechInput\nfrom vc_lib.audio import list_audio\n"
+        "speech = SpeechInput(list_audio('data/sample/sources'), 16_000, max_seconds=2)\nspeech",
+        "print(speech.name, len(speech.wav), round(float(abs(speech.wav).max()), 3))",
+    )
+    state = run_all(page, address("input.ipynb"))
+    assert not state["errors"] and result(page).startswith("cs_man_fillets_1 ")
+    page.locator(".vc-recorder button").click()  # a fake microphone that beeps
+    page.wait_for_function(
+        "/peak/.test(document.querySelector('.vc-recorder output').textContent)", timeout=15_000
+    )
+    page.wait_for_function("/recording/.test(document.querySelector('.jp-OutputArea').textContent)")
+    execute_last(page)
+    name, n_samples, peak = result(page).split()
+    assert name == "recording" and 1.5 < int(n_samples) / 16_000 < 2.3 and float(peak) > 0.01
+    with page.expect_file_chooser() as asked:
+        page.locator(".widget-upload").click()
+    asked.value.set_files(REPO / "data" / "sample" / "sources" / "fr_woman_june_1.flac")
+    page.wait_for_function("/june/.test(document.querySelector('.jp-OutputArea').textContent)")
+    execute_last(page)
+    name, n_samples, _ = result(page).split()
+    assert name == "fr_woman_june_1" and int(n_samples) > 16_000
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_in_the_browser(name, lab, page):
+    tree, address = lab
+    nb = nbformat.read(REPO / name, as_version=4)
+    at = next(i for i, c in enumerate(nb.cells) if "parameters" in c.metadata.get("tags", []))
+    nb.cells.insert(at + 1, new_code_cell("smoke = True"))
+    nbformat.write(nb, tree / name)
+    state = run_all(page, address(name))
+    assert not state["errors"], state["errors"]
+    players = page.evaluate(PLAYERS)
+    assert len(players) >= 2
+    assert all(p["ready"] > 0 and p["seconds"] > 0.1 and p["peak"] > 1e-3 for p in players), players
+    assert page.locator(".vc-player").count(), "plain players where widgets run"
+    text = page.locator(".jp-Notebook").inner_text()
+    assert "Loading widget" not in text and "Error displaying widget" not in text
+    if name.startswith("01"):
+        a_dial_makes_a_new_sound(page)
+
+
+def a_dial_makes_a_new_sound(page) -> None:
+    """Move a slider by the keyboard, as a person may: another sound is there, and the place is kept."""
+    player = page.locator(".vc-player").last
+    before = player.locator("audio").nth(1).get_attribute("src")
+    box = player.locator(".vc-picture").nth(1).bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 10)
+    handle = page.locator(".widget-slider", has_text="pitch up or down").locator(".noUi-handle")
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        """(before) => { const all = document.querySelectorAll('.vc-player');
+        const audio = all[all.length - 1].querySelectorAll('audio')[1];
+        return audio && audio.src !== before && audio.readyState > 1; }""",
+        arg=before,
+    )
+    times = page.evaluate(
+        """() => { const all = document.querySelectorAll('.vc-player');
+        const audio = all[all.length - 1].querySelectorAll('audio')[1];
+        return [audio.currentTime, audio.duration]; }"""
+    )
+    assert times[0] == pytest.approx(times[1] / 2, rel=0.1)
+
+
+# The static page
+
+
+@pytest.mark.parametrize("how", ["file", "http"])
+def test_the_static_page_plays(how, page, served):
+    index = REPO / "readme" / "index.html"
+    page.goto(index.as_uri() if how == "file" else f"{served}/readme/index.html")
+    assert page.locator(".vc-player").count() >= 12
+    player = page.locator(".vc-player").first
+    player.locator(".vc-play").click()
+    page.wait_for_function("document.querySelector('audio').currentTime > 0.3")
+    page.keyboard.press("4")
+    assert player.locator("[aria-pressed=true]").inner_text().startswith("4 · converted")
+    state = page.evaluate(STATE)[:5]
+    assert [s["muted"] for s in state] == [True, True, True, False, True]
+    assert state[3]["t"] > 0.3 and not state[3]["paused"]
+    broken = "() => [...document.images].filter((i) => i.complete && !i.naturalWidth).length"
+    assert page.evaluate(broken) == 0
+    failed = "() => [...document.querySelectorAll('audio')].filter((a) => a.error).length"
+    assert page.evaluate(failed) == 0

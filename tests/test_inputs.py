@@ -1,0 +1,117 @@
+"""Uploads, recordings and dials: what a person puts in arrives as it was meant."""
+
+import datetime
+
+import numpy as np
+import pytest
+import soundfile
+
+from vc_lib.config import PRESETS, AnonymizeConfig
+from vc_lib.errors import ParameterError
+from vc_lib.inputs import SLIDERS, Dials, Recorder, SpeechInput
+
+SR = 16_000
+
+
+@pytest.fixture
+def clips(voice, tmp_path):
+    """Two clips in a folder, at two rates."""
+    paths = [tmp_path / "one.wav", tmp_path / "two.flac"]
+    soundfile.write(paths[0], voice(1.0), SR)
+    soundfile.write(paths[1], voice(2.0, f0=200.0, sr=48_000), 48_000)
+    return paths
+
+
+def taken(wav, sr):
+    """A take as the page sends it."""
+    return {"sr": sr, "samples": memoryview(np.asarray(wav, np.float32).tobytes())}
+
+
+def uploaded(path):
+    content = memoryview(path.read_bytes())
+    when = datetime.datetime(2026, 1, 1)
+    return dict(name=path.name, type="", size=len(content), content=content, last_modified=when)
+
+
+def test_the_first_clip_is_chosen_and_another_can_be(clips, voice):
+    speech = SpeechInput(clips, SR)
+    assert speech.name == "one" and np.allclose(speech.wav, voice(1.0), atol=1e-4)
+    heard = []
+    speech.observe(lambda change: heard.append(len(change.new)), "wav")
+    speech.menu.value = clips[1]
+    assert speech.name == "two" and heard == [2 * SR]
+
+
+def test_an_upload_arrives_as_samples(clips, voice):
+    speech = SpeechInput(clips[:1], SR)
+    speech.upload.value = (uploaded(clips[1]),)
+    assert speech.name == "two" and len(speech.wav) == 2 * SR and np.abs(speech.wav).max() > 0.1
+
+
+def test_a_broken_upload_is_told_and_changes_nothing(clips, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a sound")
+    speech = SpeechInput(clips, SR)
+    before = speech.wav
+    speech.upload.value = (uploaded(tmp_path / "notes.txt"),)
+    assert speech.wav is before and speech.name == "one"
+    assert "notes" in speech.said.value and str(tmp_path) not in speech.said.value
+
+
+def test_a_recording_arrives_as_samples(clips):
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
+    speech = SpeechInput(clips, SR)
+    speech.recorder.taken = taken(tone, 48_000)
+    assert speech.name == "recording" and len(speech.wav) == SR
+    assert np.abs(np.fft.rfft(speech.wav)).argmax() == 440
+
+
+def test_a_silent_microphone_is_told(clips):
+    speech = SpeechInput(clips, SR)
+    speech.recorder.taken = taken(np.zeros(48_000), 48_000)
+    assert speech.name == "one" and "silent" in speech.said.value
+
+
+def test_before_the_first_take_there_is_none():
+    assert Recorder().wav(SR) is None
+
+
+def test_no_clips_to_choose_from():
+    with pytest.raises(ParameterError, match="at least|hold a clip"):
+        SpeechInput([], SR)
+
+
+# Dials
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_fills_the_dials(preset):
+    dials = Dials(AnonymizeConfig())
+    dials.presets.value = preset
+    assert dials.config == AnonymizeConfig(preset=preset)
+    for name, value in PRESETS[preset].items():
+        assert dials.dials[name].value == value
+
+
+def test_every_dial_reaches_the_config_and_its_line():
+    for name, (_, _, high, step) in SLIDERS.items():
+        dials = Dials(AnonymizeConfig())
+        before = dials.dials[name].value
+        turned = before + step if before + step <= high else before - step
+        dials.dials[name].value = turned
+        assert getattr(dials.config, name) == turned
+        assert eval(dials.line.value) == dials.config  # what is pasted into 02 is what was heard
+
+
+def test_a_dial_turned_back_is_the_presets_again():
+    dials = Dials(AnonymizeConfig())
+    dials.dials["n_ap_bands"].value = 8
+    assert dials.config.n_ap_bands == 8
+    dials.dials["n_ap_bands"].value = PRESETS["neutral"]["n_ap_bands"]
+    assert dials.config == AnonymizeConfig() and dials.line.value == "AnonymizeConfig()"
+
+
+def test_a_preset_is_one_change_not_many():
+    dials, seen = Dials(AnonymizeConfig()), []
+    dials.observe(lambda change: seen.append(change.new), "config")
+    dials.presets.value = "noise"
+    assert len(seen) == 1

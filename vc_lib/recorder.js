@@ -1,0 +1,123 @@
+// Record a microphone in the page: count-in, level, maximum length. What was said goes to Python as float32 samples.
+
+const CSS = `
+.vc-recorder { font: 13px/1.4 system-ui, sans-serif; color: var(--jp-content-font-color1, CanvasText); max-width: 44rem;
+  display: flex; gap: .8em; align-items: center; flex-wrap: wrap; padding: 6px; border-radius: 6px;
+  border: 1px solid color-mix(in srgb, currentColor 22%, transparent); }
+.vc-recorder button { font: inherit; color: inherit; background: transparent; cursor: pointer; padding: 3px 10px;
+  border-radius: 4px; border: 1px solid color-mix(in srgb, currentColor 35%, transparent); min-width: 6.5em; }
+.vc-recorder button:disabled { opacity: .5; cursor: default; }
+.vc-recorder button.vc-on { background: #D55E00; border-color: #D55E00; color: white; }
+.vc-recorder meter { width: 9em; }
+.vc-recorder output { font-variant-numeric: tabular-nums; flex: 1 1 16em; }
+`;
+const COUNT_IN = 3; // [s]
+const QUIET_DB = -45, LOUD_DB = -1; // of the peak: said to be too quiet, or too loud
+
+function element(tag, parent, text = "") {
+  const e = document.createElement(tag);
+  e.textContent = text;
+  parent.append(e);
+  return e;
+}
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+function render({ model, el }) {
+  element("style", el).textContent = CSS;
+  const box = element("div", el);
+  box.className = "vc-recorder";
+  const button = element("button", box, "● record");
+  button.type = "button";
+  const meter = element("meter", box);
+  Object.assign(meter, { min: -60, max: 0, low: -30, high: -3, optimum: -12, value: -60 });
+  meter.setAttribute("aria-label", "level");
+  const says = element("output", box);
+  const longest = model.get("max_seconds");
+  let take = null; // while recording: how to end it
+
+  if (!navigator.mediaDevices?.getUserMedia) {
+    button.disabled = true;
+    says.textContent =
+      "Browsers allow a microphone on localhost and https only; open the notebook there, or upload a file.";
+    return;
+  }
+  says.textContent = `up to ${longest} s; nothing leaves this computer`;
+
+  async function record() {
+    let stream;
+    try {
+      // as it is: noise suppression and the like are for telephony, and change a voice
+      const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+    } catch (error) {
+      says.textContent =
+        error.name === "NotFoundError" ? "No microphone was found." : `The browser gave no microphone (${error.name}).`;
+      return;
+    }
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    analyser.fftSize = 2048;
+    context.createMediaStreamSource(stream).connect(analyser);
+    const block = new Float32Array(analyser.fftSize);
+    const level = setInterval(() => {
+      analyser.getFloatTimeDomainData(block);
+      meter.value = 20 * Math.log10(Math.max(1e-3, ...block.map(Math.abs)));
+    }, 50);
+    let given_up = false;
+    button.textContent = "■ stop";
+    button.classList.add("vc-on");
+    take = () => (given_up = true);
+    try {
+      for (let n = COUNT_IN; n > 0 && !given_up; n--) {
+        says.textContent = `${n} …`;
+        await wait(1000);
+      }
+      if (!given_up) await keep(stream, context);
+    } catch (error) {
+      says.textContent = `The recording failed (${error.message}).`;
+    } finally {
+      clearInterval(level);
+      stream.getTracks().forEach((track) => track.stop());
+      context.close();
+      take = null;
+      meter.value = -60;
+      button.textContent = "● record";
+      button.classList.remove("vc-on");
+      if (given_up) says.textContent = "given up";
+    }
+  }
+
+  async function keep(stream, context) {
+    const recorder = new MediaRecorder(stream);
+    const chunks = [];
+    recorder.ondataavailable = (event) => chunks.push(event.data);
+    const ended = new Promise((done) => (recorder.onstop = done));
+    recorder.start(250);
+    const began = performance.now();
+    take = () => recorder.state === "recording" && recorder.stop();
+    const count = setInterval(() => {
+      const seconds = (performance.now() - began) / 1000;
+      says.textContent = `speak: ${seconds.toFixed(1)} of ${longest} s`;
+      if (seconds >= longest) take();
+    }, 100);
+    try {
+      await ended;
+    } finally {
+      clearInterval(count);
+    }
+    const sound = await context.decodeAudioData(await new Blob(chunks).arrayBuffer());
+    const mono = sound.getChannelData(0).slice(0, Math.round(longest * sound.sampleRate));
+    let peak = 0;
+    for (const x of mono) peak = Math.max(peak, Math.abs(x));
+    const db = 20 * Math.log10(Math.max(peak, 1e-6));
+    const advice = db < QUIET_DB ? "; very quiet: is it the right microphone?" : db > LOUD_DB ? "; too loud: go back a little" : "";
+    says.textContent = `${sound.duration.toFixed(1)} s, peak ${db.toFixed(0)} dB${advice}`;
+    model.set("taken", { sr: sound.sampleRate, samples: new DataView(mono.buffer) });
+    model.save_changes();
+  }
+
+  button.addEventListener("click", () => (take ? take() : record()));
+  return () => take?.();
+}
+
+export default { render };
