@@ -149,3 +149,28 @@ def test_benchmarks_find_the_package_wherever_they_are_run_from(tmp_path):
     run = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
+
+
+def test_the_static_page_is_of_this_player_and_these_figures():
+    page = (REPO / "readme" / "index.html").read_text(encoding="utf-8")
+    code = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8").strip()
+    assert code in page, "run python benchmarks/make_page.py"
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in (REPO / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("|") and "±" in line
+    ]
+    missing = [cell for row in rows for cell in row if f">{cell.strip(' |')}<" not in page]
+    assert rows and not missing, f"run python benchmarks/make_page.py: {missing}"
+
+
+def test_both_readmes_have_the_same_figures():
+    english, japanese = (
+        [
+            line
+            for line in (REPO / name).read_text(encoding="utf-8").splitlines()
+            if line.startswith("|") and "±" in line
+        ]
+        for name in ("README.md", "README.ja.md")
+    )
+    assert english == japanese and len(english) > 5
