@@ -113,6 +113,16 @@ def test_an_untrained_generator_says_what_it_is_given(target_cfg, voice):
     assert given.shape == out.shape and np.abs(given - out).max() < 1e-4
 
 
+def test_strength_is_how_much_of_the_change_is_made(model, voice):
+    anonymized = model.anonymize(voice(1.0), SR)
+
+    def moved(strength):  # how far from what the generator was given
+        one = Voice(model.generator, replace(model.config, change_strength=strength), model.device)
+        return np.sqrt(np.mean((one.generate(anonymized) - anonymized) ** 2))
+
+    assert moved(0.0) < 1e-4 < moved(0.5) < moved(1.0) < moved(1.5)
+
+
 def test_statistics_given_are_used_instead_of_measured(model, voice):
     wav = voice(0.5)
     measured = model.convert(wav, SR)
