@@ -176,7 +176,8 @@ STATE_OF_LAB = """() => {
 PLAYERS = """async () => {
   const found = [];
   for (const audio of document.querySelectorAll("audio")) {
-    const bytes = await (await fetch(audio.src)).arrayBuffer();
+    const url = audio.currentSrc || audio.src || audio.querySelector("source").src;
+    const bytes = await (await fetch(url)).arrayBuffer();
     const sound = await new OfflineAudioContext(1, 1, 44100).decodeAudioData(bytes);
     let peak = 0;
     for (const x of sound.getChannelData(0)) peak = Math.max(peak, Math.abs(x));
