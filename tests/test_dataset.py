@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from scipy.signal import convolve, correlate
+from threadpoolctl import threadpool_info
 
 from vc_lib import dataset
 from vc_lib.config import SECOND_CHANNELS, Config
@@ -226,6 +227,22 @@ def test_validation_is_the_same_in_every_epoch(dls):
         dls.disguise.epoch = epoch
         images.append(torch.stack(next(iter(dls.valid))))
     assert torch.equal(*images)
+
+
+def test_a_crop_is_made_with_one_thread_and_the_others_come_back(prepared, target_cfg, monkeypatch):
+    def n_threads():
+        return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+    def look(*args):
+        seen.extend(n_threads())
+        return np.zeros((2, 63 * HOP), np.float32)
+
+    seen, before = [], n_threads()
+    monkeypatch.setattr(dataset, "crop_pair", look)
+    for item in (0, prepared[0]):  # of training and of validation
+        DisguisePair(prepared, target_cfg).encodes(item)
+    assert set(seen) <= {1} and len(seen) == 2 * len(before)
+    assert n_threads() == before
 
 
 @pytest.mark.parametrize("max_crops", [3, 7, 400])

@@ -6,11 +6,13 @@ has to be new every time, so it is put on while training, for each crop and epoc
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import IPython.display as ipd
 import numpy as np
 import torch
 from plum import dispatch
+from threadpoolctl import ThreadpoolController
 
 from . import anonymize as anon
 from . import compat  # noqa: F401
@@ -112,6 +114,13 @@ def crop_pair(
     return np.clip(anonymized, -1, 1), original
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    """NumPy's threads: the matrices of a crop are so small that several take four times as much of the
+    processor, which training needs."""
+    return ThreadpoolController()
+
+
 class DisguisePair(Transform):
     """Make (anonymized, original) images: of a `Recording` for validation, of a number for
     training.
@@ -128,16 +137,14 @@ class DisguisePair(Transform):
         self.cfg, self.epoch = cfg, 0
 
     def encodes(self, item):  # fasttransform cannot read an annotation such as int | Recording
-        if isinstance(item, Recording):
-            pair = crop_pair(item, self.cfg)
-        else:
+        rng = None
+        if not isinstance(item, Recording):
             walk, step = divmod(self.epoch * self.n_crops + item, len(self.slots))
             order = np.random.default_rng([self.cfg.seed, walk]).permutation(len(self.slots))
-            pair = crop_pair(
-                self.slots[order[step]],
-                self.cfg,
-                np.random.default_rng([self.cfg.seed, self.epoch, item]),
-            )
+            rng = np.random.default_rng([self.cfg.seed, self.epoch, item])
+            item = self.slots[order[step]]
+        with _threads().limit(limits=1, user_api="blas"):
+            pair = crop_pair(item, self.cfg, rng)
         return tuple(
             SpecImage(torch.from_numpy(wav_to_image(wav, self.cfg)), cfg=self.cfg) for wav in pair
         )
