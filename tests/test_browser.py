@@ -352,6 +352,10 @@ def test_the_static_page_plays(how, page, served):
     page.goto(index.as_uri() if how == "file" else f"{served}/readme/index.html")
     assert page.locator(".vc-player").count() >= 12
     player = page.locator(".vc-player").first
+    ready = (
+        "() => [...document.querySelectorAll('audio')].slice(0, 5).every((a) => a.readyState > 1)"
+    )
+    page.wait_for_function(ready)
     player.locator(".vc-play").click()
     page.wait_for_function("document.querySelector('audio').currentTime > 0.3")
     page.keyboard.press("4")
@@ -359,6 +363,9 @@ def test_the_static_page_plays(how, page, served):
     state = page.evaluate(STATE)[:5]
     assert [s["muted"] for s in state] == [True, True, True, False, True]
     assert state[3]["t"] > 0.3 and not state[3]["paused"]
+    box = player.locator(".vc-picture").nth(3).bounding_box()
+    page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 10)
+    assert page.evaluate(STATE)[3]["t"] > 2, "a click goes there"
     broken = "() => [...document.images].filter((i) => i.complete && !i.naturalWidth).length"
     assert page.evaluate(broken) == 0
     failed = "() => [...document.querySelectorAll('audio')].filter((a) => a.error).length"

@@ -64,6 +64,19 @@ function contour(f0, period, longest) {
   return svg;
 }
 
+// Not every server sends parts of a file, and a sound that comes as a whole cannot be sought in: so it is kept here.
+async function load(audio, src) {
+  if (/^(blob|data):/.test(src) || location.protocol === "file:") {
+    audio.src = src;
+    return;
+  }
+  try {
+    audio.src = URL.createObjectURL(await (await fetch(src)).blob());
+  } catch {
+    audio.src = src;
+  }
+}
+
 function clock(seconds) {
   const s = Math.max(0, seconds || 0);
   return `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}`;
@@ -105,8 +118,8 @@ export function mount(root, tracks, told = () => {}) {
     end.style.left = `${(100 * track.seconds) / longest}%`;
     const cursor = element("div", "vc-cursor", picture);
     const audio = element("audio", "", row);
-    audio.src = track.src;
     audio.preload = "auto";
+    load(audio, track.src);
     audio.setAttribute("aria-label", track.label);
     audio.addEventListener("ended", () => i === active && stop(0));
     name.addEventListener("click", () => { select(i); if (audio.paused) play(); });
