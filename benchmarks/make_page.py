@@ -20,11 +20,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import resynthesize
-from vc_lib.audio import list_audio, load_wav, save_wav
+from vc_lib.audio import list_audio, load_wav
 from vc_lib.baselines import world_statistics
 from vc_lib.convert import Voice, load_voice
 from vc_lib.evaluate import Clip
-from vc_lib.players import Player, same_loudness
+from vc_lib.players import Player
 
 REPO = Path(__file__).resolve().parents[1]
 SPEAKERS = {  # of data/sample: what stands over their sentences, in the order of the page
@@ -35,6 +35,7 @@ SPEAKERS = {  # of data/sample: what stands over their sentences, in the order o
     "en_woman_allison": "a woman, English",
 }
 ENGLISH = ("demo-instruct-8", "dir-intro-1", "followme-sorry", "queue-periodic-announce")
+TARGET = "target, another sentence"
 SECONDS = 10.0  # of each sentence at most
 
 
@@ -70,14 +71,13 @@ def made(voice: Voice, path: Path, target: np.ndarray, out: Path, name: str) -> 
         "anonymized": voice.anonymize(clip.wav, voice.sr),
         "baseline": baseline,
         "converted": voice.convert(clip.wav, voice.sr),
-        "target, another sentence": target[: int(SECONDS * voice.sr)],
+        TARGET: target[: int(SECONDS * voice.sr)],
     }
     tracks = []
-    loud = same_loudness(wavs, voice.sr)
+    (out / "clips").mkdir(parents=True, exist_ok=True)
     for track in Player(wavs, voice.sr).tracks:
-        label = track["label"]
-        stem = "target" if label not in list(wavs)[:-1] else f"{name}_{label}"
-        save_wav(out / "clips" / f"{stem}.mp3", loud[label], voice.sr)
+        stem = "target" if track["label"] == TARGET else f"{name}_{track['label']}"
+        (out / "clips" / f"{stem}.mp3").write_bytes(track["sound"])
         (out / "clips" / f"{stem}.png").write_bytes(track["picture"])
         kept = {key: track[key] for key in ("label", "note", "seconds", "f0", "period")}
         tracks.append(kept | {"src": f"clips/{stem}.mp3", "picture": f"clips/{stem}.png"})

@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from test_notebooks import copied_tree, set_smoke
 from test_repo import NOTEBOOKS, REPO
 
 from vc_lib.players import Player
@@ -159,7 +160,6 @@ def test_at_the_end_it_is_at_the_beginning_again(player):
 
 # The recorder and the upload, in JupyterLab; the notebooks, in order
 
-NEEDED = ("vc_lib", "data/sample", "models/ljspeech", "readme", "benchmarks")
 STATE_OF_LAB = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   if (!panel?.content?.model) return null;
@@ -190,9 +190,8 @@ PLAYERS = """async () => {
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """JupyterLab over a copy of the tree: its folder and a function from a notebook's name to its address."""
-    tree, own = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("jupyter")
-    for name in NEEDED:
-        shutil.copytree(REPO / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    tree = copied_tree(tmp_path_factory.mktemp("clone"))
+    own = tmp_path_factory.mktemp("jupyter")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -305,8 +304,7 @@ def test_a_recording_and_an_upload_reach_python(lab, page):
 def test_a_notebook_in_the_browser(name, lab, page):
     tree, address = lab
     nb = nbformat.read(REPO / name, as_version=4)
-    at = next(i for i, c in enumerate(nb.cells) if "parameters" in c.metadata.get("tags", []))
-    nb.cells.insert(at + 1, new_code_cell("smoke = True"))
+    set_smoke(nb)
     nbformat.write(nb, tree / name)
     state = run_all(page, address(name))
     assert not state["errors"], state["errors"]

@@ -73,12 +73,17 @@ _poke()
 """
 
 
-def run(nb, folder: Path):
-    """Run a notebook in `folder`, its outputs and the state of its widgets kept."""
-    nb = nbformat.from_dict(nb)
+def set_smoke(nb) -> None:
+    """Make a notebook's run tiny, as a parameter of it would."""
     at = [i for i, c in enumerate(nb.cells) if "parameters" in c.metadata.get("tags", [])]
     for i in at:
         nb.cells.insert(i + 1, new_code_cell("smoke = True"))
+
+
+def run(nb, folder: Path):
+    """Run a notebook in `folder`, its outputs and the state of its widgets kept."""
+    nb = nbformat.from_dict(nb)
+    set_smoke(nb)
     nb.cells = [new_code_cell(KEEP_ERRORS), *nb.cells, new_code_cell(POKE)]
     for cell in nb.cells:
         if cell.cell_type == "code":
@@ -162,7 +167,11 @@ def kernel_env(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """A copy of what a clone holds, so that whatever notebooks write lands outside the checkout."""
-    copy = tmp_path_factory.mktemp("clone")
+    return copied_tree(tmp_path_factory.mktemp("clone"))
+
+
+def copied_tree(copy: Path) -> Path:
+    """What a clone holds, in another folder."""
     for name in NEEDED:
         if (REPO / name).is_dir():
             ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")

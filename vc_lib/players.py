@@ -69,8 +69,9 @@ class Player(anywidget.AnyWidget):
         exact: bool = False,
         f0: bool | Mapping[str, Features] = True,
     ):
-        super().__init__()
-        self.show(wavs, sr, exact, f0)
+        sounds = _sounds(wavs, sr, exact)
+        super().__init__(tracks=_tracks(sounds, wavs, sr, f0))
+        self._sounds = sounds
 
     def show(
         self,
@@ -80,36 +81,35 @@ class Player(anywidget.AnyWidget):
         f0: bool | Mapping[str, Features] = True,
     ) -> None:
         """Put other sounds in the place of these, at the same moment; parameters as of the class."""
-        sounds = _sounds(wavs, sr, exact)
-        cfg = spectrogram_config(max(map(len, wavs.values())) / sr, sr, N_COLUMNS)
-        levels_db = {
-            label: bin_levels_db(wav, cfg) + (sounds[label]["gain_db"] or 0)
-            for label, wav in wavs.items()
-        }
-        top_db = max(db.max() for db in levels_db.values())
-        tracks = []
-        for label, wav in wavs.items():
-            sound = sounds[label]
-            hz, period = _contour(label, wav, sr, f0)
-            tracks.append(
-                dict(
-                    label=str(label),
-                    note=sound["note"],
-                    sound=sound["data"],
-                    mime=sound["mime"],
-                    seconds=len(wav) / sr,
-                    picture=_png(levels_db[label] - top_db),
-                    f0=hz,
-                    period=period,
-                )
-            )
-        self.plain = _table(sounds)
-        self.tracks = tracks
+        self._sounds = _sounds(wavs, sr, exact)
+        self.tracks = _tracks(self._sounds, wavs, sr, f0)
 
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return data | {"text/html": self.plain, "text/plain": "players"}, metadata
+        return data | {"text/html": _table(self._sounds), "text/plain": "players"}, metadata
+
+
+def _tracks(sounds: Mapping[str, dict], wavs: Mapping[str, np.ndarray], sr: int, f0) -> list[dict]:
+    """What player.js is told of each sound."""
+    gains_db = {label: sound["gain_db"] for label, sound in sounds.items()}
+    _, levels_db = levels_under_loudest(wavs, sr, gains_db, N_COLUMNS)
+    tracks = []
+    for label, wav in wavs.items():
+        hz, period = _contour(label, wav, sr, f0)
+        tracks.append(
+            dict(
+                label=str(label),
+                note=sounds[label]["note"],
+                sound=sounds[label]["data"],
+                mime=sounds[label]["mime"],
+                seconds=len(wav) / sr,
+                picture=_png(levels_db[label]),
+                f0=hz,
+                period=period,
+            )
+        )
+    return tracks
 
 
 def play(
@@ -218,17 +218,21 @@ def _speech_level_db(wav: np.ndarray, sr: int) -> float:
 # Pictures of players
 
 
-def spectrogram_config(seconds: float, sr: int, n_frames: int) -> AudioConfig:
-    """A 32 ms window, and a hop that makes about so many frames of a sound."""
+def levels_under_loudest(
+    wavs: Mapping[str, np.ndarray], sr: int, gains_db: Mapping[str, float | None], n_frames: int
+) -> tuple[AudioConfig, dict[str, np.ndarray]]:
+    """Spectrograms with their gains, on one scale [dB under the loudest bin of all], the longest about
+    `n_frames` wide, and their STFT: a 32 ms window, and the hop that goes with the width."""
     n_fft = 2 * round(0.016 * sr)
-    hop_length = round(np.clip(seconds * sr / n_frames, 0.002 * sr, n_fft / 2))
-    return AudioConfig(sr=sr, n_fft=n_fft, hop_length=min(hop_length, n_fft // 2))
-
-
-def bin_levels_db(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
-    """Level of each bin [shape=(n_freqs, n_frames), dB of a full-scale sine]."""
-    mag = stft(torch.from_numpy(wav.astype(np.float32)), cfg).abs().numpy()
-    return 20 * np.log10(np.maximum(mag, 1e-8))
+    per_frame = max(map(len, wavs.values())) / n_frames
+    hop_length = min(round(np.clip(per_frame, 0.002 * sr, n_fft / 2)), n_fft // 2)
+    cfg = AudioConfig(sr=sr, n_fft=n_fft, hop_length=hop_length)
+    levels_db = {}
+    for label, wav in wavs.items():
+        mag = stft(torch.from_numpy(wav.astype(np.float32)), cfg).abs().numpy()
+        levels_db[label] = 20 * np.log10(np.maximum(mag, 1e-8)) + (gains_db[label] or 0)
+    top_db = max(level_db.max() for level_db in levels_db.values())
+    return cfg, {label: level_db - top_db for label, level_db in levels_db.items()}
 
 
 def _png(db: np.ndarray) -> bytes:

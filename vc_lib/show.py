@@ -25,10 +25,9 @@ from .errors import MissingInput, ParameterError
 from .evaluate import METRICS
 from .players import (
     RANGE_DB,
-    bin_levels_db,
     checked_wavs,
     gains_to_level,
-    spectrogram_config,
+    levels_under_loudest,
 )
 from .spectrogram import check_image
 
@@ -187,12 +186,7 @@ def plot_spectrograms(
             f"{seconds:.0f} s is more than a picture shows ({MAX_SECONDS:.0f} s); "
             "cut a piece out, as in wav[: 10 * sr]"
         )
-    cfg = spectrogram_config(seconds, sr, WIDTH * DPI)
-    gains_db = gains_to_level(wavs, sr)
-    levels_db = {
-        label: bin_levels_db(wav, cfg) + (gains_db[label] or 0) for label, wav in wavs.items()
-    }
-    top = max(level_db.max() for level_db in levels_db.values())
+    cfg, levels_db = levels_under_loudest(wavs, sr, gains_to_level(wavs, sr), WIDTH * DPI)
     if f0 is True:
         f0 = {label: analyze(wav, sr) for label, wav in wavs.items()}
     contours = _checked_features(f0) if f0 is not False else {}
@@ -201,7 +195,7 @@ def plot_spectrograms(
     fig, axs = _picture(len(wavs), sharex=True, sharey=True)
     for ax, (label, level_db) in zip(axs, levels_db.items(), strict=True):
         place = _place(level_db, cfg)
-        shown = ax.imshow(level_db - top, vmin=-RANGE_DB, vmax=0, **place, **LEVELS)
+        shown = ax.imshow(level_db, vmin=-RANGE_DB, vmax=0, **place, **LEVELS)
         ax.set(title=_plain(label), ylabel="Frequency [kHz]", xlim=(0, seconds))
         if label in contours:
             _draw_f0_over(ax, contours[label], f0_limits)
