@@ -608,6 +608,16 @@ def test_lr_find_leaves_everything_as_it_was(make, whole_run, tmp_path):
     assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
 
 
+def test_lr_find_ends_where_the_loss_is_lost(make):
+    learn = make()
+    before = state_of(learn.model)
+    with learn.added_cbs(At(1, spoil)):  # in the second of its epochs
+        learn.lr_find(num_it=6, show_plot=False, suggest_funcs=None)
+    n_good = len(learn.dls.train) + 1
+    assert len(learn.recorder.losses) == n_good and np.isfinite(learn.recorder.losses).all()
+    assert same(learn.model.state_dict(), before)
+
+
 def test_lr_find_that_is_stopped_does_not_spoil_what_comes(make, whole_run, tmp_path):
     class Stop(Callback):
         def after_batch(self):

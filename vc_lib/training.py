@@ -64,6 +64,8 @@ class StopAtNaN(Callback):
 
     def after_loss(self):
         if self.training and not torch.isfinite(self.learn.loss_grad):
+            if hasattr(self.learn, "lr_finder"):
+                raise CancelFitException  # it raises the rate until the loss is lost: here it ends
             raise FloatingPointError(
                 f"the loss became {self.learn.loss_grad.item()} in epoch {self.epoch}, batch {self.iter}; "
                 "the last checkpoint is kept: lower lr in a new run, or look at the recordings"
