@@ -1,4 +1,4 @@
-"""A module imports only from its left, only notebooks import `show`, the first ones are light."""
+"""A module imports only from its left, what draws is imported by notebooks alone, the first ones are light."""
 
 import ast
 import subprocess
@@ -12,7 +12,7 @@ ARROW = (
     "errors < config < audio < cutting < pauses < sounds < anonymize < recordings < spectrogram < compat < dataset"
     " < models < losses < training < convert < baselines < metrics < listeners < evaluate < leakage"
     " < monitor < players < inputs"
-    " < show"
+    " < pictures < show < curves < board"
 ).split(" < ")
 MODULES = sorted(path.stem for path in (REPO / "vc_lib").glob("*.py") if path.stem != "__init__")
 HEAVY = ("torch", "torchvision", "fastai", "librosa", "matplotlib", "IPython", "ipywidgets")

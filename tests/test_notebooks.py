@@ -9,14 +9,18 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 import soundfile
 import zmq
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbclient.output_widget import OutputWidget
@@ -194,6 +198,46 @@ def test_notebook_runs_is_heard_and_seen(name, tree, kernel_env):
     for i, sound in enumerate(sounds):
         assert np.abs(sound).max(initial=0) > 1e-3, f"player {i} of {len(sounds)} is silent"
     assert pictures(nb), "nothing to look at"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_papermill_knows_the_parameters_and_sets_them(name, tmp_path):
+    papermill = pytest.importorskip("papermill", reason="pip install -r requirements-dev.txt")
+    known = papermill.inspect_notebook(str(REPO / name))
+    assert known["smoke"]["default"] == "False" and known["smoke"]["help"], "each says what it does"
+    out = tmp_path / "out.ipynb"
+    papermill.execute_notebook(
+        str(REPO / name), str(out), {"smoke": True}, prepare_only=True, progress_bar=False
+    )
+    sources = [cell.source for cell in nbformat.read(out, as_version=4).cells]
+    (at,) = [i for i, source in enumerate(sources) if source.startswith("# Parameters")]
+    assert "smoke = True" in sources[at] and "smoke = False" in sources[at - 1]
+
+
+def test_the_first_cell_fetches_the_project_on_colab_and_does_nothing_elsewhere(monkeypatch):
+    cells = [nbformat.read(REPO / name, as_version=4).cells[1] for name in NOTEBOOKS]
+    (source,) = {cell.source for cell in cells}
+    code, done = TransformerManager().transform_cell(source), []
+    shell = SimpleNamespace(
+        system=done.append, run_line_magic=lambda *words, **_: done.append(" ".join(words))
+    )
+    scope = dict(get_ipython=lambda: shell, input=lambda _: "https://example.org/vc")
+    exec(code, dict(scope))
+    assert done == []
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace())
+    exec(code, dict(scope))
+    assert any("git clone" in line for line in done) and "cd /content/vc" in done
+    assert [line for line in done if line.startswith("pip install")] == [
+        "pip install --quiet -r colab.txt"
+    ]
+    (choose,) = [line for line in done if "> colab.txt" in line]
+    chosen = subprocess.run(
+        choose.partition(">")[0], shell=True, cwd=REPO, capture_output=True, text=True, check=True
+    ).stdout
+    assert "fastai" in chosen and "pyworld==" in chosen
+    assert not re.search(r"^torch", chosen, re.MULTILINE), "Colab's own torch stays"
+    for script in re.findall(r"python (\S+)", " ".join(done)):
+        assert (REPO / script).is_file()
 
 
 # The harness itself: it must see what a person would

@@ -11,6 +11,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from keep_outputs import KINDS, is_kept
+
 REPO = Path(__file__).parents[1]
 NOTEBOOKS = (
     "01_prestudy_convert-by-pyworld.ipynb",
@@ -82,9 +86,17 @@ def test_notebook_has_one_parameters_cell(name):
     assert "smoke" in values and ast.literal_eval(values["smoke"]) is False
 
 
-def test_no_sound_inside_notebooks():
-    wrong = [name for name, text in texts() if name.endswith(".ipynb") and "data:audio" in text]
-    assert not wrong, f"{wrong} hold audio bytes; strip them with nbstripout"
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_a_notebook_keeps_stands_by_itself(name):
+    """Pictures and tables for those who only look; no sound, no widget, and not much of it."""
+    cells = nbformat.read(REPO / name, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert all(is_kept(output) for output in outputs)
+    kinds = {kind for output in outputs for kind in output.get("data", ())}
+    assert "image/png" in kinds and kinds <= set(KINDS), "python benchmarks/keep_outputs.py"
+    text = (REPO / name).read_text(encoding="utf-8")
+    assert "data:audio" not in text and "application/vnd.jupyter.widget" not in text
+    assert len(text) < 0.6 * MB, f"{name} takes {len(text) / MB:.2f} MB"
 
 
 def test_data_and_weights_are_small():

@@ -15,7 +15,7 @@ from PIL import Image
 from vc_lib import show
 from vc_lib.anonymize import analyze
 from vc_lib.config import SECOND_CHANNELS, AudioConfig
-from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.errors import ParameterError
 from vc_lib.spectrogram import wav_to_image
 
 SR = 16_000
@@ -246,103 +246,6 @@ def test_plot_image_refuses_another_shape_and_nan(wavs):
         show.plot_image(img, AudioConfig(n_fft=1024))
     with pytest.raises(ParameterError, match="NaN"):
         show.plot_image(np.full_like(img, np.nan), AudioConfig())
-
-
-# Losses
-
-HISTORY = pd.DataFrame(
-    {
-        "epoch": [0, 1, 2, 3],
-        "train_loss": [3.0, 2.0, 1.0, 0.5],
-        "valid_loss": [3.0, 2.0, 1.5, 1.8],
-        "critic_loss": [np.nan, np.nan, 0.7, 0.6],
-        "log_f0_corr": [0.1, 0.5, 0.9, 0.8],
-        "mcd_db": [9.0, 6.0, 7.0, 8.0],
-        "never": [np.nan] * 4,
-        "time": ["00:01"] * 4,
-    }
-)
-
-
-def panels_of(fig):
-    return {ax.get_title("left"): ax for ax in fig.axes}
-
-
-def test_losses_critic_and_metrics_have_their_own_panels(tmp_path):
-    HISTORY.to_csv(tmp_path / "history.csv", index=False)
-    for history in (HISTORY, tmp_path / "history.csv", str(tmp_path / "history.csv")):
-        panels = panels_of(show.plot_losses(history))
-        assert list(panels) == ["losses", "critic", "log_f0_corr", "mcd_db"]
-        names = [line.get_label() for line in panels["losses"].lines if len(line.get_xdata()) > 1]
-        assert names == ["train_loss", "valid_loss"]
-        assert list(panels["critic"].lines[0].get_xdata()) == [2, 3]
-        assert panels["mcd_db"].get_xlabel() == "Epoch"
-
-
-def test_the_best_epoch_is_marked():
-    panels = panels_of(show.plot_losses(HISTORY))
-    marks = {
-        title: [
-            tuple(np.ravel(line.get_xydata())) for line in ax.lines if len(line.get_xdata()) == 1
-        ]
-        for title, ax in panels.items()
-    }
-    assert marks == {
-        "losses": [(3, 0.5), (2, 1.5)],
-        "critic": [],
-        "log_f0_corr": [(2, 0.9)],
-        "mcd_db": [(1, 6.0)],
-    }
-    assert "0.900" in [t.get_text() for t in panels["log_f0_corr"].texts]
-
-
-def test_a_second_run_is_drawn_after_the_first():
-    twice = pd.concat([HISTORY, HISTORY], ignore_index=True)
-    fig = show.plot_losses(twice)
-    assert list(fig.axes[0].lines[0].get_xdata()) == list(range(8))
-    assert fig.axes[-1].get_xlabel() == "Epoch, all stages"
-
-
-def test_stages_are_parted_and_the_critic_s_losses_told_apart():
-    """As training writes it; a stage that went on later has its rows at the end."""
-    row = {"train_loss": 1.0, "valid_loss": 2.0}
-    frame = pd.DataFrame(
-        [
-            {"stage": "generator", "epoch": 0, "lsd_db": 9.0} | row,
-            {"stage": "critic", "epoch": 0, "train_loss": 0.7},
-            {"stage": "gan", "epoch": 0, "lsd_db": 8.0, "critic_steps": 5, "capped": 1} | row,
-            {"stage": "gan", "epoch": 1, "lsd_db": 8.5, "critic_steps": 4, "capped": 0} | row,
-            {"stage": "generator", "epoch": 1, "lsd_db": 7.0} | row,
-        ]
-    )
-    fig = show.plot_losses(frame)
-    panels = panels_of(fig)
-    assert list(panels) == ["losses", "critic", "lsd_db", "turns"]
-    x = [list(line.get_xdata()) for line in panels["lsd_db"].lines]
-    assert [0, 1] in x and [3, 4] in x  # one line for each stage, none across
-    (critic,) = [line for line in panels["critic"].lines if list(line.get_ydata()) == [0.7]]
-    assert list(critic.get_xdata()) == [2]
-    labels = [t.get_text() for t in panels["critic"].get_legend().get_texts()]
-    assert labels == ["critic train_loss"]
-    marked = [t.get_text() for t in panels["lsd_db"].texts]
-    assert marked == ["7.00", "8.00"]
-    assert {"critic", "gan"} <= set(texts(fig))
-    assert "critic train_loss" not in frame
-
-
-def test_one_epoch_is_enough():
-    assert list(panels_of(show.plot_losses(HISTORY[:1]))) == ["losses", "log_f0_corr", "mcd_db"]
-
-
-def test_plot_losses_refuses_what_is_no_history(tmp_path):
-    with pytest.raises(MissingInput, match="02 notebooks"):
-        show.plot_losses(tmp_path / "history.csv")
-    (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(ParameterError, match="no table"):
-        show.plot_losses(tmp_path / "empty.csv")
-    for wrong in (HISTORY[:0], HISTORY.drop(columns="epoch"), HISTORY[["epoch", "time"]]):
-        with pytest.raises(ParameterError, match="epoch column"):
-            show.plot_losses(wrong)
 
 
 # Tables

@@ -468,7 +468,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     make, whole_run, tmp_path, capsys, stage
 ):
     fit(make(stage), tmp_path / "run", stage, N_EPOCHS, cbs=[At(1, interrupt)])
-    assert f"call this again with n_epochs={N_EPOCHS}" in capsys.readouterr().out
+    assert f"run this again, with n_epochs={N_EPOCHS}" in capsys.readouterr().out
     assert load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")["epoch"] == 0
     fit(make(stage), tmp_path / "run", stage, N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", stage)

@@ -72,15 +72,28 @@ class ListenIn(Callback):
         if epoch_values(self.learn) and (last or self.epoch % self.every == 0):
             self.learn.heard = self.listen()
 
-    def listen(self) -> dict[str, float]:
-        """Scores of the averaged weights, means over the clips."""
+    def preview(self) -> dict[str, np.ndarray]:
+        """The first clip of another speaker (of the target, if there are none) and what becomes of it
+        now, by label [shape=(n_samples,), -1..1]; nothing while no voice is trained."""
+        if not hasattr(self.learn, "average_weights"):
+            return {}
+        i = len(self.own) if self.others else 0
+        source, anonymized = (self.own + self.others)[i].wav, self.anonymized[i]
+        converted = self._convert([i])[0]
+        return dict(source=source, anonymized=anonymized[: len(source)], converted=converted)
+
+    def _convert(self, which: Iterable[int]) -> list[np.ndarray]:
+        """Some of the clips, own ones first, by the averaged weights."""
         network = deepcopy(self.learn.average_weights.network)
         network.load_state_dict(self.learn.average_weights.average)
-        voice = Voice(network, self.cfg, self.dls.device)
-        made = [
-            voice.quieten_pauses(voice.generate(wav), clip.wav)
-            for wav, clip in zip(self.anonymized, self.own + self.others, strict=True)
+        voice, clips = Voice(network, self.cfg, self.dls.device), self.own + self.others
+        return [
+            voice.quieten_pauses(voice.generate(self.anonymized[i]), clips[i].wav) for i in which
         ]
+
+    def listen(self) -> dict[str, float]:
+        """Scores of the averaged weights, means over the clips."""
+        made = self._convert(range(len(self.anonymized)))
         n, sr = len(self.own), self.cfg.sr
         own = [
             evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method=F0_METHOD)

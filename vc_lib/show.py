@@ -1,28 +1,19 @@
-"""Players, pictures and tables: how the notebooks let you hear, see and compare.
+"""Pictures and tables of sounds: how the notebooks let you see and compare."""
 
-Pictures are figures of their own, never pyplot's, so that they work in callbacks and leave nothing
-open; a notebook shows them as small PNGs on white, readable in light and dark themes.
-"""
-
-import io
 from collections.abc import Mapping
-from itertools import pairwise
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
-from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
-from PIL import Image
 
 from .anonymize import Features, active_frames, analyze
 from .audio import check_sr
 from .config import AudioConfig
-from .errors import MissingInput, ParameterError
+from .errors import ParameterError
 from .evaluate import METRICS
+from .pictures import COLORS, DPI, STYLE, WIDTH, Picture, line_style, picture, plain, rounded
 from .players import (
     RANGE_DB,
     checked_wavs,
@@ -32,71 +23,13 @@ from .players import (
 from .spectrogram import check_image
 
 MAX_SECONDS = 300.0  # longer, a picture shows nothing and takes gigabytes
-WIDTH, ROW, DPI = 7.5, 1.7, 80  # of a picture and of its panels [inches, pixels an inch]
-N_COLORS = 40  # of a whole picture; fewer: smaller files
 
-# Told apart by every kind of eye: Okabe and Ito, Color Universal Design, 2008; dashes help in print
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 # Few levels, as noise makes large files. Levels may be averaged into a pixel, signs and angles not
 LEVELS = {"cmap": matplotlib.colormaps["magma"].resampled(14), "interpolation_stage": "data"}
 SIGNED = {"cmap": matplotlib.colormaps["RdBu"].resampled(9), "interpolation": "nearest"}
 ANGLES = {"cmap": matplotlib.colormaps["twilight"].resampled(8), "interpolation": "nearest"}
-STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.grid": False}
-STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "white"}
-STYLE |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), "black")
-STYLE |= dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), "black")
-STYLE |= {"legend.frameon": False, "grid.color": "#D0D0D0", "image.interpolation": "auto"}
-
-# Better when higher, by what a name contains that is none of evaluate's; all others when lower
-HIGHER_IS_BETTER = ("corr", "snr", "pesq", "stoi", "cosine", "mos", "accuracy")
-
-UNMARKED = ("critic", "turns")  # panels in which nothing is best
-
-HISTORY = "history.csv in a run's folder holds an epoch column and one for each number"
-
 
 # See
-
-
-class Picture(Figure):
-    """A matplotlib Figure that a notebook shows as a small PNG, with pyplot and without it."""
-
-    def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.savefig(file, format="png", facecolor="white", transparent=False, dpi=DPI)
-        image = _with_few_colors(np.asarray(Image.open(file).convert("RGB")))
-        file = io.BytesIO()
-        image.save(file, "PNG", optimize=True)
-        return file.getvalue()
-
-    def save(self, path) -> None:
-        """Write the very PNG that a notebook shows; its folder is made if need be."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self._repr_png_())
-
-
-def _with_few_colors(rgb: np.ndarray) -> Image.Image:
-    """Every pixel (height, width, 3) in the nearest of the N_COLORS commonest colours."""
-    packed = rgb.astype(np.int32) @ [65536, 256, 1]
-    codes, which, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1)
-    palette = colors[np.argsort(-counts)[:N_COLORS]]
-    nearest = ((colors[:, None] - palette) ** 2).sum(2).argmin(1)
-    image = Image.fromarray(nearest[which].reshape(packed.shape).astype(np.uint8)).convert("P")
-    image.putpalette(palette.astype(np.uint8).tobytes())
-    return image
-
-
-if get_ipython():  # or else `%matplotlib inline`, which knows only Figure, would show a larger one
-    get_ipython().display_formatter.formatters["image/png"].for_type(Picture, Picture._repr_png_)
-
-
-def _picture(n_panels: int = 1, row: float = ROW, **axes) -> tuple[Picture, list]:
-    """A picture with panels under each other, and the panels."""
-    fig = Picture(figsize=(WIDTH, 0.5 + n_panels * row), layout="constrained", facecolor="white")
-    return fig, list(fig.subplots(n_panels, squeeze=False, **axes)[:, 0])
 
 
 def _checked_features(features_by_label: Mapping[str, Features]) -> Mapping[str, Features]:
@@ -113,24 +46,9 @@ def _checked_features(features_by_label: Mapping[str, Features]) -> Mapping[str,
 def _labelled(features_by_label: Mapping[str, Features]) -> list[tuple]:
     """(label, features, line style) of each, refusing anything else."""
     return [
-        (_plain(label), features, _line(i))
+        (plain(label), features, line_style(i))
         for i, (label, features) in enumerate(_checked_features(features_by_label).items())
     ]
-
-
-def _plain(label) -> str:
-    """A label as it is: matplotlib takes $...$ for mathematics and a leading _ for "no legend"."""
-    text = str(label).replace("$", r"\$")
-    return f"\u200b{text}" if text.startswith("_") else text
-
-
-def _line(i: int, dashed: bool = False) -> dict:
-    """Colour and dashes of the i-th line."""
-    return {
-        "color": COLORS[i % len(COLORS)],
-        "linestyle": DASHES[i % len(DASHES)] if dashed else "-",
-        "linewidth": 1.5,
-    }
 
 
 def _hz_axis(ax, label: str = "F0 [Hz]") -> None:
@@ -192,11 +110,11 @@ def plot_spectrograms(
     contours = _checked_features(f0) if f0 is not False else {}
     f0_limits = _f0_limits([features.f0 for features in contours.values()])
 
-    fig, axs = _picture(len(wavs), sharex=True, sharey=True)
+    fig, axs = picture(len(wavs), sharex=True, sharey=True)
     for ax, (label, level_db) in zip(axs, levels_db.items(), strict=True):
         place = _place(level_db, cfg)
         shown = ax.imshow(level_db, vmin=-RANGE_DB, vmax=0, **place, **LEVELS)
-        ax.set(title=_plain(label), ylabel="Frequency [kHz]", xlim=(0, seconds))
+        ax.set(title=plain(label), ylabel="Frequency [kHz]", xlim=(0, seconds))
         if label in contours:
             _draw_f0_over(ax, contours[label], f0_limits)
     axs[-1].set_xlabel("Time [s]")
@@ -249,8 +167,8 @@ def plot_features(features: Features) -> Picture:
     half_step, times = features.frame_period_ms / 2000, features.times
     extent = (-half_step, times[-1] + half_step, 0, features.sr / 2000)
 
-    fig, (pitch, *images) = _picture(3, sharex=True)
-    pitch.plot(times, np.where(features.voiced, features.f0, np.nan), **_line(0))
+    fig, (pitch, *images) = picture(3, sharex=True)
+    pitch.plot(times, np.where(features.voiced, features.f0, np.nan), **line_style(0))
     _hz_axis(pitch)
     pitch.set_ylim(_f0_limits([features.f0]))
     pitch.grid(True)
@@ -294,7 +212,7 @@ def plot_f0(features_by_label: Mapping[str, Features]) -> Picture:
     ParameterError
         If it is no such dict.
     """
-    fig, (ax,) = _picture(row=2.4)
+    fig, (ax,) = picture(row=2.4)
     rows = _labelled(features_by_label)
     for label, features, line in rows:
         note = "" if (features.f0 > 0).any() else " (no pitch)"
@@ -335,12 +253,12 @@ def plot_envelope(
     ParameterError
         If it is no such dict, `time_s` is outside of one, or one is silent.
     """
-    fig, (ax,) = _picture(row=2.4)
+    fig, (ax,) = picture(row=2.4)
     rows = _labelled(features_by_label)
     for i, (label, features, _) in enumerate(rows):
         level_db = _envelope_db(features, time_s, label)
         khz = np.linspace(0, features.sr / 2000, len(level_db))
-        ax.plot(khz, level_db - level_db.mean(), label=label, **_line(i, dashed=True))
+        ax.plot(khz, level_db - level_db.mean(), label=label, **line_style(i, dashed=True))
     when = "average of active frames" if time_s is None else f"at {time_s:g} s"
     ax.set(xlabel="Frequency [kHz]", ylabel="Level re mean [dB]", title=f"Envelope, {when}")
     ax.set_xlim(0, max(features.sr for _, features, _ in rows) / 2000)
@@ -385,7 +303,7 @@ def plot_image(img: np.ndarray, cfg: AudioConfig) -> Picture:
         If the shape does not fit `cfg`, or a value is not finite.
     """
     img = check_image(img, cfg)
-    fig, axs = _picture(2, sharex=True, sharey=True)
+    fig, axs = picture(2, sharex=True, sharey=True)
     for i, (name, colors, top) in enumerate(_channels(img, cfg)):
         ax, place = axs[i], _place(img[i], cfg)
         shown = ax.imshow(img[i], vmin=-top, vmax=top, **place, **colors)
@@ -405,132 +323,6 @@ def _channels(img: np.ndarray, cfg: AudioConfig) -> list[tuple[str, dict, float]
         "cos_sin": [(f"log-magnitude × {f}(phase)", SIGNED, top) for f in ("cos", "sin")],
         "real_imag": [(f"compressed magnitude × {f}(phase)", SIGNED, top) for f in ("cos", "sin")],
     }[cfg.second_channel]
-
-
-@matplotlib.rc_context(STYLE)
-def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
-    """Draw how training went: losses, critic, steps and each metric in a panel of its own.
-
-    Parameters
-    ----------
-    history : path of a CSV file, or pd.DataFrame
-        A column `epoch` and any others; those with numbers are drawn. Names with "crit" go to the
-        critic's panel, "loss" to the losses', "steps" and "capped" to that of the turns. Empty
-        cells are gaps. With a column `stage`, stages are drawn one after the other, parted by a
-        dashed line, and the losses of a stage named "critic" go to the critic's panel too.
-
-    Returns
-    -------
-    Picture
-        A matplotlib Figure. A dot marks the best epoch of each line in each stage, but none of
-        critic and turns: the highest for correlations, SNR, PESQ, STOI, cosine, MOS and accuracy,
-        else the lowest.
-
-    Raises
-    ------
-    MissingInput
-        If there is no such file.
-    ParameterError
-        If `epoch` or a number to draw is missing.
-    """
-    frame = history if isinstance(history, pd.DataFrame) else _read_history(Path(history))
-    if "epoch" not in frame or not len(frame):
-        found = ", ".join(map(str, frame)) or "nothing"
-        raise ParameterError(
-            f"history holds {found} in {len(frame)} rows, must hold epochs; {HISTORY}"
-        )
-    frame, stages = _by_stage(frame)
-    panels = _panels(frame)
-    if not panels:
-        raise ParameterError(f"history holds no number beside epoch; {HISTORY}")
-    starts_over = (frame["epoch"].diff().dropna() <= 0).any()
-    epochs = np.arange(len(frame)) if starts_over else frame["epoch"].to_numpy()
-
-    fig, axs = _picture(len(panels), row=1.5, sharex=True)
-    for ax, (title, columns) in zip(axs, panels.items(), strict=True):
-        for i, column in enumerate(columns):
-            _draw_history(ax, epochs, frame[column], stages, i, mark=title not in UNMARKED)
-        ax.set(title=_plain(title))
-        if len(columns) > 1 or columns[0] != title:
-            ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-        ax.grid(True)
-    for start, name in list(stages.items())[1:]:
-        for ax in axs:
-            ax.axvline(epochs[start] - 0.5, color="gray", linestyle="--", linewidth=1)
-        axs[0].text(epochs[start] - 0.5, 1.08, name, transform=axs[0].get_xaxis_transform())
-    axs[-1].set_xlabel("Epoch, all stages" if starts_over else "Epoch")
-    axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    return fig
-
-
-def _by_stage(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
-    """The table with the critic stage's losses in columns of their own; first row of each stage."""
-    if "stage" not in frame:
-        return frame, {0: ""}
-    stage = frame["stage"].astype(str)
-    frame = frame.sort_values("stage", key=lambda s: s.map(list(dict.fromkeys(stage)).index))
-    frame = frame.reset_index(drop=True)
-    stage = frame["stage"].astype(str)
-    of_critic = stage == "critic"
-    for column in [c for c in frame.select_dtypes("number") if "loss" in c and "crit" not in c]:
-        frame[f"critic {column}"] = frame[column].where(of_critic)
-        frame[column] = frame[column].where(~of_critic)
-    return frame, {int((stage == name).argmax()): name for name in stage.unique()}
-
-
-def _draw_history(ax, epochs, values: pd.Series, stages: dict[int, str], i: int, mark: bool):
-    """The i-th line of a panel, broken between stages, with the best epoch of each."""
-    numbers = values.to_numpy(dtype=float)
-    starts = [*stages, len(numbers)]
-    for k, (start, stop) in enumerate(pairwise(starts)):
-        seen = start + np.flatnonzero(np.isfinite(numbers[start:stop]))
-        label = _plain(values.name) if k == 0 else None
-        ax.plot(epochs[seen], numbers[seen], label=label, marker=".", **_line(i))
-        if mark and len(seen):
-            _mark_best(ax, epochs[seen], numbers[seen], values.name, COLORS[i % len(COLORS)])
-
-
-def _read_history(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise MissingInput(
-            f"{path} does not exist; train a voice with one of the 02 notebooks first"
-        )
-    try:
-        return pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
-        raise ParameterError(f"{path} is no table ({e}); {HISTORY}") from e
-
-
-def _panels(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Title of each panel and the columns in it; columns without a number are left out."""
-    numbers = [c for c in frame.select_dtypes("number") if c != "epoch" and frame[c].notna().any()]
-    turns = [c for c in numbers if "steps" in c or "capped" in c]
-    critic = [c for c in numbers if "crit" in c and c not in turns]
-    losses = [c for c in numbers if "loss" in c and c not in critic]
-    metrics = {c: [c] for c in numbers if c not in losses + critic + turns}
-    panels = {"losses": losses, "critic": critic} | metrics | {"turns": turns}
-    return {title: columns for title, columns in panels.items() if columns}
-
-
-def _higher_is_better(column: str) -> bool:
-    """By the metric that a column is named after, such as own_pesq_wb; others by what names mean."""
-    for key in sorted(METRICS, key=len, reverse=True):
-        if column == key or column.endswith(f"_{key}"):
-            return METRICS[key].better == "higher"
-    return any(word in column for word in HIGHER_IS_BETTER)
-
-
-def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: str) -> None:
-    """A dot and the number at the best epoch."""
-    higher = _higher_is_better(column)
-    best = int(np.argmax(values) if higher else np.argmin(values))
-    ax.plot(epochs[best], values[best], "o", color=color, markeredgecolor="black", zorder=3)
-    ax.annotate(
-        _rounded(values[best]),
-        (epochs[best], values[best]),
-        xytext=(4, -10 if higher else 5),
-        textcoords="offset points",
-    )
 
 
 # Compare
@@ -568,13 +360,13 @@ def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Picture:
     axs = fig.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
     for ax in axs[len(keys) :]:
         ax.set_visible(False)
-    labels = [_plain(label) for label in rows]
+    labels = [plain(label) for label in rows]
     for ax, key in zip(axs, keys, strict=False):
         metric = METRICS[key]
         values = [row.get(key, np.nan) for row in rows.values()]
         colors = [COLORS[i % len(COLORS)] for i in range(len(values))]
         bars = ax.barh(range(len(values)), values, color=colors)
-        ax.bar_label(bars, [_rounded(v) for v in values], padding=2, fontsize=7)
+        ax.bar_label(bars, [rounded(v) for v in values], padding=2, fontsize=7)
         unit = f" [{metric.unit}]" if metric.unit in ("dB", "cents") else ""
         ax.set(title=f"{metric.label}{unit} {metric.arrow}", yticks=range(len(values)))
         ax.set_yticklabels(labels)
@@ -615,7 +407,7 @@ def plot_tradeoff(
         if column not in table:
             raise ParameterError(f"{column!r} must be one of {', '.join(map(str, table))}")
     labels = labels or {}
-    fig, (ax,) = _picture(row=3.6)
+    fig, (ax,) = picture(row=3.6)
     families = {}
     for name in table.index:
         family, _, strength = str(name).rpartition(", ")
@@ -623,7 +415,7 @@ def plot_tradeoff(
     for i, (family, members) in enumerate(families.items()):
         color, marker = COLORS[i % len(COLORS)], "osD^vPX*"[i % 8]
         xs, ys = table.loc[[n for n, _ in members], x], table.loc[[n for n, _ in members], y]
-        ax.plot(xs, ys, marker=marker, color=color, label=_plain(family), linewidth=1)
+        ax.plot(xs, ys, marker=marker, color=color, label=plain(family), linewidth=1)
         for (_, strength), at_x, at_y in zip(members, xs, ys, strict=True):
             at = (at_x, at_y)
             ax.annotate(strength, at, (3, 3), textcoords="offset points", fontsize=7, color=color)
@@ -662,17 +454,5 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     if not isinstance(rows, Mapping) or not all(isinstance(r, Mapping) for r in rows.values()):
         raise ParameterError('rows must be a dict of dicts, as in {"source": evaluate(...)}')
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    cells = [[_rounded(row.get(name)) for name in names] for row in rows.values()]
+    cells = [[rounded(row.get(name)) for name in names] for row in rows.values()]
     return pd.DataFrame(cells, index=[str(label) for label in rows], columns=names, dtype=object)
-
-
-def _rounded(value) -> str:
-    """A number to three digits or so, text as it is, an en dash for nothing."""
-    if isinstance(value, str):
-        return value
-    if value is None or np.isnan(value):
-        return "–"
-    if isinstance(value, int | np.integer):
-        return str(value).replace("-", "−")
-    n_decimals = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:.{n_decimals}f}".replace("-", "−")

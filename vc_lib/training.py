@@ -116,6 +116,7 @@ class Checkpoint(Callback):
     def before_fit(self):
         kept = load_checkpoint(self.path)
         self.start_epoch = kept["epoch"] + 1 if kept else 0
+        self.learn.train_iter = self.start_epoch * len(self.dls.train)  # steps count on
         if not kept:
             return
         self.model.load_state_dict(kept["model"])
@@ -153,6 +154,9 @@ class History(Callback):
     def __init__(self, path: Path, stage: str):
         self.path, self.stage = path, stage
 
+    def before_epoch(self):
+        self.learn.heard = {}  # see monitor.ListenIn
+
     def after_epoch(self):
         values = epoch_values(self.learn)
         if not values:
@@ -162,8 +166,7 @@ class History(Callback):
         }
         if hasattr(self.learn, "capped_gan_switcher"):
             row |= self.learn.capped_gan_switcher.turns()
-        row |= {k: f"{v:.5g}" for k, v in getattr(self.learn, "heard", {}).items()}
-        self.learn.heard = {}  # see monitor.ListenIn
+        row |= {k: f"{v:.5g}" for k, v in self.learn.heard.items()}
         rows = [
             r
             for r in read_history(self.path)
@@ -568,7 +571,7 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
             learn.fit_one_cycle(n_epochs, learn.lr, cbs=cbs, start_epoch=start)
         except KeyboardInterrupt:
             print(
-                f"interrupted: call this again with n_epochs={n_epochs} to go on from the last whole epoch"
+                f"interrupted: run this again, with n_epochs={n_epochs} as before, to go on from the last whole epoch"
             )
     else:
         print(f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again")
