@@ -17,7 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 
 KINDS = ("image/png", "text/html", "text/markdown", "text/plain")
-PASSING = re.compile(r"application/vnd\.jupyter\.widget|data:audio|<progress|<audio")
+PASSING = re.compile(r"application/vnd\.jupyter\.widget|data:audio|<progress|progress::|<audio")
 
 
 def is_kept(output) -> bool:

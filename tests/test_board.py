@@ -15,7 +15,7 @@ from vc_lib.board import Board, to_tensorboard
 from vc_lib.dataset import make_dls
 from vc_lib.errors import MissingInput
 from vc_lib.monitor import ListenIn
-from vc_lib.training import critic_learner, fit, generator_learner, save_generated
+from vc_lib.training import Interrupted, critic_learner, fit, generator_learner, save_generated
 
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device
@@ -69,7 +69,7 @@ def test_a_board_says_shows_and_plays_how_it_goes(learn, listen, shown, tmp_path
     fit(learn, tmp_path / "run", "generator", 3, cbs=[listen, Board(), each])
     (panel,) = shown
     said, curves, player = panel.children
-    assert "generator: 3 of 3 epochs" in said.value and "done" in said.value
+    assert said.value == "generator: 3 of 3 epochs, done."
     assert "generator: 1 of 3 epochs" in each.seen[0][0] and "left" in each.seen[0][0]
     assert all("valid_loss" in text and "stop button" in text for text, _ in each.seen)
     assert Image.open(io.BytesIO(curves.value)).width > 300
@@ -104,7 +104,8 @@ def test_a_resumed_board_counts_from_where_it_was(learn, shown, tmp_path):
             if self.epoch == 2:
                 raise KeyboardInterrupt
 
-    fit(learn, tmp_path / "run", "generator", 3, cbs=[Board(), Stop()])
+    with pytest.raises(Interrupted):
+        fit(learn, tmp_path / "run", "generator", 3, cbs=[Board(), Stop()])
     assert "2 of 3" in shown[0].children[0].value and "left" in shown[0].children[0].value
     fit(learn, tmp_path / "run", "generator", 3, cbs=[Board()])
     assert "3 of 3" in shown[1].children[0].value

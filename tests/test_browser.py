@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -149,6 +150,46 @@ def test_a_longer_sound_plays_on_after_a_shorter_one_ended(player):
     assert not player.evaluate(STATE)[0]["paused"]
 
 
+def test_a_shorter_sound_that_has_ended_is_silence_and_loses_no_place(player):
+    box = player.locator(".vc-picture").nth(0).bounding_box()
+    player.mouse.click(box["x"] + 0.55 * box["width"], box["y"] + 10)
+    player.click(".vc-play")
+    player.wait_for_function("document.querySelector('audio').currentTime > 2.4")
+    player.keyboard.press("3")
+    player.wait_for_function("document.querySelector('audio').currentTime > 2.7")
+    assert player.locator(".vc-play").inner_text().startswith("❚❚")
+    player.keyboard.press("1")
+    state = player.evaluate(STATE)
+    assert state[0]["t"] > 2.7 and not state[0]["paused"] and not state[0]["muted"]
+    player.keyboard.press("3")
+    at_the_beginning = "document.querySelector('audio').currentTime < 0.1"
+    player.wait_for_function(at_the_beginning, timeout=5_000)  # all have ended
+    assert all(state["paused"] for state in player.evaluate(STATE))
+
+
+def test_one_player_is_heard_at_a_time_in_a_notebook_too(player):
+    """Where each player is a module of its own."""
+    module = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8")
+    player.evaluate(
+        """async (module) => {
+        const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
+        const bytes = await (await fetch(document.querySelector("audio").src)).arrayBuffer();
+        const track = { label: "other", sound: bytes, mime: "audio/mpeg", seconds: 4, picture: null, f0: null };
+        const nothing = () => {}, of = { tracks: [track], active: 0 };
+        const model = { get: (key) => of[key], set: nothing, save_changes: nothing, on: nothing, off: nothing };
+        const el = document.body.appendChild(document.createElement("div"));
+        (await import(url)).default.render({ model, el });
+        }""",
+        module,
+    )
+    player.locator(".vc-play").nth(0).click()
+    player.wait_for_function("document.querySelector('audio').currentTime > 0.2")
+    player.locator(".vc-play").nth(1).click()
+    player.wait_for_function("document.querySelectorAll('audio')[3].currentTime > 0.2")
+    paused = [state["paused"] for state in player.evaluate(STATE)]
+    assert paused == [True, True, True, False]
+
+
 def test_at_the_end_it_is_at_the_beginning_again(player):
     box = player.locator(".vc-picture").nth(0).bounding_box()
     player.mouse.click(box["x"] + 0.97 * box["width"], box["y"] + 10)
@@ -191,7 +232,13 @@ PLAYERS = """async () => {
 def lab(tmp_path_factory):
     """JupyterLab over a copy of the tree: its folder and a function from a notebook's name to its address."""
     tree = copied_tree(tmp_path_factory.mktemp("clone"))
-    own = tmp_path_factory.mktemp("jupyter")
+    with serving_lab(tree, tmp_path_factory.mktemp("jupyter")) as address:
+        yield tree, address
+
+
+@contextmanager
+def serving_lab(tree: Path, own: Path):
+    """JupyterLab over `tree`, with its settings in `own`; a function from a notebook's name to its address."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -219,7 +266,7 @@ def lab(tmp_path_factory):
             while not answers(f"{base}/api/status?token=t"):
                 assert server.poll() is None and time.monotonic() < end, (own / "log").read_text()
                 time.sleep(0.2)
-            yield tree, lambda name: f"{base}/lab/tree/{name}?reset&token=t"
+            yield lambda name: f"{base}/lab/tree/{name}?reset&token=t"
         finally:
             os.killpg(server.pid, signal.SIGTERM)  # with its kernels
             server.wait(20)
@@ -284,6 +331,9 @@ def test_a_recording_and_an_upload_reach_python(lab, page):
     state = run_all(page, address("input.ipynb"))
     assert not state["errors"] and result(page).startswith("cs_man_fillets_1 ")
     page.locator(".vc-recorder button").click()  # a fake microphone that beeps
+    page.locator(".vc-recorder button").click()  # a second click ends what the first began
+    page.wait_for_function("/given up/.test(document.querySelector('.vc-recorder').textContent)")
+    page.locator(".vc-recorder button").click()
     page.wait_for_function(
         "/peak/.test(document.querySelector('.vc-recorder output').textContent)", timeout=15_000
     )
@@ -318,14 +368,18 @@ def test_a_notebook_in_the_browser(name, lab, page):
         a_dial_makes_a_new_sound(page)
 
 
-def a_dial_makes_a_new_sound(page) -> None:
-    """Move a slider by the keyboard, as a person may: another sound is there, and the place is kept."""
+def a_dial_makes_a_new_sound(page) -> float:
+    """Move a slider by the keyboard, as a person may: another sound is there, and the place is kept.
+
+    Returns the time that it took [s].
+    """
     player = page.locator(".vc-player").last
     before = player.locator("audio").nth(1).get_attribute("src")
     box = player.locator(".vc-picture").nth(1).bounding_box()
     page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 10)
     handle = page.locator(".widget-slider", has_text="pitch up or down").locator(".noUi-handle")
     handle.focus()
+    began = time.perf_counter()
     page.keyboard.press("ArrowRight")
     page.wait_for_function(
         """(before) => { const all = document.querySelectorAll('.vc-player');
@@ -333,12 +387,14 @@ def a_dial_makes_a_new_sound(page) -> None:
         return audio && audio.src !== before && audio.readyState > 1; }""",
         arg=before,
     )
+    took = time.perf_counter() - began
     times = page.evaluate(
         """() => { const all = document.querySelectorAll('.vc-player');
         const audio = all[all.length - 1].querySelectorAll('audio')[1];
         return [audio.currentTime, audio.duration]; }"""
     )
     assert times[0] == pytest.approx(times[1] / 2, rel=0.1)
+    return took
 
 
 # The static page

@@ -91,6 +91,18 @@ def test_stages_are_parted_and_the_critic_s_losses_told_apart():
     assert "critic train_loss" not in frame
 
 
+def test_epochs_are_drawn_in_the_order_of_training_however_they_were_written():
+    stages = {"generator": 20, "critic": 2, "gan": 10}
+    rows = [(s, e, float(i)) for i, s in enumerate(stages) for e in range(stages[s])]
+    rows = rows[15:] + rows[:15]  # the generator was prolonged, and the history written anew
+    frame = pd.DataFrame(rows, columns=["stage", "epoch", "lsd_db"])
+    frame["lsd_db"] = frame["lsd_db"] * 100 + frame["epoch"]
+    (ax,) = [a for a in curves.plot_losses(frame).axes if a.get_title("left") == "lsd_db"]
+    drawn = np.concatenate([line.get_ydata() for line in ax.lines if len(line.get_ydata()) > 1])
+    expected = [100 * i + e for i, s in enumerate(stages) for e in range(stages[s])]
+    assert [v for v in drawn if v > 1] == [v for v in expected if v > 1]
+
+
 def test_one_epoch_is_enough():
     assert list(panels_of(curves.plot_losses(HISTORY[:1]))) == ["losses", "log_f0_corr", "mcd_db"]
 
@@ -136,8 +148,13 @@ def test_runs_are_compared_by_what_differs_and_how_they_came_out(models):
 def test_a_run_whose_config_is_broken_is_still_compared(models):
     (models / "soft" / "config.json").write_text("{", encoding="utf-8")
     table = curves.compare_runs(models)
-    assert table.loc["soft", "config"] == "cannot be read"
     assert table.loc["soft", "own_mcd_db"] == "3.00"
+    assert "bs" not in table, "of one config nothing differs"
+    (models / "soft" / "history.csv").write_bytes(b"")
+    table = curves.compare_runs(models)
+    assert table.loc["soft", "epochs"] == "history.csv cannot be read"
+    assert table.loc["sharp", "own_mcd_db"] == "4.00"
+    assert len(curves.plot_runs(models, ["own_mcd_db"]).axes[0].get_legend().get_texts()) == 1
 
 
 def test_runs_are_drawn_over_each_other(models):

@@ -1,13 +1,15 @@
 """Uploads, recordings and dials: what a person puts in arrives as it was meant."""
 
 import datetime
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
-from vc_lib.config import PRESETS, AnonymizeConfig
-from vc_lib.errors import ParameterError
+from vc_lib.audio import load_wav
+from vc_lib.config import PRESETS, AnonymizeConfig, Config
+from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.inputs import SLIDERS, Dials, Recorder, SpeechInput
 
 SR = 16_000
@@ -65,6 +67,33 @@ def test_a_recording_arrives_as_samples(clips):
     assert np.abs(np.fft.rfft(speech.wav)).argmax() == 440
 
 
+def test_what_is_long_is_used_from_its_beginning(clips):
+    speech = SpeechInput([clips[1]], SR, max_seconds=1.0)
+    whole = load_wav(clips[1], SR)
+    assert np.array_equal(speech.wav, whole[:SR])
+    assert "the first 1.0 s of 2.0" in speech.said.value
+    speech.upload.value = (uploaded(clips[1]),)
+    assert len(speech.wav) == SR and "of 2.0" in speech.said.value
+    speech.upload.value = (uploaded(clips[0]),)
+    assert len(speech.wav) == SR and "one: 1.0 s" in speech.said.value
+
+
+def test_one_can_go_back_to_the_clip_before(clips):
+    speech = SpeechInput(clips, SR)
+    speech.upload.value = (uploaded(clips[1]),)
+    assert speech.menu.value is None and speech.name == "two"
+    speech.menu.value = clips[0]
+    assert speech.name == "one"
+
+
+def test_a_first_clip_that_is_none_stops_here(tmp_path, clips):
+    with pytest.raises(MissingInput):
+        SpeechInput([tmp_path / "nowhere.wav", *clips], SR)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(SR), SR)
+    with pytest.raises(ParameterError, match="silent; choose"):
+        SpeechInput([tmp_path / "silence.wav", *clips], SR)
+
+
 def test_a_silent_microphone_is_told(clips):
     speech = SpeechInput(clips, SR)
     speech.recorder.taken = taken(np.zeros(48_000), 48_000)
@@ -92,6 +121,13 @@ def test_a_preset_fills_the_dials(preset):
         assert dials.dials[name].value == value
 
 
+def test_a_preset_puts_every_dial_in_its_place():
+    dials = Dials(AnonymizeConfig())
+    dials.dials["warp"].value, dials.dials["f0_shift_semitones"].value = 1.3, 5.0
+    dials.presets.value = "robot"
+    assert dials.config == AnonymizeConfig(preset="robot")
+
+
 def test_every_dial_reaches_the_config_and_its_line():
     for name, (_, _, high, step) in SLIDERS.items():
         dials = Dials(AnonymizeConfig())
@@ -99,7 +135,9 @@ def test_every_dial_reaches_the_config_and_its_line():
         turned = before + step if before + step <= high else before - step
         dials.dials[name].value = turned
         assert getattr(dials.config, name) == turned
-        assert eval(dials.line.value) == dials.config  # what is pasted into 02 is what was heard
+        scope = dict(replace=replace, cfg=Config())
+        exec(dials.line.value, scope)  # what is pasted into 02 is what was heard
+        assert getattr(scope["cfg"], name) == turned and scope["cfg"].dials == dials.config.dials
 
 
 def test_a_dial_turned_back_is_the_presets_again():
@@ -107,7 +145,7 @@ def test_a_dial_turned_back_is_the_presets_again():
     dials.dials["n_ap_bands"].value = 8
     assert dials.config.n_ap_bands == 8
     dials.dials["n_ap_bands"].value = PRESETS["neutral"]["n_ap_bands"]
-    assert dials.config == AnonymizeConfig() and dials.line.value == "AnonymizeConfig()"
+    assert dials.config == AnonymizeConfig() and dials.line.value == "cfg = replace(cfg)"
 
 
 def test_a_preset_is_one_change_not_many():

@@ -23,6 +23,7 @@ from vc_lib.recordings import learn_target, prepare
 from vc_lib.spectrogram import wav_to_image
 from vc_lib.training import (
     AverageWeights,
+    Interrupted,
     JudgedPair,
     StopWhenSpoilt,
     critic_learner,
@@ -130,6 +131,11 @@ class At(Callback):
 
 def interrupt(learn):
     raise KeyboardInterrupt
+
+
+def fit_interrupted(*args, at):
+    with pytest.raises(Interrupted, match="Run this again with the same number of epochs"):
+        fit(*args, cbs=[At(at, interrupt)])
 
 
 def spoil(learn):
@@ -464,22 +470,21 @@ def assert_as_undisturbed(whole_run, run, stage):
 
 
 @pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
-    make, whole_run, tmp_path, capsys, stage
-):
-    fit(make(stage), tmp_path / "run", stage, N_EPOCHS, cbs=[At(1, interrupt)])
-    assert f"run this again, with n_epochs={N_EPOCHS}" in capsys.readouterr().out
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(make, whole_run, tmp_path, stage):
+    fit_interrupted(make(stage), tmp_path / "run", stage, N_EPOCHS, at=1)
     assert load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")["epoch"] == 0
     fit(make(stage), tmp_path / "run", stage, N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", stage)
 
 
+@pytest.mark.parametrize("act", [interrupt, spoil])
 @pytest.mark.parametrize("epoch", [0, 1])
 @pytest.mark.parametrize("stage", ["generator", "gan"])
-def test_the_same_learner_goes_on_too(make, whole_run, tmp_path, stage, epoch):
-    """As when a cell of a notebook is stopped and run again."""
+def test_the_same_learner_goes_on_too(make, whole_run, tmp_path, stage, epoch, act):
+    """As when a cell of a notebook is stopped, or fails, and is run again."""
     learn = make(stage)
-    fit(learn, tmp_path / "run", stage, N_EPOCHS, cbs=[At(epoch, interrupt)])
+    with pytest.raises((Interrupted, FloatingPointError)):
+        fit(learn, tmp_path / "run", stage, N_EPOCHS, cbs=[At(epoch, act)])
     fit(learn, tmp_path / "run", stage, N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", stage)
 
@@ -488,10 +493,33 @@ def test_the_same_learner_goes_on_too(make, whole_run, tmp_path, stage, epoch):
 def test_a_new_learner_of_the_same_networks_goes_on_too(make, whole_run, tmp_path, epoch):
     """As when the cell that was stopped also makes the learner."""
     stopped = make("gan")
-    fit(stopped, tmp_path / "run", "gan", N_EPOCHS, cbs=[At(epoch, interrupt)])
+    fit_interrupted(stopped, tmp_path / "run", "gan", N_EPOCHS, at=epoch)
     learn = gan_learner(stopped.dls, stopped.model.generator, stopped.model.critic)
     fit(learn, tmp_path / "run", "gan", N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", "gan")
+
+
+def test_a_gan_leaves_the_networks_that_it_began_with_alone(make, tmp_path):
+    first, critic = make(), make("critic")
+    before = state_of(first.model), state_of(critic.model)
+    fit(gan_learner(first.dls, first.model, critic.model), tmp_path / "run", "gan", 1)
+    assert same(first.model.state_dict(), before[0])
+    assert same(critic.model.state_dict(), before[1])
+
+
+def test_a_stage_that_is_trained_anew_forgets_its_epochs(make, tmp_path):
+    run = tmp_path / "run"
+    fit(make(), run, "generator", 2)
+    fit(make("gan"), run, "gan", 1)
+    (run / "generator.checkpoint.pt").unlink()
+    fit_interrupted(make(), run, "generator", 2, at=1)
+    rows = [(row["stage"], row["epoch"]) for row in read_history(run / "history.csv")]
+    assert rows == [("gan", "0"), ("generator", "0")]
+
+
+def test_a_notebook_says_how_to_go_on_and_nothing_else():
+    assert issubclass(Interrupted, KeyboardInterrupt), "so that what was queued behind it stops"
+    assert Interrupted("run it again")._render_traceback_() == ["run it again"]
 
 
 def test_a_stage_is_not_gone_on_with_after_the_one_before_it_changed(make, tmp_path):
@@ -508,7 +536,7 @@ def test_a_stage_is_not_gone_on_with_after_the_one_before_it_changed(make, tmp_p
 
 def test_an_interrupt_keeps_the_voice_of_the_last_whole_epoch(make, tmp_path):
     learn = make()
-    fit(learn, tmp_path / "run", "generator", N_EPOCHS, cbs=[At(1, interrupt)])
+    fit_interrupted(learn, tmp_path / "run", "generator", N_EPOCHS, at=1)
     kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
     assert same(load_file(tmp_path / "run" / "generator.safetensors"), kept["average"])
     assert same(learn.model.state_dict(), kept["average"])
@@ -517,7 +545,7 @@ def test_an_interrupt_keeps_the_voice_of_the_last_whole_epoch(make, tmp_path):
 
 
 def test_an_interrupt_before_the_first_epoch_ends_leaves_a_run_to_begin(make, whole_run, tmp_path):
-    fit(make(), tmp_path / "run", "generator", N_EPOCHS, cbs=[At(0, interrupt)])
+    fit_interrupted(make(), tmp_path / "run", "generator", N_EPOCHS, at=0)
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
     fit(make(), tmp_path / "run", "generator", N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
@@ -541,8 +569,8 @@ def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypa
     monkeypatch.setattr(models, "has_bf16_units", lambda: True)
     try:
         fit(make(), tmp_path / "run", "generator", 1, cbs=[At(0, act)])
-    except FloatingPointError:
-        assert act is spoil
+    except (FloatingPointError, Interrupted) as e:
+        assert isinstance(e, FloatingPointError) == (act is spoil)
     try:
         assert not torch.is_autocast_enabled("cpu")
     finally:
@@ -568,7 +596,7 @@ def test_other_settings_are_refused_by_name(make, whole_run, change, name):
 
 
 def test_another_number_of_epochs_is_refused_while_unfinished(make, tmp_path):
-    fit(make(), tmp_path / "run", "generator", N_EPOCHS, cbs=[At(1, interrupt)])
+    fit_interrupted(make(), tmp_path / "run", "generator", N_EPOCHS, at=1)
     for n_epochs in (1, 5):
         with pytest.raises(ParameterError, match=f"of 2 epochs, not n_epochs={n_epochs}"):
             fit(make(), tmp_path / "run", "generator", n_epochs)

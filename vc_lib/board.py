@@ -40,7 +40,7 @@ class Board(Callback):
     order = 67  # after History and SaveVoice have written
 
     def before_fit(self):
-        self.seconds, self.player = [], None
+        self.seconds, self.player, self.stands = [], None, ""
         self.said, self.curves = ipywidgets.HTML(), ipywidgets.Image(format="png")
         self.panel = ipywidgets.VBox([self.said])
         self.say("The first epoch is under way.")
@@ -57,10 +57,9 @@ class Board(Callback):
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         n_left = self.n_epoch - 1 - self.epoch
         each = np.mean(self.seconds[-3:])
+        self.stands = f"{self.learn.history.stage}: {self.epoch + 1} of {self.n_epoch} epochs"
         self.say(
-            f"{self.learn.history.stage}: {self.epoch + 1} of {self.n_epoch} epochs, {in_words(each)} each, "
-            + (f"about {in_words(n_left * each)} left. " if n_left else "done. ")
-            + f"Now: {numbers}."
+            f"{self.stands}, {in_words(each)} each, about {in_words(n_left * each)} left. Now: {numbers}."
         )
         self.curves.value = plot_losses(self.learn.history.path)._repr_png_()
         sounds = self.learn.listen_in.preview() if hasattr(self.learn, "listen_in") else {}
@@ -69,6 +68,9 @@ class Board(Callback):
         elif sounds:
             self.player.show(sounds, self.dls.cfg.sr)
         self.panel.children = [self.said, self.curves, *filter(None, [self.player])]
+
+    def after_fit(self):
+        self.said.value = f"{self.stands}, done." if self.seconds else "Nothing was left to do."
 
     def say(self, text: str) -> None:
         hint = "The stop button ends it and keeps all whole epochs; run the cell again to go on."
@@ -129,4 +131,5 @@ class HeardEvents(Callback):
         sounds = self.learn.listen_in.preview()
         for label, wav in sounds.items():
             writer.add_audio(label, wav[None], step, sample_rate=sr)
-        writer.add_figure("spectrograms", plot_spectrograms(sounds, sr), step)
+        writer.add_figure("spectrograms", plot_spectrograms(sounds, sr, f0=False), step)
+        writer.flush()  # an interrupt leaves it open

@@ -1,6 +1,7 @@
 """How training went, from history.csv: the curves of a run, and runs beside each other."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -82,13 +83,16 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
 
 
 def _by_stage(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
-    """The table with the critic stage's losses in columns of their own; first row of each stage."""
+    """The table in the order of training, the critic stage's losses in columns of their own; first row of
+    each stage."""
     if "stage" not in frame:
         return frame, {0: ""}
-    stage = frame["stage"].astype(str)
-    frame = frame.sort_values("stage", key=lambda s: s.map(list(dict.fromkeys(stage)).index))
-    frame = frame.reset_index(drop=True)
-    stage = frame["stage"].astype(str)
+    names = frame["stage"].astype(str)
+    known = [stage for stage in STAGES if (names == stage).any()]
+    order = {name: i for i, name in enumerate(dict.fromkeys([*known, *names]))}
+    frame = frame.assign(stage=names, order=names.map(order))
+    frame = frame.sort_values(["order", "epoch"], kind="stable", ignore_index=True)
+    frame, stage = frame.drop(columns="order"), frame["stage"]
     of_critic = stage == "critic"
     for column in [c for c in frame.select_dtypes("number") if "loss" in c and "crit" not in c]:
         frame[f"critic {column}"] = frame[column].where(of_critic)
@@ -192,37 +196,39 @@ def compare_runs(folder="models") -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        As text, a row for each run. Settings that all share are left out. Of every number the last one is
-        given; an en dash where a run has none.
+        As text, a row for each run. Settings that all share are left out. Of every number the last that was
+        measured is given, which may be some epochs old; an en dash where a run has none, or cannot be read.
 
     Raises
     ------
     MissingInput
         If there is no run.
-    ParameterError
-        If a history.csv is no table.
     """
     runs = find_runs(folder)
     settings = {name: _settings(run) for name, run in runs.items()}
-    keys = list(dict.fromkeys(key for row in settings.values() for key in row))
-    differ = [key for key in keys if len({str(row.get(key)) for row in settings.values()}) > 1]
+    known = [row for row in settings.values() if row]
+    differ = [key for key in asdict(Config()) if len({str(row.get(key)) for row in known}) > 1]
     rows = {}
     for name, run in runs.items():
-        history = _read(run / HISTORY)
         rows[name] = {key: str(settings[name].get(key, "–")) for key in differ}
-        rows[name]["epochs"] = _epochs(history)
-        for metric in _metrics(history):
-            rows[name][metric] = history[metric].dropna().iloc[-1]
+        try:
+            frame, _ = _by_stage(_read(run / HISTORY))
+        except ParameterError:
+            rows[name]["epochs"] = f"{HISTORY} cannot be read"
+            continue
+        rows[name]["epochs"] = _epochs(frame)
+        for metric in _metrics(frame):
+            rows[name][metric] = frame[metric].dropna().iloc[-1]
     return table(rows)
 
 
 def _settings(run: Path) -> dict:
-    """A run's settings, what is measured of its target left out; nothing but a note if they cannot be read."""
+    """A run's settings, what is measured of its target left out; nothing if they cannot be read."""
     try:
         settings = asdict(Config.load(run / "config.json"))
     except (MissingInput, ParameterError):
-        return {"config": "cannot be read"}
-    return {key: value for key, value in settings.items() if key not in ("target", "version")}
+        return {}
+    return {key: value for key, value in settings.items() if key != "target"}
 
 
 def _epochs(history: pd.DataFrame) -> str:
@@ -256,7 +262,10 @@ def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Picture:
     ParameterError
         If none of them has such a column.
     """
-    histories = {name: _by_stage(_read(run / HISTORY)) for name, run in find_runs(folder).items()}
+    histories = {}
+    for name, run in find_runs(folder).items():
+        with suppress(ParameterError):  # compare_runs names it
+            histories[name] = _by_stage(_read(run / HISTORY))
     known = list(dict.fromkeys(c for frame, _ in histories.values() for c in _metrics(frame)))
     unknown = [metric for metric in metrics if metric not in known]
     if unknown or not known:

@@ -71,6 +71,8 @@ class SpeechInput(ipywidgets.VBox):
         Offered by their names; the first is chosen at the start.
     sr : int [Hz]
         Rate that the speech is wanted at.
+    max_seconds : float [s]
+        Of a take, and of what is used of a clip or an upload, from its beginning.
 
     Attributes
     ----------
@@ -82,7 +84,9 @@ class SpeechInput(ipywidgets.VBox):
     Raises
     ------
     ParameterError
-        If there are no clips.
+        If there are no clips, or the first is silent or no sound.
+    MissingInput
+        If there is no such file.
     """
 
     wav = traitlets.Any()
@@ -93,19 +97,23 @@ class SpeechInput(ipywidgets.VBox):
             raise ParameterError(
                 "clips=[] must hold a clip to begin with, as list_audio gives them"
             )
-        self.sr = check_sr(sr)
+        self.sr, self.max_seconds = check_sr(sr), max_seconds
         options = [(Path(clip).stem, Path(clip)) for clip in clips]
         self.menu = ipywidgets.Dropdown(options=options, description="sample clip")
         self.upload = ipywidgets.FileUpload(accept="audio/*,video/*", description="your file")
         self.recorder = Recorder(max_seconds=max_seconds)
         self.said = ipywidgets.HTML()
         super().__init__([ipywidgets.HBox([self.menu, self.upload]), self.recorder, self.said])
-        self.menu.observe(lambda change: self._choose(change.new.stem, change.new), "value")
+        self.menu.observe(
+            lambda change: change.new and self._choose(change.new.stem, change.new), "value"
+        )
         self.upload.observe(self._uploaded, "value")
         self.recorder.observe(
-            lambda _: self._take("recording", self.recorder.wav(self.sr)), "taken"
+            lambda _: self._bring("recording", self.recorder.wav(self.sr)), "taken"
         )
-        self._choose(*options[0])
+        name, path = options[0]
+        if not self._take(name, load_wav(path, self.sr)):
+            raise ParameterError(f"{path} is silent; choose a clip in which somebody speaks")
 
     def _uploaded(self, change) -> None:
         for file in change.new:
@@ -113,21 +121,36 @@ class SpeechInput(ipywidgets.VBox):
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"upload{name.suffix}"
                 path.write_bytes(file["content"])
-                self._choose(name.stem, path)
+                try:
+                    self._bring(name.stem, load_wav(path, self.sr))
+                except (ParameterError, MissingInput) as e:  # what was chosen before stays
+                    self._say(str(e).replace(str(path), name.stem))
 
     def _choose(self, name: str, path: Path) -> None:
         try:
             self._take(name, load_wav(path, self.sr))
-        except (ParameterError, MissingInput) as e:  # said, and what was chosen before stays
-            self._say(str(e).replace(str(path), name))
+        except (ParameterError, MissingInput) as e:
+            self._say(str(e))
 
-    def _take(self, name: str, wav: np.ndarray) -> None:
-        if not np.any(wav):
+    def _bring(self, name: str, wav: np.ndarray) -> None:
+        """Take what is none of the menu's clips, and let the menu show none: all of them can be chosen."""
+        if self._take(name, wav):
+            self.menu.value = None
+
+    def _take(self, name: str, wav: np.ndarray) -> bool:
+        """Whether it could be taken: silence cannot."""
+        used = wav[: int(self.max_seconds * self.sr)]
+        if not np.any(used):
             self._say(f"{name} is silent; choose another, or look at the microphone")
-            return
+            return False
         self.name = name
-        self.wav = wav
-        self._say(f"{name}: {len(wav) / self.sr:.1f} s")
+        self.wav = used
+        whole, seconds = len(wav) / self.sr, len(used) / self.sr
+        self._say(
+            f"{name}: {'the first ' * (whole > seconds)}{seconds:.1f} s"
+            + f" of {whole:.1f}" * (whole > seconds)
+        )
+        return True
 
     def _say(self, text: str) -> None:
         self.said.value = html.escape(text)
@@ -177,8 +200,7 @@ class Dials(ipywidgets.VBox):
         self._turned()
 
     def _preset(self, change) -> None:
-        cleared = dict.fromkeys(PRESETS[change.new]) | {"preset": change.new}
-        self._fill(replace(self.config, **cleared))
+        self._fill(AnonymizeConfig(preset=change.new))
         self._turned()
 
     def _fill(self, config: AnonymizeConfig) -> None:
@@ -201,5 +223,7 @@ class Dials(ipywidgets.VBox):
         said = {k: v for k, v in values.items() if v is not None and v != getattr(usual, k)}
         if config.preset != usual.preset:
             said = {"preset": config.preset} | said
-        self.line.value = f"AnonymizeConfig({', '.join(f'{k}={v!r}' for k, v in said.items())})"
+        self.line.value = (
+            f"cfg = replace({', '.join(['cfg', *(f'{k}={v!r}' for k, v in said.items())])})"
+        )
         self.config = config

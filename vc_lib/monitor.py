@@ -64,8 +64,12 @@ class ListenIn(Callback):
         self.others = [Clip(wav, cfg.sr, F0_METHOD, "others") for wav in others]
         stats = cfg.target
         self.target = Recordings(self.own, stats)
+        self.shown, self.converted = len(self.own) if self.others else 0, None  # see `preview`
         self.anonymized = [anonymize(c.wav, cfg.sr, cfg, source=stats) for c in self.own]
         self.anonymized += [anonymize(c.wav, cfg.sr, cfg) for c in self.others]
+
+    def before_epoch(self):
+        self.converted = None
 
     def after_epoch(self):
         last = self.epoch == self.n_epoch - 1
@@ -77,10 +81,10 @@ class ListenIn(Callback):
         now, by label [shape=(n_samples,), -1..1]; nothing while no voice is trained."""
         if not hasattr(self.learn, "average_weights"):
             return {}
-        i = len(self.own) if self.others else 0
-        source, anonymized = (self.own + self.others)[i].wav, self.anonymized[i]
-        converted = self._convert([i])[0]
-        return dict(source=source, anonymized=anonymized[: len(source)], converted=converted)
+        source, anonymized = (self.own + self.others)[self.shown].wav, self.anonymized[self.shown]
+        if self.converted is None:
+            (self.converted,) = self._convert([self.shown])
+        return dict(source=source, anonymized=anonymized[: len(source)], converted=self.converted)
 
     def _convert(self, which: Iterable[int]) -> list[np.ndarray]:
         """Some of the clips, own ones first, by the averaged weights."""
@@ -94,6 +98,7 @@ class ListenIn(Callback):
     def listen(self) -> dict[str, float]:
         """Scores of the averaged weights, means over the clips."""
         made = self._convert(range(len(self.anonymized)))
+        self.converted = made[self.shown]
         n, sr = len(self.own), self.cfg.sr
         own = [
             evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method=F0_METHOD)

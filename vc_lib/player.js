@@ -28,7 +28,8 @@ const CSS = `
 `;
 const F0_RANGE = [60, 600]; // of the pitch that is drawn over a spectrogram, bottom to top [Hz]
 const APART_S = 0.03; // what keeps up may be off by so much [s]
-let heard = null; // whoever plays on this page: one at a time
+// whoever plays on this page, one at a time; a notebook loads this module anew for each player
+const page = (globalThis.vcPlayers ??= { heard: null });
 
 function element(tag, className, parent, text = "") {
   const e = document.createElement(tag);
@@ -121,8 +122,8 @@ export function mount(root, tracks, told = () => {}) {
     audio.preload = "auto";
     load(audio, track.src);
     audio.setAttribute("aria-label", track.label);
-    audio.addEventListener("ended", () => i === active && stop(0));
-    name.addEventListener("click", () => { select(i); if (audio.paused) play(); });
+    audio.addEventListener("ended", () => (i === active || !playing()) && stop(0));
+    name.addEventListener("click", () => { select(i); if (!playing()) play(); });
     const at = (event) => {
       const where = picture.getBoundingClientRect();
       return (longest * (event.clientX - where.left)) / where.width;
@@ -137,8 +138,9 @@ export function mount(root, tracks, told = () => {}) {
     return { name, picture, cursor, audio, seconds: track.seconds };
   });
 
-  const now = () => rows[active].audio.currentTime;
-  const playing = () => !rows[active].audio.paused;
+  const last = rows.reduce((a, b) => (b.seconds > a.seconds ? b : a)); // goes on when shorter ones have ended
+  const now = () => (last.audio.currentTime > rows[active].seconds ? last : rows[active]).audio.currentTime;
+  const playing = () => rows.some((row) => !row.audio.paused);
   const within = (row, t) => Math.min(Math.max(0, t), Math.max(0, row.seconds - 0.01));
 
   function seek(t) {
@@ -151,7 +153,7 @@ export function mount(root, tracks, told = () => {}) {
     active = i;
     if (Math.abs(row.audio.currentTime - t) > APART_S) row.audio.currentTime = within(row, t);
     mute();
-    if (on && row.audio.paused) row.audio.play();
+    if (on && row.audio.paused && t < row.seconds) row.audio.play().catch(() => {});
     told(active);
     draw();
   }
@@ -159,8 +161,8 @@ export function mount(root, tracks, told = () => {}) {
     rows.forEach((row, i) => (row.audio.muted = i !== active));
   }
   function play() {
-    if (heard && heard !== self) heard.pause();
-    heard = self;
+    if (page.heard !== self) page.heard?.pause();
+    page.heard = self;
     mute();
     const t = now() >= rows[active].seconds - 0.05 ? 0 : now();
     for (const row of rows) {
@@ -212,7 +214,7 @@ export function mount(root, tracks, told = () => {}) {
     },
     destroy() {
       stop();
-      if (heard === self) heard = null;
+      if (page.heard === self) page.heard = null;
       style.remove();
       box.remove();
     },

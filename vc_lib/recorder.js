@@ -44,41 +44,37 @@ function render({ model, el }) {
   says.textContent = `up to ${longest} s; nothing leaves this computer`;
 
   async function record() {
-    let stream;
+    let stream, context, level, given_up = false;
+    take = () => (given_up = true); // from the first moment: a second click does not begin a second take
+    button.textContent = "■ stop";
+    button.classList.add("vc-on");
+    says.textContent = "";
     try {
       // as it is: noise suppression and the like are for telephony, and change a voice
       const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
       stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
-    } catch (error) {
-      says.textContent =
-        error.name === "NotFoundError" ? "No microphone was found." : `The browser gave no microphone (${error.name}).`;
-      return;
-    }
-    const context = new AudioContext();
-    const analyser = context.createAnalyser();
-    analyser.fftSize = 2048;
-    context.createMediaStreamSource(stream).connect(analyser);
-    const block = new Float32Array(analyser.fftSize);
-    const level = setInterval(() => {
-      analyser.getFloatTimeDomainData(block);
-      meter.value = 20 * Math.log10(Math.max(1e-3, ...block.map(Math.abs)));
-    }, 50);
-    let given_up = false;
-    button.textContent = "■ stop";
-    button.classList.add("vc-on");
-    take = () => (given_up = true);
-    try {
+      context = new AudioContext();
+      const analyser = context.createAnalyser();
+      analyser.fftSize = 2048;
+      context.createMediaStreamSource(stream).connect(analyser);
+      const block = new Float32Array(analyser.fftSize);
+      level = setInterval(() => {
+        analyser.getFloatTimeDomainData(block);
+        meter.value = 20 * Math.log10(Math.max(1e-3, ...block.map(Math.abs)));
+      }, 50);
       for (let n = COUNT_IN; n > 0 && !given_up; n--) {
         says.textContent = `${n} …`;
         await wait(1000);
       }
       if (!given_up) await keep(stream, context);
     } catch (error) {
-      says.textContent = `The recording failed (${error.message}).`;
+      if (stream) says.textContent = `The recording failed (${error.message}).`;
+      else if (error.name === "NotFoundError") says.textContent = "No microphone was found.";
+      else says.textContent = `The browser gave no microphone (${error.name}).`;
     } finally {
       clearInterval(level);
-      stream.getTracks().forEach((track) => track.stop());
-      context.close();
+      stream?.getTracks().forEach((track) => track.stop());
+      context?.close();
       take = null;
       meter.value = -60;
       button.textContent = "● record";

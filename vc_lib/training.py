@@ -54,6 +54,14 @@ STAGES = ("generator", "critic", "gan")  # in the order they are trained
 GENERATED = "generated.npy"
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by a person; what follows it in a notebook does not run. All whole epochs are kept."""
+
+    def _render_traceback_(self) -> list[str]:
+        """All that a notebook shows of it."""
+        return [str(self)]
+
+
 # Callbacks, one per concern
 
 
@@ -480,14 +488,16 @@ def patch_accuracy(logits, is_recorded):
 def gan_learner(
     dls: DataLoaders, generator: Generator | None = None, critic: Critic | None = None
 ) -> GANLearner:
-    """A Learner that trains generator and critic in turns, each new if not given.
+    """A Learner that trains generator and critic in turns: copies of those given, else new ones.
 
     The critic's turn ends when it tells recorded from made (`cfg.critic_threshold`) or after
     `cfg.max_critic_steps`; the generator's after one step. Both counts are in history.csv.
     """
     cfg = dls.cfg
     torch.manual_seed(cfg.seed)
-    generator, critic = generator or Generator(cfg), critic or Critic(cfg)
+    generator, critic = (
+        _copied(given, new) for given, new in ((generator, Generator(cfg)), (critic, Critic(cfg)))
+    )
     generator.equalises(True)
     switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
     cbs = [NewDisguises(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
@@ -511,6 +521,13 @@ def gan_learner(
     return learn
 
 
+def _copied(given: torch.nn.Module | None, new: torch.nn.Module) -> torch.nn.Module:
+    """`new` with the weights of what was given, if anything was; the hooks of a U-Net cannot be copied."""
+    if given is not None:
+        new.load_state_dict(given.state_dict())
+    return new
+
+
 def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
     """Train a stage, or go on training it: by the one-cycle policy, with a checkpoint after every
     epoch.
@@ -525,16 +542,20 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
     stage : str
         Names the checkpoint and the rows of history.csv: "generator", "critic" or "gan".
     n_epochs : int
-        Of the whole stage, those trained before included. An interrupt (the stop button) ends it
-        early; called again with the same number it goes on from the last whole epoch.
+        Of the whole stage, those trained before included.
 
     Raises
     ------
+    Interrupted
+        After an interrupt (the stop button); called again with the same number it goes on from the last
+        whole epoch.
     ParameterError
         If the stage was begun with another `n_epochs` or other settings, or a stage before it was
         trained on since.
     FloatingPointError
         If the loss is not finite any more.
+
+    However it ends, the networks are left as they were kept last.
     """
     run_dir, cfg = Path(run_dir), learn.dls.cfg
     checkpoint = run_dir / f"{stage}.checkpoint.pt"
@@ -557,25 +578,29 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
             f"{checkpoint} was begun after {kept['earlier_stages']} epochs of the stages before it, "
             f"which have come to {before}; remove it (and the critic's) to train this stage on those"
         )
-    has_voice = hasattr(learn, "average_weights")
     untrained = deepcopy(learn.model.state_dict())
     start = kept["epoch"] + 1 if kept else 0
-    if start < n_epochs:
-        cbs = [
-            Checkpoint(checkpoint, before),
-            History(run_dir / HISTORY, stage),
-            *([SaveVoice(run_dir)] if has_voice else []),
-            *cbs,
-        ]
-        try:
-            learn.fit_one_cycle(n_epochs, learn.lr, cbs=cbs, start_epoch=start)
-        except KeyboardInterrupt:
-            print(
-                f"interrupted: run this again, with n_epochs={n_epochs} as before, to go on from the last whole epoch"
-            )
-    else:
+    if start >= n_epochs:
         print(f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again")
-    kept = load_checkpoint(checkpoint)
+        return leave_as_kept(learn, checkpoint, untrained)
+    forget_epochs(run_dir / HISTORY, stage, start)
+    cbs = [Checkpoint(checkpoint, before), History(run_dir / HISTORY, stage), *cbs]
+    if hasattr(learn, "average_weights"):
+        cbs.append(SaveVoice(run_dir))
+    try:
+        learn.fit_one_cycle(n_epochs, learn.lr, cbs=cbs, start_epoch=start)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Stopped. Run this again with the same number of epochs ({n_epochs}): "
+            "it goes on after the last whole one."
+        ) from None
+    finally:
+        leave_as_kept(learn, checkpoint, untrained)
+
+
+def leave_as_kept(learn: Learner, checkpoint: Path, untrained: dict) -> None:
+    """Put the networks where the last whole epoch left them; `untrained` if there is none."""
+    kept, has_voice = load_checkpoint(checkpoint), hasattr(learn, "average_weights")
     for part in (learn.model, learn.loss_func):
         if isinstance(part, torch.nn.Module):
             part.to(learn.dls.device)
@@ -587,6 +612,14 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
         learn.average_weights.network.load_state_dict(kept["average"])
     if has_voice:
         learn.average_weights.reset()
+
+
+def forget_epochs(path: Path, stage: str, start: int) -> None:
+    """Drop the rows of a stage from epoch `start` on: they are of an earlier training, and are trained anew."""
+    rows = read_history(path)
+    left = [r for r in rows if r["stage"] != stage or int(r["epoch"]) < start]
+    if len(left) < len(rows):
+        write_history(path, left)
 
 
 def epochs_before(run_dir, stage: str) -> dict[str, int]:
