@@ -68,7 +68,7 @@ def test_a_board_says_shows_and_plays_how_it_goes(learn, listen, shown, tmp_path
     each = EachEpoch()
     fit(learn, tmp_path / "run", "generator", 3, cbs=[listen, Board(), each])
     (panel,) = shown
-    said, curves, player = panel.children
+    said, player, curves = panel.children
     assert said.value == "generator: 3 of 3 epochs, done."
     assert "generator: 1 of 3 epochs" in each.seen[0][0] and "left" in each.seen[0][0]
     assert all("valid_loss" in text and "stop button" in text for text, _ in each.seen)

@@ -42,6 +42,7 @@ class Board(Callback):
     def before_fit(self):
         self.seconds, self.player, self.stands = [], None, ""
         self.said, self.curves = ipywidgets.HTML(), ipywidgets.Image(format="png")
+        self.curves.layout.align_self = "flex-start"  # as large as it was drawn
         self.panel = ipywidgets.VBox([self.said])
         self.say("The first epoch is under way.")
         display(self.panel)
@@ -67,7 +68,7 @@ class Board(Callback):
             self.player = Player(sounds, self.dls.cfg.sr)
         elif sounds:
             self.player.show(sounds, self.dls.cfg.sr)
-        self.panel.children = [self.said, self.curves, *filter(None, [self.player])]
+        self.panel.children = [self.said, *filter(None, [self.player]), self.curves]
 
     def after_fit(self):
         self.said.value = f"{self.stands}, done." if self.seconds else "Nothing was left to do."

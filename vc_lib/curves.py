@@ -78,7 +78,7 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
             ax.axvline(epochs[start] - 0.5, color="gray", linestyle="--", linewidth=1)
         axs[0].text(epochs[start] - 0.5, 1.08, name, transform=axs[0].get_xaxis_transform())
     axs[-1].set_xlabel("Epoch, all stages" if starts_over else "Epoch")
-    axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return fig
 
 
@@ -280,5 +280,5 @@ def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Picture:
         ax.grid(True)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axs[-1].set_xlabel("Epoch, all stages")
-    axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return fig

@@ -7,6 +7,7 @@ on other data.
 """
 
 import math
+import warnings
 from itertools import pairwise
 
 import torch
@@ -27,6 +28,9 @@ from .spectrogram import (
 
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
 from torchvision.models import resnet18
+
+# fastai's ConvLayer still takes the older of torch's two
+warnings.filterwarnings("ignore", message=".*weight_norm. is deprecated", category=FutureWarning)
 
 CONTRAST = 5.0  # of what the critic sees: 10 dB become a step of 1
 FADE = (-0.7, -0.5)  # level under the loud frames at which a change is gone, and whole [50 dB]

@@ -242,7 +242,7 @@ def _png(db: np.ndarray) -> bytes:
     palette = matplotlib.colormaps["magma"](np.linspace(0, 1, N_COLORS))[:, :3]
     image.putpalette((255 * palette).round().astype(np.uint8).tobytes())
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image.save(file, "PNG")
     return file.getvalue()
 
 
