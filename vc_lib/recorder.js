@@ -41,7 +41,7 @@ function render({ model, el }) {
       "Browsers allow a microphone on localhost and https only; open the notebook there, or upload a file.";
     return;
   }
-  says.textContent = `up to ${longest} s; nothing leaves this computer`;
+  says.textContent = `up to ${longest} s; it goes to the kernel of this notebook, nowhere else`;
 
   async function record() {
     let stream, context, level, given_up = false;
