@@ -137,7 +137,7 @@ def models(tmp_path):
 def test_runs_are_compared_by_what_differs_and_how_they_came_out(models):
     table = curves.compare_runs(models)
     assert list(table.index) == ["sharp", "soft"]
-    assert table["gan_weight"].to_dict() == {"sharp": "1.0", "soft": "0.5"}
+    assert table["gan_weight"].to_dict() == {"sharp": "1", "soft": "0.5"}
     assert table["bs"].to_dict() == {"sharp": "4", "soft": str(Config().bs)}
     assert "lr" not in table and "seed" not in table, "they are the same"
     assert list(table["epochs"]) == [f"generator {len(HISTORY)}"] * 2

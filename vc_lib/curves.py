@@ -70,13 +70,16 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
         for i, column in enumerate(columns):
             _draw_line(ax, epochs, frame[column], stages, i, column, title not in UNMARKED)
         ax.set(title=plain(title))
+        ax.ticklabel_format(axis="y", useOffset=False)
         if len(columns) > 1 or columns[0] != title:
             ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
         ax.grid(True)
+    if len(stages) > 1:
+        axs[0].text(epochs[0], 1.18, stages[0], transform=axs[0].get_xaxis_transform())
     for start, name in list(stages.items())[1:]:
         for ax in axs:
             ax.axvline(epochs[start] - 0.5, color="gray", linestyle="--", linewidth=1)
-        axs[0].text(epochs[start] - 0.5, 1.08, name, transform=axs[0].get_xaxis_transform())
+        axs[0].text(epochs[start] - 0.5, 1.18, name, transform=axs[0].get_xaxis_transform())
     axs[-1].set_xlabel("Epoch, all stages" if starts_over else "Epoch")
     axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return fig
@@ -210,7 +213,7 @@ def compare_runs(folder="models") -> pd.DataFrame:
     differ = [key for key in asdict(Config()) if len({str(row.get(key)) for row in known}) > 1]
     rows = {}
     for name, run in runs.items():
-        rows[name] = {key: str(settings[name].get(key, "–")) for key in differ}
+        rows[name] = {key: _said(settings[name].get(key)) for key in differ}
         try:
             frame, _ = _by_stage(_read(run / HISTORY))
         except ParameterError:
@@ -220,6 +223,11 @@ def compare_runs(folder="models") -> pd.DataFrame:
         for metric in _metrics(frame):
             rows[name][metric] = frame[metric].dropna().iloc[-1]
     return table(rows)
+
+
+def _said(value) -> str:
+    """A setting as text; an en dash for one that is not known."""
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _settings(run: Path) -> dict:
@@ -277,6 +285,7 @@ def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Picture:
             if metric in frame:
                 _draw_line(ax, np.arange(len(frame)), frame[metric], stages, i, name)
         ax.set(title=plain(metric))
+        ax.ticklabel_format(axis="y", useOffset=False)
         ax.grid(True)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axs[-1].set_xlabel("Epoch, all stages")

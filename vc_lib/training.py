@@ -565,7 +565,8 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
     if kept and kept["settings"] != settings(cfg):
         changed = [k for k, v in settings(cfg).items() if kept["settings"].get(k) != v]
         raise ParameterError(
-            f"{checkpoint} was trained with other settings ({', '.join(changed)}); use a new run folder, or remove it"
+            f"{checkpoint} was trained with other settings ({', '.join(changed)}); use a new run folder, or remove "
+            f"that file{'; another target means other recordings' * ('target' in changed)}"
         )
     if kept and kept["epoch"] + 1 < kept["n_epoch"] != n_epochs:
         raise ParameterError(
