@@ -9,8 +9,8 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 ARROW = (
-    "errors < config < audio < cutting < pauses < sounds < anonymize < recordings < spectrogram < compat < dataset"
-    " < models < losses < training < convert < baselines < metrics < listeners < evaluate < leakage"
+    "errors < config < audio < cutting < pauses < parallel < sounds < pitch < anonymize"
+    " < recordings < spectrogram < compat < dataset < models < losses < training < convert < baselines < metrics < listeners < evaluate < leakage"
     " < monitor < players < inputs"
     " < pictures < show < curves < board"
 ).split(" < ")

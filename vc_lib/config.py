@@ -16,7 +16,7 @@ from .errors import MissingInput, ParameterError
 
 CONFIG_VERSION = 4
 
-F0_METHODS = ("dio", "harvest", "swift-f0")
+F0_METHODS = ("dio", "harvest", "harvest-if", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
 # unchanged, unvoiced, monotonous, register moved, register and spread of log-F0 moved, random
 F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
@@ -256,7 +256,7 @@ class AnonymizeConfig(Checked):
     """How a recording is stripped of its speaker. Dials left at None are set by `preset`."""
 
     preset: str = "neutral"  # whisper, robot, noise or neutral, see PRESETS
-    f0_method: str = "harvest"  # harvest, dio (10 times faster, less sure) or swift-f0 (extra)
+    f0_method: str = "harvest-if"  # vc_lib/pitch.py; harvest (20 times slower), dio (less sure), swift-f0 (extra)
     f0_floor: float = 71.0  # lowest F0 looked for [Hz]
     f0_ceil: float = 600.0  # highest F0 looked for [Hz]
     frame_period_ms: float = 5.0  # step between WORLD frames [ms]

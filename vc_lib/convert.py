@@ -5,7 +5,9 @@ second of context on either side and joined by a short cross-fade, so memory doe
 length and seams lie in pauses.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +16,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from . import cutting
-from .anonymize import analyze, anonymize, speaker_stats
+from .anonymize import analyze, anonymize, change, resynthesize, speaker_stats
 from .audio import WavWriter, blocks, check_wav, resample
 from .config import Config, SpeakerStats
+from .cutting import Piece
 from .errors import MissingInput, ParameterError
 from .models import WEIGHTS, Generator
+from .parallel import in_order
 from .pauses import block_power, pause_gain, speech_level_db
 from .spectrogram import image_to_wav, wav_to_image
 
 FADE_S = 0.02  # cross-fade between pieces [s]
-STATS_S = 600.0  # how much of a source's beginning tells its register and envelope [s]
+STATS_S = 120.0  # how much of a source's beginning tells its register and envelope [s]
 
 
 class Voice:
@@ -70,11 +74,7 @@ class Voice:
             If `wav` is not a finite 1-D array or `sr` not a rate.
         """
         wav = resample(check_wav(wav), sr, self.sr).astype(np.float32)
-        if source is None and len(wav) > cutting.PIECE_S * self.sr:
-            source = self.source_stats([wav])  # a single piece is measured where it is anonymised
-        level_db = speech_level_db(block_power(wav, self.sr))
-        made = self.convert_blocks([wav], source, level_db)
-        return np.concatenate([np.zeros(0, np.float32), *made])
+        return np.concatenate([np.zeros(0, np.float32), *self.convert_blocks([wav], source)])
 
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """What the generator is given for `wav`: the speaker taken out, at `self.sr`, as long as `convert`'s."""
@@ -82,49 +82,71 @@ class Voice:
         return anonymize(wav, self.sr, self.config, source=source)
 
     def source_stats(self, wavs: Iterable[np.ndarray]) -> SpeakerStats:
-        """Register and envelope of whoever speaks in `wavs`, waveforms at `self.sr`; the first ten minutes count."""
-
-        def features():
-            left = int(STATS_S * self.sr)
-            for wav in wavs:
-                for start in range(0, min(len(wav), left), int(cutting.PIECE_S * self.sr)):
-                    yield analyze(
-                        wav[start : min(start + int(cutting.PIECE_S * self.sr), left)],
-                        self.sr,
-                        self.config,
-                    )
-                left -= len(wav)
-                if left <= 0:
-                    return
-
-        return speaker_stats(features(), prior=self.config.target)
+        """Register and envelope of whoever speaks in `wavs`, waveforms at `self.sr`; the first two minutes count."""
+        return self._listen(cutting.pieces(wavs, self.sr, 0))[1]
 
     def convert_blocks(
-        self,
-        wavs: Iterable[np.ndarray],
-        source: SpeakerStats | None,
-        level_db: float | None = None,
+        self, wavs: Iterable[np.ndarray], source: SpeakerStats | None = None
     ) -> Iterator[np.ndarray]:
-        """Convert a recording that comes in blocks at `self.sr`; as many samples come out. Without
-        `source` and `level_db`, that of its speech, each piece is taken for a recording of its own."""
+        """Convert a recording that comes in blocks at `self.sr`; as many samples come out, on all cores.
+
+        The level of its speech, and the speaker's statistics if `source` does not give them, are measured on the
+        first two minutes.
+        """
         fade = round(FADE_S * self.sr)
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         tail = None  # what the last piece says of the first samples of this one
-        for wav, skip, n, last in cutting.pieces(wavs, self.sr, fade):
-            out = self._convert_piece(wav, source, level_db)[skip:]
+        pieces = cutting.pieces(wavs, self.sr, fade)
+        heard, stats, level_db = self._listen(pieces)
+        source = source or stats
+
+        def converted(piece: Piece) -> tuple[Piece, np.ndarray]:
+            return piece, self._convert_piece(piece, source, level_db)
+
+        for piece, out in in_order(converted, _emptied(heard, pieces)):
+            out = out[piece.start :]
             if tail is not None:
                 overlap = min(len(tail), len(out))
                 out[:overlap] = (
                     tail[:overlap] * (1 - ramp[:overlap]) + out[:overlap] * ramp[:overlap]
                 )
-            tail = None if last else out[n : n + fade].copy()
-            yield out[:n]
+            tail = None if piece.last else out[piece.n : piece.n + fade].copy()
+            yield out[: piece.n]
 
-    def _convert_piece(
-        self, wav: np.ndarray, source: SpeakerStats | None, level_db: float | None
-    ) -> np.ndarray:
-        converted = self.generate(anonymize(wav, self.sr, self.config, source=source))
-        return self.quieten_pauses(converted, wav, level_db)
+    def _listen(self, pieces: Iterator[Piece]) -> tuple[deque[Piece], SpeakerStats, float]:
+        """Take pieces until they make two minutes and analyse them: they, their speaker, the level of the speech."""
+        own, powers = [], []
+
+        def some():
+            left = STATS_S * self.sr
+            for piece in pieces:
+                yield piece
+                left -= piece.n
+                if left <= 0:
+                    return
+
+        heard = deque(in_order(self._analyzed, some()))
+        for piece in heard:
+            own.append(piece.features[self._frames(piece)])
+            powers.append(block_power(piece.wav[piece.start : piece.start + piece.n], self.sr))
+        level_db = speech_level_db(np.concatenate([np.empty(0), *powers]))
+        return heard, speaker_stats(own, prior=self.config.target), level_db
+
+    def _analyzed(self, piece: Piece) -> Piece:
+        return replace(piece, features=analyze(piece.wav, self.sr, self.config).compact())
+
+    def _frames(self, piece: Piece) -> slice:
+        """Of a piece's features, those without its context."""
+        frames_a_sample = 1000 / self.config.frame_period_ms / self.sr
+        ends = (piece.start, piece.start + piece.n)
+        first, last = (round(n * frames_a_sample) for n in ends)
+        return slice(first, last + piece.last)
+
+    def _convert_piece(self, piece: Piece, source: SpeakerStats, level_db: float) -> np.ndarray:
+        features = piece.features or analyze(piece.wav, self.sr, self.config)
+        features = change(features, self.config, source)
+        converted = self.generate(resynthesize(features, len(piece.wav)))
+        return self.quieten_pauses(converted, piece.wav, level_db)
 
     def quieten_pauses(
         self, converted: np.ndarray, wav: np.ndarray, level_db: float | None = None
@@ -219,16 +241,14 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         raise ParameterError(
             f"{destination_path} is the source itself, which would be lost; give the result another name"
         )
-    block = int(cutting.PIECE_S * voice.sr)
     with WavWriter(destination_path, voice.sr) as out:
-        powers = []
-
-        def heard():
-            for wav in blocks(source_path, voice.sr, block):
-                powers.append(block_power(wav, voice.sr))
-                yield wav
-
-        stats = voice.source_stats(heard())  # listens to the beginning, and so does the level
-        level_db = speech_level_db(np.concatenate(powers)) if powers else None
-        for wav in voice.convert_blocks(blocks(source_path, voice.sr, block), stats, level_db):
+        block = int(cutting.PIECE_S * voice.sr)
+        for wav in voice.convert_blocks(blocks(source_path, voice.sr, block)):
             out.write(wav)
+
+
+def _emptied(held: deque, more: Iterable) -> Iterator:
+    """What is held, let go of as it is taken, and then more."""
+    while held:
+        yield held.popleft()
+    yield from more

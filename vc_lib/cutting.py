@@ -3,6 +3,8 @@ for ten seconds.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +12,18 @@ PIECE_S = 20.0  # longest piece [s]
 CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]
 
 
-def pieces(
-    wavs: Iterable[np.ndarray], sr: int, fade: int
-) -> Iterator[tuple[np.ndarray, int, int, bool]]:
+@dataclass(frozen=True)
+class Piece:
+    """A part of a recording, with context on either side."""
+
+    wav: np.ndarray  # (n_samples,), context and all
+    start: int  # where the piece itself begins in it [samples]
+    n: int  # how long the piece itself is [samples]
+    last: bool  # nothing follows
+    features: Any = None  # WORLD's of `wav`, once they are known
+
+
+def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int) -> Iterator[Piece]:
     """Cut a recording at its quietest moments, into pieces of at most `PIECE_S`.
 
     Parameters
@@ -22,12 +33,6 @@ def pieces(
     sr : int [Hz]
     fade : int [samples]
         How much of the next piece a piece must at least hear.
-
-    Yields
-    ------
-    wav, n_before, n, last
-        A piece with its context, where in it the piece itself begins, how long it is, and whether
-        nothing follows.
     """
     longest, context = int(PIECE_S * sr), max(int(CONTEXT_S * sr), fade)
     held, before = (
@@ -38,11 +43,11 @@ def pieces(
         held = np.concatenate([held, wav])
         while len(held) - before > longest + context:
             n = quietest(held[before : before + longest], sr)
-            yield held[: before + n + context], before, n, False
+            yield Piece(held[: before + n + context], before, n, last=False)
             start = max(0, before + n - context)
             held, before = held[start:], before + n - start
     if len(held) > before:
-        yield held, before, len(held) - before, True
+        yield Piece(held, before, len(held) - before, last=True)
 
 
 def quietest(wav: np.ndarray, sr: int) -> int:

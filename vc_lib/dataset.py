@@ -6,18 +6,17 @@ has to be new every time, so it is put on while training, for each crop and epoc
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
 import IPython.display as ipd
 import numpy as np
 import torch
 from plum import dispatch
-from threadpoolctl import ThreadpoolController
 
 from . import anonymize as anon
 from . import compat  # noqa: F401
 from .config import Config
 from .errors import ParameterError
+from .parallel import one_blas_thread
 from .recordings import Recording
 from .spectrogram import image_to_wav, log_magnitude, wav_to_image
 
@@ -114,13 +113,6 @@ def crop_pair(
     return np.clip(anonymized, -1, 1), original
 
 
-@cache
-def _threads() -> ThreadpoolController:
-    """NumPy's threads: the matrices of a crop are so small that several take four times as much of the
-    processor, which training needs."""
-    return ThreadpoolController()
-
-
 class DisguisePair(Transform):
     """Make (anonymized, original) images: of a `Recording` for validation, of a number for
     training.
@@ -143,7 +135,7 @@ class DisguisePair(Transform):
             order = np.random.default_rng([self.cfg.seed, walk]).permutation(len(self.slots))
             rng = np.random.default_rng([self.cfg.seed, self.epoch, item])
             item = self.slots[order[step]]
-        with _threads().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             pair = crop_pair(item, self.cfg, rng)
         return tuple(
             SpecImage(torch.from_numpy(wav_to_image(wav, self.cfg)), cfg=self.cfg) for wav in pair

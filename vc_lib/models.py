@@ -7,6 +7,7 @@ on other data.
 """
 
 import math
+import threading
 import warnings
 from itertools import pairwise
 
@@ -26,7 +27,9 @@ from .spectrogram import (
     stft,
 )
 
+from fastai.callback.hook import Hook
 from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
+from fastai.vision.models.unet import UnetBlock
 from torchvision.models import resnet18
 
 # fastai's ConvLayer still takes the older of torch's two
@@ -140,6 +143,26 @@ class Restraint(nn.Module):
         return total / self.counted if self.counted > 0 else torch.full_like(total, otherwise)
 
 
+class SkipHook(Hook):
+    """What a U-Net keeps for its skips, for each thread that runs it its own; by default there is one for all."""
+
+    @property
+    def stored(self):
+        return self._by_thread.get(threading.get_ident())
+
+    @stored.setter
+    def stored(self, value):
+        self._by_thread[threading.get_ident()] = value
+
+    @property
+    def _by_thread(self) -> dict:
+        return self.__dict__.setdefault("kept", {})
+
+    def forget(self) -> None:
+        """Let go of what this thread has kept."""
+        self._by_thread.pop(threading.get_ident(), None)
+
+
 class Generator(nn.Module):
     """Add to an anonymized image what the target's voice has and it lacks.
 
@@ -168,6 +191,9 @@ class Generator(nn.Module):
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
         self.restraint = Restraint(cfg) if cfg.restrained and cfg.keep_phase else None
+        self.skips = [m.hook for m in unet.modules() if isinstance(m, UnetBlock)]
+        for hook in self.skips:
+            hook.__class__ = SkipHook
         last = [m for m in unet.modules() if isinstance(m, nn.Conv2d)][-1]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -189,6 +215,8 @@ class Generator(nn.Module):
             padded = padded.contiguous(memory_format=torch.channels_last)
         with autocast(img.device, self.bf16):
             change = self.net(padded)
+        for hook in self.skips:
+            hook.forget()
         change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
         change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
         if not self.cfg.keep_phase:

@@ -149,9 +149,9 @@ def _analyse(file: Path, cache_dir: Path, key: str, cfg: Config) -> None:
     """Analyse a file piece by piece; of more than one piece a list is written last."""
     wavs = blocks(file, cfg.sr, int(cutting.PIECE_S * cfg.sr))
     names = []
-    for i, (wav, start, n, last) in enumerate(cutting.pieces(wavs, cfg.sr, fade=0)):
-        name = f"{key}.npz" if i == 0 and last else f"{key}-{i}.npz"
-        if _analyse_to(cache_dir / name, wav[start : start + n], cfg):
+    for i, piece in enumerate(cutting.pieces(wavs, cfg.sr, fade=0)):
+        name = f"{key}.npz" if i == 0 and piece.last else f"{key}-{i}.npz"
+        if _analyse_to(cache_dir / name, piece.wav[piece.start : piece.start + piece.n], cfg):
             names.append(name)
     if not names:
         raise ParameterError("no voiced speech was found in it")
