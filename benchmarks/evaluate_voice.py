@@ -119,7 +119,7 @@ def csv_of(folder: Path | None, label: str) -> Path | None:
 
 
 def made(system, clips, n_jobs: int) -> list[np.ndarray]:
-    """What a system makes of clips, in processes: WORLD holds Python's lock."""
+    """What a system makes of clips, in processes, each with its own copy of the networks."""
     return joblib.Parallel(n_jobs)(joblib.delayed(system)(clip) for clip in clips)
 
 

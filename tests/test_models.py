@@ -11,6 +11,7 @@ from vc_lib.config import SECOND_CHANNELS
 from vc_lib.convert import Voice
 from vc_lib.losses import judged
 from vc_lib.models import Critic, Fold, Generator, Restraint, Unfold, compact_encoder
+from vc_lib.parallel import in_order
 from vc_lib.spectrogram import log_magnitude, minimum_phase, wav_to_image
 
 WIDTHS = (1, 2, 37, 64, 300)  # [frames]
@@ -303,6 +304,23 @@ def test_the_same_seed_draws_the_same_generator(tiny_cfg):
         torch.manual_seed(seed)
         weights.append(next(Generator(tiny_cfg).parameters()))
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("encoder", ["compact", "resnet18"])
+def test_threads_that_share_a_generator_do_not_mix(tiny_cfg, make_generator, encoder):
+    generator = perturbed(make_generator(encoder=encoder)).eval()
+    img = images(tiny_cfg, n=6)
+    with torch.inference_mode():
+        alone = [generator(img[i : i + 1]) for i in range(6)]
+
+    def made(i):
+        with torch.inference_mode():
+            return generator(img[i : i + 1])
+
+    for _ in range(3):
+        together = list(in_order(made, range(6), n_threads=3))
+        assert max((a - b).abs().max() for a, b in zip(alone, together, strict=True)) < 1e-4
+    assert all(hook.stored is None for hook in generator.skips), "nothing is held on to"
 
 
 def test_the_input_is_not_modified(tiny_cfg, make_generator):

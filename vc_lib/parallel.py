@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import chain, islice
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -51,9 +52,9 @@ def in_order(function: Callable, items: Iterable, n_threads: int | None = None) 
     What `function` returns; its errors are raised here.
     """
     items, n_threads = iter(items), n_threads or n_cores()
-    first = list(_up_to(items, 2))
+    first = list(islice(items, 2))
     if len(first) < 2 or n_threads == 1 or getattr(_here, "inside", False):
-        for item in (*first, *items):
+        for item in chain(first, items):
             yield function(item)
         return
     before = torch.get_num_threads()
@@ -61,7 +62,7 @@ def in_order(function: Callable, items: Iterable, n_threads: int | None = None) 
     pool = ThreadPoolExecutor(n_threads, initializer=_enter)
     try:
         with one_blas_thread():
-            for item in (*first, *items):
+            for item in chain(first, items):
                 under_way.append(pool.submit(function, item))
                 if len(under_way) >= n_threads:
                     yield under_way.popleft().result()
@@ -70,14 +71,6 @@ def in_order(function: Callable, items: Iterable, n_threads: int | None = None) 
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
-
-
-def _up_to(items: Iterator, n: int) -> Iterator:
-    for _ in range(n):
-        try:
-            yield next(items)
-        except StopIteration:
-            return
 
 
 def _enter() -> None:
