@@ -662,7 +662,9 @@ def test_where_the_covariance_is_not_known_deviations_are_moved(features, source
     )
 
 
-def test_neutral_sounds_nearer_to_the_target_when_analysed_again(speech, source, matching):
+def test_neutral_sounds_nearer_to_the_target_when_analysed_again(voice, matching):
+    speech = voice(6.6)  # what a second has for a covariance is chance
+    source = speaker_stats([analyze(speech, SR, SURE)])
     said = speaker_stats([analyze(anonymize(speech, SR, matching, source=source), SR, SURE)])
 
     def distance(stats, name):

@@ -1,10 +1,10 @@
 """Anonymous Voice Conversion: any speaker in, one target voice out.
 
 Modules, in pipeline order (each imports only from those before it):
-errors, config, audio, cutting, pauses, parallel, sounds, pitch, anonymize, recordings, spectrogram, compat, dataset,
-models, losses, training, convert, baselines, metrics, listeners, evaluate, leakage, monitor,
-players, inputs, pictures, show, curves, board. Nothing
-heavy is imported here, so that `import vc_lib` is instant.
+errors, config, audio, cutting, pauses, parallel, sounds, pitch, synthesis, anonymize, recordings,
+spectrogram, compat, dataset, models, losses, training, convert, baselines, metrics, listeners, evaluate,
+leakage, monitor, players, inputs, pictures, show, curves, board. Nothing heavy is imported here, so that
+`import vc_lib` is instant.
 """
 
 __version__ = "0.1.0"

@@ -19,6 +19,7 @@ from .config import AnonymizeConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
 from .pitch import find_pitch
 from .sounds import adapt_means, fit_sounds, map_to_sounds, mapped, move_sounds
+from .synthesis import synthesis
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # we pin setuptools
@@ -108,15 +109,14 @@ def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Fea
 
 
 def _aperiodicity(x, f0, times, sr: int, fft_size: int, step: int) -> np.ndarray:
-    """D4C's aperiodicity, found in every `step`-th frame of a voiced run, its first and its last, with straight
-    lines [dB] between; all noise where unvoiced."""
+    """D4C's aperiodicity, found in every `step`-th frame and at the ends of voiced runs, with straight lines [dB]
+    between; all noise where unvoiced."""
     ap = np.full((len(f0), fft_size // 2 + 1), NOISE)
     voiced = np.flatnonzero(f0 > 0)
     if not len(voiced):
         return ap
-    starts = np.r_[True, np.diff(voiced) > 1]
-    first = voiced[starts][np.cumsum(starts) - 1]
-    found = voiced[((voiced - first) % step == 0) | np.r_[starts[1:], True]]
+    new = np.diff(voiced) > 1
+    found = voiced[(voiced % step == 0) | np.r_[True, new] | np.r_[new, True]]
     # F0 alone decides what is voiced; D4C's own test undoes breathy frames
     log_ap = np.log(pyworld.d4c(x, f0[found], times[found], sr, threshold=0.0, fft_size=fft_size))
     high = np.searchsorted(found, voiced)
@@ -179,28 +179,31 @@ def _times(n_frames: int, frame_period_ms: float) -> np.ndarray:
     return np.arange(n_frames) * frame_period_ms / 1000
 
 
-def synthesize(features: Features) -> np.ndarray:
+def synthesize(features: Features, first: int = 0, phase: float = 0.0) -> np.ndarray:
     """Put features together again.
 
     Parameters
     ----------
     features : Features
+    first : int
+        Where in a recording they begin [samples]: there is the same noise at the same place.
+    phase : float [periods]
+        Of the voice where they begin, see `synthesis.phases`.
 
     Returns
     -------
     wav : np.ndarray [shape=(n_frames * frame period in samples,), float32]
         The same bytes for the same features; may pass +-1 a little.
     """
-    f0, sp, ap = (
-        np.array(part, dtype=np.float64, order="C")  # a copy: pyworld takes no read-only array
-        for part in (features.f0, features.sp, features.ap)
-    )
-    return pyworld.synthesize(f0, sp, ap, features.sr, features.frame_period_ms).astype(np.float32)
+    f0, sp, ap = features.f0, features.sp, features.ap
+    return synthesis(f0, sp, ap, features.sr, features.frame_period_ms, first, phase)
 
 
-def resynthesize(features: Features, n_samples: int) -> np.ndarray:
+def resynthesize(
+    features: Features, n_samples: int, first: int = 0, phase: float = 0.0
+) -> np.ndarray:
     """`synthesize` for as long as the original was [shape=(n_samples,), float32, -1..1]."""
-    out = synthesize(features)[:n_samples]
+    out = synthesize(features, first, phase)[:n_samples]
     return np.clip(np.pad(out, (0, n_samples - len(out))), -1, 1)
 
 

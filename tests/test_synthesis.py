@@ -1,0 +1,123 @@
+"""WORLD's synthesis from anywhere: the pitch, envelope and level asked for, and pieces that fit to the sample."""
+
+import numpy as np
+import pytest
+import pyworld
+
+from vc_lib.synthesis import phases, synthesis
+
+SR, PERIOD_MS, HOP, N_BINS = 16_000, 5.0, 80, 513
+
+
+def features(n_frames=200, f0=120.0, ap=0.1, power=1e-4):
+    """A buzz, as (f0, sp, ap); `power` may be a spectrum."""
+    flat = np.ones((n_frames, N_BINS))
+    return np.full(n_frames, float(f0)), flat * power, flat * ap
+
+
+def glide(n_frames=200):
+    """Two voiced runs of moving pitch and envelope with breath between."""
+    t = np.linspace(0, 1, n_frames)
+    f0 = 150 * 2 ** np.sin(6 * t)
+    f0[90:110] = 0
+    bins = np.arange(N_BINS)
+    sp = 1e-4 * np.exp(-(((bins - 40 - 60 * t[:, None]) / 30) ** 2)) + 1e-7
+    ap = np.clip(bins / N_BINS + 0 * t[:, None], 0.01, 1)
+    return f0, sp, ap
+
+
+def made(parts, *args):
+    return synthesis(*parts, SR, PERIOD_MS, *args)
+
+
+@pytest.mark.parametrize("f0", [75.0, 120.0, 400.0])
+def test_it_has_the_pitch_asked_for(f0):
+    wav = made(features(f0=f0)).astype(float)
+    heard, times = pyworld.dio(wav, SR)
+    heard = pyworld.stonemask(wav, heard, times, SR)
+    assert np.median(heard[20:-20]) == pytest.approx(f0, rel=0.002)
+
+
+@pytest.mark.parametrize("f0, ap", [(0.0, 1.0), (120.0, 0.001), (120.0, 0.5), (300.0, 1.0)])
+def test_it_is_as_loud_as_worlds(f0, ap):
+    parts = features(400, f0, ap)
+    worlds = pyworld.synthesize(*parts, SR, PERIOD_MS)
+    assert 10 * np.log10(made(parts).var() / worlds.var()) == pytest.approx(0, abs=0.15)
+
+
+def test_it_has_the_envelope_asked_for():
+    bins = np.arange(N_BINS)
+    wanted = 1e-4 * np.exp(-(((bins - 120) / 40) ** 2)) + 1e-6
+    wav = made(features(800, 0.0, 1.0, wanted))
+    frames = wav[: len(wav) // 1024 * 1024].reshape(-1, 1024) * np.hanning(1024)
+    heard = (np.abs(np.fft.rfft(frames)) ** 2).mean(0) / (np.hanning(1024) ** 2).sum()
+    smooth = np.ones(9) / 9
+    off_db = 10 * np.log10(np.convolve(heard, smooth, "same") / np.convolve(wanted, smooth, "same"))
+    assert np.abs(off_db[40:-20]).max() < 2.5 and abs(np.mean(off_db[40:-20])) < 0.3
+
+
+def test_noise_has_nothing_below_the_voice_as_in_world():
+    low = slice(0, 3)  # up to 31 Hz, of a window of a tenth of a second
+
+    def share(wav):
+        power = np.abs(np.fft.rfft(wav[: len(wav) // 1600 * 1600].reshape(-1, 1600))) ** 2
+        return 10 * np.log10(power.mean(0)[low].mean() / power.mean())
+
+    assert share(made(features(800, 0.0, 1.0))) < -10
+    assert share(made(features(800, 200.0, 1.0))) < -10
+
+
+@pytest.mark.parametrize("cut", [40, 60, 95, 100, 150])
+def test_pieces_fit_to_the_sample(cut):
+    parts = glide()
+    whole = made(parts)
+    counted, _ = phases(parts[0], SR, PERIOD_MS)
+    phase = np.nan_to_num(counted[cut * HOP]) % 1
+    late = made([part[cut:] for part in parts], cut * HOP, phase)
+    reach = 1100  # of pulses and noise from before the cut
+    assert np.abs(late[reach:] - whole[cut * HOP + reach :]).max() < 1e-3 * np.abs(whole).max()
+    early = made([part[: cut + 8] for part in parts])
+    assert np.abs(early[: cut * HOP] - whole[: cut * HOP]).max() < 1e-3 * np.abs(whole).max()
+
+
+def test_another_phase_moves_the_pulses_and_another_place_the_noise():
+    buzz, breath = features(ap=0.001), features(f0=0.0)
+    by_half = 0.5 * SR / 120
+    a, b = made(buzz), made(buzz, 0, 0.5)
+    shifts = np.arange(40, 100)
+    best = shifts[np.argmax([np.dot(a[2000:8000], b[2000 - s : 8000 - s]) for s in shifts])]
+    assert best == pytest.approx(by_half, abs=1)
+    assert np.abs(np.corrcoef(made(breath), made(breath, 5_000))[0, 1]) < 0.05
+    late, whole = made(breath, 800), made(features(210, 0.0))
+    assert np.allclose(late[1_600:-1_600], whole[2_400 : 2_400 + 12_800], atol=1e-5)
+
+
+def test_phase_counts_periods_from_the_onset():
+    f0 = np.r_[np.zeros(20), np.full(80, 100.0), np.zeros(20)]
+    counted, hz = phases(f0, SR, PERIOD_MS)
+    voiced = np.flatnonzero(np.isfinite(counted))
+    assert counted[voiced[0]] == 0 and set(hz[voiced]) == {100.0}
+    assert counted[voiced[-1]] == pytest.approx((len(voiced) - 1) * 100 / SR)
+    assert phases(f0[20:], SR, PERIOD_MS, 0.25)[0][0] == 0.25
+
+
+@pytest.mark.parametrize("n_frames", [0, 1, 2])
+def test_next_to_nothing_makes_next_to_nothing(n_frames):
+    wav = made(features(n_frames))
+    assert wav.shape == (n_frames * HOP,) and np.isfinite(wav).all() and wav.dtype == np.float32
+
+
+@pytest.mark.parametrize("sr, period_ms", [(22_050, 5.0), (48_000, 2.5), (11_025, 10.0)])
+def test_any_rate_and_period_will_do(sr, period_ms):
+    f0, sp, ap = features(100)
+    wav = synthesis(f0, sp, ap, sr, period_ms)
+    worlds = pyworld.synthesize(f0, sp, ap, sr, period_ms)
+    assert abs(len(wav) - len(worlds)) <= 1
+    assert 10 * np.log10(wav.var() / worlds.var()) == pytest.approx(0, abs=0.5)
+
+
+def test_what_is_given_is_not_changed():
+    parts = glide()
+    before = [part.copy() for part in parts]
+    made(parts)
+    assert all(np.array_equal(a, b) for a, b in zip(parts, before, strict=True))

@@ -1,0 +1,196 @@
+"""Put WORLD's three parts together again, from anywhere in a recording.
+
+WORLD's own synthesis has to begin at the beginning: where its pulses and its noise fall depends on all that came
+before. Here noise belongs to a place in the recording, and pulses are counted from where somebody
+starts to voice, or from a phase that is given; so pieces of a recording fit together to the
+sample, and speech can be made while it comes in. What a frame sounds like is as in WORLD, the
+noise without its mean over a period among it: Morise et al., IEICE Trans. E99-D(7), 2016.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+
+BATCH = 256  # pulses or frames worked on at once: what fits a processor's cache
+N_NOISE, NOISE_SEED = 2**18, 2016  # samples of noise, used over and over
+TINY = 1e-12  # power that counts as nothing
+AP_RANGE = (1e-3, 1 - 1e-12)
+UNVOICED_HZ = 500.0  # a period in WORLD where nothing is voiced
+
+
+def synthesis(
+    f0: np.ndarray,
+    sp: np.ndarray,
+    ap: np.ndarray,
+    sr: int,
+    frame_period_ms: float,
+    first: int = 0,
+    phase: float = 0.0,
+) -> np.ndarray:
+    """Sound of WORLD features.
+
+    Parameters
+    ----------
+    f0 : np.ndarray [shape=(n_frames,), Hz; 0: unvoiced]
+    sp : np.ndarray [shape=(n_frames, n_bins)]
+        Power envelope.
+    ap : np.ndarray [shape=(n_frames, n_bins), 0..1]
+        Aperiodicity.
+    sr : int [Hz]
+    frame_period_ms : float [ms]
+    first : int
+        Where in the recording these begin [samples].
+    phase : float [periods]
+        Where in a period the voice is at the first sample, see `phases`; 0 if it begins there.
+
+    Returns
+    -------
+    wav : np.ndarray [shape=(n_frames * frame period in samples,), float32]
+    """
+    hop = frame_period_ms / 1000 * sr
+    out = np.zeros(int(len(f0) * hop), np.float32)
+    if not len(out):
+        return out
+    _add_noise(out, f0, sp, ap, sr, hop, first)
+    _add_pulses(out, f0, sp, ap, sr, hop, phase)
+    return out
+
+
+def phases(
+    f0: np.ndarray, sr: int, frame_period_ms: float, phase: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Phase of the voice at each sample.
+
+    Parameters
+    ----------
+    f0, sr, frame_period_ms
+        As for `synthesis`.
+    phase : float [periods]
+        At the first sample, if that is voiced.
+
+    Returns
+    -------
+    phases : np.ndarray [shape=(n_frames * frame period in samples,), float64, periods]
+        Counted from where voicing starts; NaN where unvoiced.
+    hz : np.ndarray [shape likewise, Hz]
+        What it moves on by a second.
+    """
+    hop = frame_period_ms / 1000 * sr
+    at = np.arange(int(len(f0) * hop)) / hop
+    low = np.minimum(at.astype(int), len(f0) - 1)
+    high = np.minimum(low + 1, len(f0) - 1)
+    share = at - low
+    near = np.where(share < 0.5, f0[low], f0[high])
+    both = (f0[low] > 0) & (f0[high] > 0)
+    hz = np.where(both, f0[low] + share * (f0[high] - f0[low]), near)
+    voiced = hz > 0
+    gone = np.cumsum(np.r_[0.0, hz[:-1]]) / sr
+    starts = voiced & ~np.r_[False, voiced[:-1]]
+    since = np.maximum.accumulate(np.where(starts, np.arange(len(hz)), 0))
+    counted = gone - gone[since]
+    if len(hz) and voiced[0]:
+        counted[since == 0] += phase
+    return np.where(voiced, counted, np.nan), hz
+
+
+def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: float) -> None:
+    counted, hz = phases(f0, sr, hop / sr * 1000, phase)
+    whole = np.floor(counted)
+    before = np.r_[np.nan, whole[:-1]]
+    onset = np.isfinite(whole) & ~np.isfinite(before)
+    if phase:
+        onset[0] = False  # it came from before
+    index = np.flatnonzero(onset | (whole > before))
+    if not len(index):
+        return
+    period = sr / hz[index]
+    position = index - np.where(onset[index], 0, counted[index] - whole[index]) * period
+    n = 2 * (sp.shape[1] - 1)
+    half, bins = n // 2, np.arange(n // 2 + 1, dtype=np.float32)
+    hump = _hump(n)
+    padded = np.zeros(len(out) + 2 * n, np.float32)
+    for a in range(0, len(index), BATCH):
+        where = position[a : a + BATCH]
+        envelope, ratio = _between(sp, where / hop), _between(ap, where / hop)
+        power = envelope * (1 - np.clip(ratio, *AP_RANGE) ** 2)
+        start = np.floor(where).astype(int)
+        turn = (-2 * np.pi / n * (where - start)).astype(np.float32)[:, None] * bins
+        log_response = _minimum_phase(np.log(power + TINY) / 2)
+        log_response.imag += turn
+        pulses = scipy.fft.irfft(np.exp(log_response), n, axis=1)
+        pulses *= np.sqrt(period[a : a + BATCH]).astype(np.float32)[:, None]
+        pulses[:, half:] = 0  # what came round
+        centred = -pulses.sum(1)[:, None] * hump
+        centred[:, half:] += pulses[:, :half]
+        for i, pulse in zip(start, centred, strict=True):
+            padded[i + n - half : i + 2 * n - half] += pulse
+    out += padded[n : n + len(out)]
+
+
+def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int) -> None:
+    n = 2 * (sp.shape[1] - 1)
+    length = 2 * math.ceil(hop) + 1
+    if length > n // 2:
+        n = scipy.fft.next_fast_len(2 * length, real=True)
+    before = (n - length) // 2
+    noise = _noise()
+    bin_hz = sr / 2 / (sp.shape[1] - 1)
+    n_low = min(math.ceil(2 * max(UNVOICED_HZ, f0.max()) / bin_hz), sp.shape[1])
+    low_hz = np.arange(n_low) * bin_hz
+    padded = np.zeros(len(out) + 2 * n + length, np.float32)
+    for a in range(0, len(f0), BATCH):
+        frames = np.arange(a, min(a + BATCH, len(f0)))
+        start = np.floor((frames - 1) * hop).astype(int) + 1
+        there = start[:, None] + np.arange(length)
+        far = np.abs(there / hop - frames[:, None])
+        window = np.where(far < 1, 0.5 + 0.5 * np.cos(np.pi * far), 0).astype(np.float32)
+        part = np.zeros((len(frames), n), np.float32)
+        part[:, before : before + length] = window * noise[(first + there) % N_NOISE]
+        loud = np.sqrt(sp[frames]) * np.where(
+            f0[frames, None] > 0, np.clip(ap[frames], *AP_RANGE), 1
+        )
+        loud = loud.astype(np.float32)
+        hz = np.where(f0[frames] > 0, f0[frames], UNVOICED_HZ)
+        loud[:, :n_low] *= _without_mean(low_hz / hz[:, None])
+        if loud.shape[1] != n // 2 + 1:
+            loud = _between(loud.T, np.linspace(0, loud.shape[1] - 1, n // 2 + 1)).T
+        spoken = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * loud, n, axis=1)
+        for i, sound in zip(start, spoken, strict=True):
+            padded[i - before + n : i - before + 2 * n] += sound
+    out += padded[n : n + len(out)]
+
+
+def _without_mean(share: np.ndarray) -> np.ndarray:
+    """What is left of noise at a `share` of F0, each of whose periods has no mean."""
+    return np.sqrt(1 - np.sinc(share) ** 2).astype(np.float32)
+
+
+def _between(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Rows on the straight lines between those that there are, at fractional numbers [float32]."""
+    low = np.clip(at.astype(int), 0, len(rows) - 1)
+    high = np.minimum(low + 1, len(rows) - 1)
+    share = np.asarray(at - low, np.float32)[:, None]
+    return (rows[low] * (1 - share) + rows[high] * share).astype(np.float32)
+
+
+def _minimum_phase(log_gain: np.ndarray) -> np.ndarray:
+    """Logarithms of the responses of least delay that have these gains (n, n_bins) [nepers], complex64."""
+    n = 2 * (log_gain.shape[1] - 1)
+    cepstrum = scipy.fft.irfft(log_gain.astype(np.float32), n, axis=1)
+    cepstrum[:, 1 : n // 2] *= 2
+    cepstrum[:, n // 2 + 1 :] = 0
+    return scipy.fft.rfft(cepstrum, axis=1)
+
+
+@lru_cache(maxsize=8)
+def _hump(n: int) -> np.ndarray:
+    """A bow (n,) of sum 1, by which a pulse is freed of what it moves the mean."""
+    bow = np.hanning(n + 2)[1:-1]
+    return (bow / bow.sum()).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _noise() -> np.ndarray:
+    return np.random.default_rng(NOISE_SEED).standard_normal(N_NOISE).astype(np.float32)
