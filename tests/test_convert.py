@@ -202,6 +202,37 @@ def test_speech_in_pieces_sounds_like_the_whole(model, voice, monkeypatch):
     assert np.abs(np.diff(stitched)).max() < 2 * np.abs(np.diff(whole)).max(), "no click"
 
 
+def sung(seconds):
+    """A vowel of moving pitch, with no pause to cut in."""
+    t = np.arange(int(seconds * SR)) / SR
+    phase = 2 * np.pi * np.cumsum(180 * 2 ** (0.3 * np.sin(2.1 * t))) / SR
+    harmonics = np.arange(1, 12)[:, None]
+    wav = (np.sin(harmonics * phase) / harmonics**1.2).sum(0)
+    return (0.15 * wav * (1 + 0.3 * np.sin(1.3 * t))).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["spoken", "sung"])
+def test_nobody_can_tell_where_the_seams_are(model, voice, monkeypatch, kind):
+    """In pieces it is the whole to within -50 dB."""
+    cfg = replace(model.config, f0_method="harvest-if")
+    model = Voice(model.generator, cfg, model.device)
+    wav = voice(7.0) if kind == "spoken" else sung(7.0)
+    wav = wav + 1e-3 * np.random.default_rng(7).normal(size=len(wav)).astype(np.float32)  # a room
+    source = model.source_stats([wav])
+    whole = model.convert(wav, SR, source)
+    monkeypatch.setattr(cutting, "PIECE_S", 2.0)
+    seen = []
+    convert_piece = model._convert_piece
+    monkeypatch.setattr(
+        model, "_convert_piece", lambda *args: seen.append(args[0]) or convert_piece(*args)
+    )
+    stitched = model.convert(wav, SR, source)
+    assert len(seen) >= 4 and stitched.shape == whole.shape
+    assert any(piece.phase for piece in seen) or kind == "spoken"
+    off = stitched.astype(float) - whole
+    assert 10 * np.log10(np.mean(off**2) / np.mean(whole.astype(float) ** 2)) < -50
+
+
 # Files
 
 

@@ -32,6 +32,14 @@ def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_pieces, 
     assert all(c == cuts[0] for c in cuts), "the seams lie where they lie in one block"
 
 
+@pytest.mark.parametrize("grid", [1, 320, 441])
+def test_pieces_begin_on_the_grid_and_say_where(voice, short_pieces, grid):
+    wav = voice(3.0)
+    for piece in cutting.pieces([wav[:9_000], wav[9_000:]], SR, 320, grid):
+        assert piece.at % grid == 0 and piece.start < 0.1 * SR + grid
+        assert np.array_equal(wav[piece.at : piece.at + len(piece.wav)], piece.wav)
+
+
 def test_the_context_is_at_least_the_fade(monkeypatch, voice):
     monkeypatch.setattr(cutting, "PIECE_S", 0.5)
     monkeypatch.setattr(cutting, "CONTEXT_S", 0.0)

@@ -72,7 +72,7 @@ def test_pieces_fit_to_the_sample(cut):
     parts = glide()
     whole = made(parts)
     counted, _ = phases(parts[0], SR, PERIOD_MS)
-    phase = np.nan_to_num(counted[cut * HOP]) % 1
+    phase = (800, np.nan_to_num(counted[cut * HOP + 800]) % 1)
     late = made([part[cut:] for part in parts], cut * HOP, phase)
     reach = 1100  # of pulses and noise from before the cut
     assert np.abs(late[reach:] - whole[cut * HOP + reach :]).max() < 1e-3 * np.abs(whole).max()
@@ -83,7 +83,7 @@ def test_pieces_fit_to_the_sample(cut):
 def test_another_phase_moves_the_pulses_and_another_place_the_noise():
     buzz, breath = features(ap=0.001), features(f0=0.0)
     by_half = 0.5 * SR / 120
-    a, b = made(buzz), made(buzz, 0, 0.5)
+    a, b = made(buzz), made(buzz, 0, (0, 0.5))
     shifts = np.arange(40, 100)
     best = shifts[np.argmax([np.dot(a[2000:8000], b[2000 - s : 8000 - s]) for s in shifts])]
     assert best == pytest.approx(by_half, abs=1)
@@ -98,7 +98,11 @@ def test_phase_counts_periods_from_the_onset():
     voiced = np.flatnonzero(np.isfinite(counted))
     assert counted[voiced[0]] == 0 and set(hz[voiced]) == {100.0}
     assert counted[voiced[-1]] == pytest.approx((len(voiced) - 1) * 100 / SR)
-    assert phases(f0[20:], SR, PERIOD_MS, 0.25)[0][0] == 0.25
+    moved, _ = phases(f0, SR, PERIOD_MS, (50 * HOP, 0.25))
+    assert moved[50 * HOP] == 0.25
+    np.testing.assert_allclose(np.diff(moved), np.diff(counted))
+    still, _ = phases(f0, SR, PERIOD_MS, (10 * HOP, 0.25))
+    np.testing.assert_array_equal(still, counted, "nothing is voiced there")
 
 
 @pytest.mark.parametrize("n_frames", [0, 1, 2])

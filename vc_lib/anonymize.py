@@ -179,7 +179,9 @@ def _times(n_frames: int, frame_period_ms: float) -> np.ndarray:
     return np.arange(n_frames) * frame_period_ms / 1000
 
 
-def synthesize(features: Features, first: int = 0, phase: float = 0.0) -> np.ndarray:
+def synthesize(
+    features: Features, first: int = 0, phase: tuple[int, float] | None = None
+) -> np.ndarray:
     """Put features together again.
 
     Parameters
@@ -187,8 +189,8 @@ def synthesize(features: Features, first: int = 0, phase: float = 0.0) -> np.nda
     features : Features
     first : int
         Where in a recording they begin [samples]: there is the same noise at the same place.
-    phase : float [periods]
-        Of the voice where they begin, see `synthesis.phases`.
+    phase : (int, float), optional
+        At which sample the voice is where in its period, see `synthesis.phases`.
 
     Returns
     -------
@@ -200,7 +202,7 @@ def synthesize(features: Features, first: int = 0, phase: float = 0.0) -> np.nda
 
 
 def resynthesize(
-    features: Features, n_samples: int, first: int = 0, phase: float = 0.0
+    features: Features, n_samples: int, first: int = 0, phase: tuple[int, float] | None = None
 ) -> np.ndarray:
     """`synthesize` for as long as the original was [shape=(n_samples,), float32, -1..1]."""
     out = synthesize(features, first, phase)[:n_samples]
@@ -616,6 +618,11 @@ def _own_mean(features: Features) -> SpeakerStats:
     mc = cepstrum(features)
     level_db = float(power_db(features.sp).max())
     return SpeakerStats(features.sr, 0.0, 0.0, level_db, tuple(mc.mean(0)), tuple(mc.std(0)))
+
+
+def change_f0(f0: np.ndarray, cfg: AnonymizeConfig, source: SpeakerStats) -> np.ndarray:
+    """The contour alone of what `change` gives, without chance [shape=(n_frames,), Hz]."""
+    return _change_f0(f0, cfg, cfg.dials, source, np.random.default_rng(0))
 
 
 def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Any speech in, one voice out: load a voice, convert a waveform or a file of any length.
 
 Long speech is cut at its quietest moments into pieces of at most 20 s, each converted with half a
-second of context on either side and joined by a short cross-fade, so memory does not grow with
-length and seams lie in pauses.
+second of context on either side, in phase with the one before, so that memory does not grow with length
+and nobody can tell where the seams are.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +18,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from . import cutting
-from .anonymize import analyze, anonymize, change, resynthesize, speaker_stats
+from .anonymize import (
+    AP_PERIOD_MS,
+    analyze,
+    anonymize,
+    change,
+    change_f0,
+    resynthesize,
+    speaker_stats,
+)
 from .audio import WavWriter, blocks, check_wav, resample
 from .config import Config, SpeakerStats
 from .cutting import Piece
 from .errors import MissingInput, ParameterError
 from .models import WEIGHTS, Generator
 from .parallel import in_order
-from .pauses import block_power, pause_gain, speech_level_db
+from .pauses import BLOCK_S, block_power, pause_gain, speech_level_db
 from .spectrogram import image_to_wav, wav_to_image
+from .synthesis import phases
 
 FADE_S = 0.02  # cross-fade between pieces [s]
+MAX_GRID_S = 0.1  # a coarser grid is none: context would be longer by it [s]
 STATS_S = 120.0  # how much of a source's beginning tells its register and envelope [s]
 
 
@@ -96,14 +108,15 @@ class Voice:
         fade = round(FADE_S * self.sr)
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         tail = None  # what the last piece says of the first samples of this one
-        pieces = cutting.pieces(wavs, self.sr, fade)
+        pieces = cutting.pieces(wavs, self.sr, fade, self._grid())
         heard, stats, level_db = self._listen(pieces)
         source = source or stats
 
         def converted(piece: Piece) -> tuple[Piece, np.ndarray]:
             return piece, self._convert_piece(piece, source, level_db)
 
-        for piece, out in in_order(converted, _emptied(heard, pieces)):
+        analyzed = _emptied(heard, in_order(self._analyzed, pieces))
+        for piece, out in in_order(converted, self._in_phase(analyzed, source)):
             out = out[piece.start :]
             if tail is not None:
                 overlap = min(len(tail), len(out))
@@ -112,6 +125,30 @@ class Voice:
                 )
             tail = None if piece.last else out[piece.n : piece.n + fade].copy()
             yield out[: piece.n]
+
+    def _grid(self) -> int:
+        """Where pieces may begin, so that they are analysed as the whole is [samples]: with a frame, and a block of
+        `pauses` if those meet."""
+        frame = Fraction(self.config.frame_period_ms / 1000).limit_denominator(10**6) * self.sr
+        frames = (frame * max(1, round(AP_PERIOD_MS / self.config.frame_period_ms))).numerator
+        both = math.lcm(frames, round(BLOCK_S * self.sr))
+        return both if both < MAX_GRID_S * self.sr else frames
+
+    def _in_phase(self, pieces: Iterable[Piece], source: SpeakerStats) -> Iterator[Piece]:
+        """The pieces, each with the phase that goes on where the one before ends."""
+
+        def counted(piece: Piece) -> np.ndarray:
+            f0 = change_f0(piece.features.f0, self.config, source)
+            return phases(f0, self.sr, self.config.frame_period_ms, piece.phase)[0]
+
+        before = None
+        for piece in pieces:
+            if before is not None:
+                reached = counted(before)[before.start + before.n]
+                if np.isfinite(reached):
+                    piece = replace(piece, phase=(piece.start, float(reached % 1)))
+            before = replace(piece, wav=None)  # its sound is not needed twice
+            yield piece
 
     def _listen(self, pieces: Iterator[Piece]) -> tuple[deque[Piece], SpeakerStats, float]:
         """Take pieces until they make two minutes and analyse them: they, their speaker, the level of the speech."""
@@ -133,7 +170,20 @@ class Voice:
         return heard, speaker_stats(own, prior=self.config.target), level_db
 
     def _analyzed(self, piece: Piece) -> Piece:
-        return replace(piece, features=analyze(piece.wav, self.sr, self.config).compact())
+        """The piece with its features and half of its context: what WORLD finds near the ends is not what it would
+        find in the whole."""
+        features = analyze(piece.wav, self.sr, self.config).compact()
+        frame = self.config.frame_period_ms / 1000 * self.sr  # [samples]
+        margin = round(cutting.CONTEXT_S * self.sr / 2) // self._grid() * self._grid()
+        first = margin if piece.at else 0
+        end = len(piece.wav) if piece.last else len(piece.wav) - margin
+        return replace(
+            piece,
+            wav=piece.wav[first:end],
+            at=piece.at + first,
+            start=piece.start - first,
+            features=features[round(first / frame) : math.ceil(end / frame) + 1],
+        )
 
     def _frames(self, piece: Piece) -> slice:
         """Of a piece's features, those without its context."""
@@ -143,10 +193,12 @@ class Voice:
         return slice(first, last + piece.last)
 
     def _convert_piece(self, piece: Piece, source: SpeakerStats, level_db: float) -> np.ndarray:
-        features = piece.features or analyze(piece.wav, self.sr, self.config)
-        features = change(features, self.config, source)
-        converted = self.generate(resynthesize(features, len(piece.wav)))
-        return self.quieten_pauses(converted, piece.wav, level_db)
+        features = change(piece.features, self.config, source)
+        out = resynthesize(features, len(piece.wav), piece.at, piece.phase)
+        skipped = -piece.at % (self.config.hop_length * self.generator.step_t)  # images on one grid
+        if skipped < len(out):
+            out[skipped:] = self.generate(out[skipped:])
+        return self.quieten_pauses(out, piece.wav, level_db)
 
     def quieten_pauses(
         self, converted: np.ndarray, wav: np.ndarray, level_db: float | None = None

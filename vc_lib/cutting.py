@@ -17,13 +17,15 @@ class Piece:
     """A part of a recording, with context on either side."""
 
     wav: np.ndarray  # (n_samples,), context and all
-    start: int  # where the piece itself begins in it [samples]
+    at: int  # where that begins in the recording [samples]
+    start: int  # where the piece itself begins in `wav` [samples]
     n: int  # how long the piece itself is [samples]
     last: bool  # nothing follows
     features: Any = None  # WORLD's of `wav`, once they are known
+    phase: tuple[int, float] | None = None  # of the voice, at a sample of `wav` [periods]
 
 
-def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int) -> Iterator[Piece]:
+def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int, grid: int = 1) -> Iterator[Piece]:
     """Cut a recording at its quietest moments, into pieces of at most `PIECE_S`.
 
     Parameters
@@ -33,21 +35,21 @@ def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int) -> Iterator[Piece]:
     sr : int [Hz]
     fade : int [samples]
         How much of the next piece a piece must at least hear.
+    grid : int [samples]
+        Context begins at a multiple of this, so it may be longer by as much.
     """
     longest, context = int(PIECE_S * sr), max(int(CONTEXT_S * sr), fade)
-    held, before = (
-        np.zeros(0, np.float32),
-        0,
-    )  # what is not yet given out, after `before` samples of context
+    # what is not yet given out, after `before` samples of context, and where in the recording it begins
+    held, before, at = np.zeros(0, np.float32), 0, 0
     for wav in wavs:
         held = np.concatenate([held, wav])
         while len(held) - before > longest + context:
             n = quietest(held[before : before + longest], sr)
-            yield Piece(held[: before + n + context], before, n, last=False)
-            start = max(0, before + n - context)
-            held, before = held[start:], before + n - start
+            yield Piece(held[: before + n + context], at, before, n, last=False)
+            start = max(0, (at + before + n - context) // grid * grid - at)
+            held, before, at = held[start:], before + n - start, at + start
     if len(held) > before:
-        yield Piece(held, before, len(held) - before, last=True)
+        yield Piece(held, at, before, len(held) - before, last=True)
 
 
 def quietest(wav: np.ndarray, sr: int) -> int:

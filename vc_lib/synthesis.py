@@ -27,7 +27,7 @@ def synthesis(
     sr: int,
     frame_period_ms: float,
     first: int = 0,
-    phase: float = 0.0,
+    phase: tuple[int, float] | None = None,
 ) -> np.ndarray:
     """Sound of WORLD features.
 
@@ -42,8 +42,8 @@ def synthesis(
     frame_period_ms : float [ms]
     first : int
         Where in the recording these begin [samples].
-    phase : float [periods]
-        Where in a period the voice is at the first sample, see `phases`; 0 if it begins there.
+    phase : (int, float), optional
+        At which sample the voice is where in its period, see `phases`.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def synthesis(
 
 
 def phases(
-    f0: np.ndarray, sr: int, frame_period_ms: float, phase: float = 0.0
+    f0: np.ndarray, sr: int, frame_period_ms: float, phase: tuple[int, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Phase of the voice at each sample.
 
@@ -67,8 +67,8 @@ def phases(
     ----------
     f0, sr, frame_period_ms
         As for `synthesis`.
-    phase : float [periods]
-        At the first sample, if that is voiced.
+    phase : (int, float), optional [samples, periods]
+        What it is at some sample, if that is voiced; it then holds for all of that voiced run.
 
     Returns
     -------
@@ -90,18 +90,26 @@ def phases(
     starts = voiced & ~np.r_[False, voiced[:-1]]
     since = np.maximum.accumulate(np.where(starts, np.arange(len(hz)), 0))
     counted = gone - gone[since]
-    if len(hz) and voiced[0]:
-        counted[since == 0] += phase
+    if phase and voiced[phase[0]]:
+        run = _run_of(voiced, phase[0])
+        counted[run] += phase[1] - counted[phase[0]]
     return np.where(voiced, counted, np.nan), hz
 
 
-def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: float) -> None:
+def _run_of(voiced: np.ndarray, i: int) -> slice:
+    """The voiced run that `i` lies in."""
+    gaps = np.flatnonzero(~voiced)
+    after = np.searchsorted(gaps, i)
+    return slice(
+        gaps[after - 1] + 1 if after else 0, gaps[after] if after < len(gaps) else len(voiced)
+    )
+
+
+def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: tuple[int, float] | None) -> None:
     counted, hz = phases(f0, sr, hop / sr * 1000, phase)
     whole = np.floor(counted)
     before = np.r_[np.nan, whole[:-1]]
-    onset = np.isfinite(whole) & ~np.isfinite(before)
-    if phase:
-        onset[0] = False  # it came from before
+    onset = ~np.isfinite(before) & (counted == whole)
     index = np.flatnonzero(onset | (whole > before))
     if not len(index):
         return
