@@ -74,7 +74,13 @@ class Features:
         return replace(self, f0=self.f0[frames], sp=self.sp[frames], ap=self.ap[frames])
 
 
-def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Features:
+def analyze(
+    wav: np.ndarray,
+    sr: int,
+    cfg: AnonymizeConfig | None = None,
+    frames: slice = slice(None),
+    f0: np.ndarray | None = None,
+) -> Features:
     """Take a recording apart into F0, spectral envelope and aperiodicity.
 
     Parameters
@@ -83,6 +89,10 @@ def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Fea
     sr : int [Hz]
     cfg : AnonymizeConfig, optional
         Gives the F0 method and range and the frame period.
+    frames : slice
+        Those that are wanted; pitch is followed over all.
+    f0 : np.ndarray, optional [shape=(n_frames,), Hz]
+        The pitch of all frames, if it is known.
 
     Returns
     -------
@@ -99,24 +109,25 @@ def analyze(wav: np.ndarray, sr: int, cfg: AnonymizeConfig | None = None) -> Fea
     """
     cfg = cfg or AnonymizeConfig()
     x = _checked(wav, sr)
-    f0, times = _f0(x, sr, cfg)
+    found = _f0(x, sr, cfg) if f0 is None else (f0, _times(len(f0), cfg.frame_period_ms))
+    f0, times = (np.ascontiguousarray(part[frames]) for part in found)
     fft_size = pyworld.get_cheaptrick_fft_size(sr, min(cfg.f0_floor, pyworld.default_f0_floor))
     sp = pyworld.cheaptrick(x, f0, times, sr, fft_size=fft_size)
-    ap = _aperiodicity(
-        x, f0, times, sr, fft_size, max(1, round(AP_PERIOD_MS / cfg.frame_period_ms))
-    )
+    ap = _aperiodicity(x, f0, times, sr, fft_size, cfg.frame_period_ms)
     return Features(f0, sp, ap, sr, cfg.frame_period_ms)
 
 
-def _aperiodicity(x, f0, times, sr: int, fft_size: int, step: int) -> np.ndarray:
-    """D4C's aperiodicity, found in every `step`-th frame and at the ends of voiced runs, with straight lines [dB]
+def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) -> np.ndarray:
+    """D4C's aperiodicity, found every AP_PERIOD_MS and at the ends of voiced runs, with straight lines [dB]
     between; all noise where unvoiced."""
+    step = max(1, round(AP_PERIOD_MS / frame_period_ms))
+    number = np.round(times * 1000 / frame_period_ms).astype(int)
     ap = np.full((len(f0), fft_size // 2 + 1), NOISE)
     voiced = np.flatnonzero(f0 > 0)
     if not len(voiced):
         return ap
     new = np.diff(voiced) > 1
-    found = voiced[(voiced % step == 0) | np.r_[True, new] | np.r_[new, True]]
+    found = voiced[(number[voiced] % step == 0) | np.r_[True, new] | np.r_[new, True]]
     # F0 alone decides what is voiced; D4C's own test undoes breathy frames
     log_ap = np.log(pyworld.d4c(x, f0[found], times[found], sr, threshold=0.0, fft_size=fft_size))
     high = np.searchsorted(found, voiced)

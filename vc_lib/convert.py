@@ -31,6 +31,7 @@ from .audio import WavWriter, blocks, check_wav, resample
 from .config import Config, SpeakerStats
 from .cutting import Piece
 from .errors import MissingInput, ParameterError
+from .live import Stream
 from .models import WEIGHTS, Generator
 from .parallel import in_order
 from .pauses import BLOCK_S, block_power, pause_gain, speech_level_db
@@ -56,6 +57,7 @@ class Voice:
     def __init__(self, generator: Generator, config: Config, device: torch.device):
         self.generator, self.config, self.device = generator.to(device).eval(), config, device
         self.generator.equalises(False)
+        self.live = None  # the conversion that `stream` goes on with
         if device.type == "cpu":
             self.generator.to(memory_format=torch.channels_last)
 
@@ -93,6 +95,34 @@ class Voice:
         wav = resample(check_wav(wav), sr, self.sr).astype(np.float32)
         return anonymize(wav, self.sr, self.config, source=source)
 
+    def stream(self, block: np.ndarray | None, source: SpeakerStats | None = None) -> np.ndarray:
+        """Convert speech while it comes in: a block in, a block as long out, said 0.3 s before.
+
+        Parameters
+        ----------
+        block : np.ndarray [shape=(n_samples,), -1..1] or None
+            What comes next, at `self.sr`, of any length. None ends the speech and gives what is still to come
+            (`self.live.latency` samples); the next block begins another.
+        source : SpeakerStats, optional
+            Who begins to speak, from `source_stats`; measured while they speak if not given. To convert several
+            speakers at once make a `live.Stream` for each.
+
+        Returns
+        -------
+        converted : np.ndarray [shape=(n_samples,), float32, -1..1]
+
+        Raises
+        ------
+        ParameterError
+            If `block` is not a finite 1-D array of floats.
+        """
+        if self.live is None:
+            self.live = Stream(self, source)
+        if block is not None:
+            return self.live(block)
+        rest, self.live = self.live.rest(), None
+        return rest
+
     def source_stats(self, wavs: Iterable[np.ndarray]) -> SpeakerStats:
         """Register and envelope of whoever speaks in `wavs`, waveforms at `self.sr`; the first two minutes count."""
         return self._listen(cutting.pieces(wavs, self.sr, 0))[1]
@@ -108,7 +138,7 @@ class Voice:
         fade = round(FADE_S * self.sr)
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         tail = None  # what the last piece says of the first samples of this one
-        pieces = cutting.pieces(wavs, self.sr, fade, self._grid())
+        pieces = cutting.pieces(wavs, self.sr, fade, self.grid())
         heard, stats, level_db = self._listen(pieces)
         source = source or stats
 
@@ -126,7 +156,7 @@ class Voice:
             tail = None if piece.last else out[piece.n : piece.n + fade].copy()
             yield out[: piece.n]
 
-    def _grid(self) -> int:
+    def grid(self) -> int:
         """Where pieces may begin, so that they are analysed as the whole is [samples]: with a frame, and a block of
         `pauses` if those meet."""
         frame = Fraction(self.config.frame_period_ms / 1000).limit_denominator(10**6) * self.sr
@@ -174,7 +204,7 @@ class Voice:
         find in the whole."""
         features = analyze(piece.wav, self.sr, self.config).compact()
         frame = self.config.frame_period_ms / 1000 * self.sr  # [samples]
-        margin = round(cutting.CONTEXT_S * self.sr / 2) // self._grid() * self._grid()
+        margin = round(cutting.CONTEXT_S * self.sr / 2) // self.grid() * self.grid()
         first = margin if piece.at else 0
         end = len(piece.wav) if piece.last else len(piece.wav) - margin
         return replace(

@@ -37,6 +37,7 @@ SHORTEST_MS = 10.0  # voiced run to begin with
 FOLLOW, REACH_MS, HOLD_MS = 0.18, 100.0, 8.0  # how far from frame to frame, how long, over what gap
 LEAST_PERIODS = 2.2  # of a run once it was followed
 GAP_MS = 9.0  # between two runs that is bridged
+UNSURE_MS = 60.0  # before the end of what was heard a candidate may still change
 SMOOTH_HZ = 30.0  # what changes quicker is smoothed away
 
 
@@ -59,19 +60,69 @@ def find_pitch(
         0 where unvoiced.
     """
     n_frames = int(len(wav) / sr / frame_period_ms * 1000) + 1
+    per_frame, step_ms = _steps(frame_period_ms)
+    n_steps = n_frames * per_frame
+    found = _found(wav, sr, f0_floor, f0_ceil, step_ms, range(n_steps))
+    return np.ascontiguousarray(_contour(*_table(*found, n_steps), step_ms)[::per_frame])
+
+
+class PitchFollower:
+    """`find_pitch` in the last part of speech that still goes on: candidates are looked for only once.
+
+    Parameters
+    ----------
+    sr : int [Hz]
+    f0_floor, f0_ceil : float [Hz]
+    frame_period_ms : float [ms]
+    """
+
+    def __init__(self, sr: int, f0_floor: float, f0_ceil: float, frame_period_ms: float):
+        self.sr, self.limits = sr, (f0_floor, f0_ceil)
+        self.per_frame, self.step_ms = _steps(frame_period_ms)
+        self.found = np.empty(0, int), np.empty(0), np.empty(0)  # steps, frequencies, scores
+        self.done = 0  # steps that what comes later does not change
+
+    def __call__(self, wav: np.ndarray, first: int) -> np.ndarray:
+        """The pitch of `wav`, which begins at frame number `first` and ends with what came in last
+        [shape=(n_frames,), Hz; 0 where unvoiced]."""
+        n_steps = (
+            int(len(wav) / self.sr / self.step_ms * 1000 / self.per_frame) + 1
+        ) * self.per_frame
+        start = first * self.per_frame
+        new = range(max(self.done - start, 0), n_steps)
+        step, hz, score = self.found
+        kept = (step >= start) & (step < start + new.start)
+        parts = _found(wav, self.sr, *self.limits, self.step_ms, new)
+        step = np.concatenate([step[kept] - start, parts[0]])
+        hz, score = (np.concatenate(p) for p in ((hz[kept], parts[1]), (score[kept], parts[2])))
+        self.found, self.done = (
+            (step + start, hz, score),
+            start + n_steps - round(UNSURE_MS / self.step_ms),
+        )
+        return _contour(*_table(step, hz, score, n_steps), self.step_ms)[:: self.per_frame]
+
+
+def _steps(frame_period_ms: float) -> tuple[int, float]:
+    """How many steps pitch is followed over in a frame, and how long one is [ms]."""
     per_frame = int(np.ceil(frame_period_ms / STEP_MS))
-    step_ms = frame_period_ms / per_frame
+    return per_frame, frame_period_ms / per_frame
+
+
+def _found(
+    wav, sr: int, f0_floor: float, f0_ceil: float, step_ms: float, steps: range
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Candidates at some steps: which (n,), frequency [Hz] and score."""
     x = resample(np.asarray(wav, np.float32), sr, SR)
     x = x - x.mean()
-    centres = np.round(np.arange(n_frames * per_frame) * step_ms / 1000 * SR).astype(int)
+    centres = np.round(np.arange(steps.stop) * step_ms / 1000 * SR).astype(int)
     centres = np.minimum(centres, len(x))
-
-    frame, hz = _candidates(x, centres, f0_floor * BEYOND[0], f0_ceil * BEYOND[1])
-    frame, hz = _lent(frame, hz, round(LEND_MS / step_ms), len(centres))
-    refined, score = _refined(x, centres[frame], hz)
+    n_near = round(LEND_MS / step_ms)
+    before = max(0, steps.start - n_near)
+    step, hz = _candidates(x, centres[before:], f0_floor * BEYOND[0], f0_ceil * BEYOND[1])
+    step, hz = _lent(step + before, hz, n_near, steps)
+    refined, score = _refined(x, centres[step], hz)
     good = (refined >= f0_floor) & (refined <= f0_ceil) & (score >= LEAST_SCORE)
-    table, scores = _table(frame[good], refined[good], score[good], len(centres))
-    return np.ascontiguousarray(_contour(table, scores, step_ms)[::per_frame])
+    return step[good], refined[good], score[good]
 
 
 @lru_cache(maxsize=4)
@@ -98,7 +149,8 @@ def _side_by_side(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _instantaneous(out: np.ndarray, hz: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Frequency [Hz] and power of what filters at `hz` give, from `_side_by_side`'s product."""
-    real, imag, slope_real, slope_imag = np.split(out, 4, axis=1)
+    n = out.shape[1] // 4
+    real, imag, slope_real, slope_imag = (out[:, i * n : (i + 1) * n] for i in range(4))
     power = real * real + imag * imag
     turn = (slope_imag * real - slope_real * imag) / np.maximum(power, NOTHING)
     return hz - turn / (2 * np.pi), power
@@ -129,13 +181,13 @@ def _candidates(
 
 
 def _lent(
-    frame: np.ndarray, hz: np.ndarray, n_near: int, n_frames: int
+    frame: np.ndarray, hz: np.ndarray, n_near: int, steps: range
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The candidates of each frame and of its neighbours, but of those within half a GRID one alone."""
+    """The candidates of each step and of its neighbours, but of those within half a GRID one alone."""
     shifts = range(-n_near, n_near + 1)
     frame = np.concatenate([frame + shift for shift in shifts])
     hz = np.tile(hz, len(shifts))
-    inside = (frame >= 0) & (frame < n_frames)
+    inside = (frame >= steps.start) & (frame < steps.stop)
     frame, hz = frame[inside], hz[inside]
     same = frame * 10_000 + np.round(np.log2(hz) * 2 * GRID).astype(int)
     first = np.unique(same, return_index=True)[1]

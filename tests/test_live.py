@@ -1,0 +1,149 @@
+"""Conversion while somebody speaks: the same sound as offline, a fixed time later, whatever the blocks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vc_lib import live
+from vc_lib.anonymize import analyze, speaker_stats
+from vc_lib.convert import Voice
+from vc_lib.errors import ParameterError
+from vc_lib.live import BUDGET, Stream
+from vc_lib.models import Generator
+from vc_lib.pauses import block_power, speech_level_db
+from vc_lib.spectrogram import wav_to_image
+
+SR = 16_000
+
+
+@pytest.fixture(scope="module")
+def model(tiny_cfg, voice):
+    cfg = replace(tiny_cfg, f0_method="harvest-if")
+    cfg = replace(cfg, target=speaker_stats([analyze(voice(1.0, f0=220.0, seed=3), SR, cfg)]))
+    torch.manual_seed(0)
+    generator = Generator(cfg)
+    with torch.no_grad():
+        for p in generator.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    return Voice(generator, cfg, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def speech(voice):
+    wav = voice(3.0)
+    return wav + 1e-3 * np.random.default_rng(7).normal(size=len(wav)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def known(model, speech):
+    """Who speaks, and how loud."""
+    return model.source_stats([speech]), speech_level_db(block_power(speech, SR))
+
+
+def streamed(stream, wav, n_block=1_000):
+    """All that comes out of what goes in, without the wait."""
+    parts = [stream(wav[i : i + n_block]) for i in range(0, len(wav), n_block)]
+    return np.concatenate([*parts, stream.rest()])[stream.latency :]
+
+
+def lsd_db(wav, other, cfg):
+    """Log-spectral distance over frames that are not pauses [dB]."""
+    a, b = (50 * wav_to_image(w, cfg)[0] for w in (wav, other))
+    level_db = b.max(0)
+    return np.sqrt(((a - b) ** 2).mean(0))[level_db > level_db.max() - 40].mean()
+
+
+def test_the_latency_is_the_sum_of_the_budget_and_at_most_300_ms(model):
+    stream = Stream(model)
+    assert stream.latency / SR == pytest.approx(sum(BUDGET.values()), abs=0.001)
+    assert stream.latency / SR <= 0.3
+
+
+def test_it_is_what_conversion_of_the_whole_gives(model, speech, known):
+    out = streamed(Stream(model, *known), speech)
+    whole = model.convert(speech, SR, known[0])
+    assert out.shape == whole.shape and out.dtype == np.float32
+    assert lsd_db(out, whole, model.config) < 1.5
+    shifts = [np.dot(out[400:-400], np.roll(whole, shift)[400:-400]) for shift in range(-80, 81)]
+    assert np.argmax(shifts) == 80, "neither sooner nor later"
+
+
+@pytest.mark.parametrize("n_block", [160, 1_023, 4_800, 48_000])
+def test_blocks_of_any_length_give_the_same(model, speech, known, n_block):
+    wav = speech[: 2 * SR]
+    out = streamed(Stream(model, *known), wav, n_block)
+    assert np.array_equal(out, streamed(Stream(model, *known), wav))
+
+
+def test_a_block_comes_back_as_long_and_silent_until_the_latency_is_over(model, speech, known):
+    stream = Stream(model, *known)
+    outs = [stream(speech[i : i + 700]) for i in range(0, 14_000, 700)]
+    assert {len(out) for out in outs} == {700}
+    assert not np.concatenate(outs)[: stream.latency].any()
+
+
+def test_what_comes_later_does_not_change_what_came_out(model, speech, known):
+    stream, other = Stream(model, *known), Stream(model, *known)
+    a = np.concatenate([stream(speech[:SR]), stream(speech[SR : 2 * SR])])
+    b = np.concatenate([other(speech[:SR]), other(speech[::-1][:SR])])
+    assert np.array_equal(a[:SR], b[:SR]) and not np.array_equal(a[SR:], b[SR:])
+
+
+def test_a_stranger_is_got_to_know(model, voice, monkeypatch):
+    """Two voices that speak an octave apart come out in the register of the target."""
+    for f0 in (100.0, 200.0):
+        stream = Stream(model)
+        out = streamed(stream, voice(4.0, f0=f0))
+        assert stream.source.f0_hz == pytest.approx(f0, rel=0.06)
+        said = analyze(out[2 * SR :], SR, model.config)
+        assert np.median(said.f0[said.voiced]) == pytest.approx(model.config.target.f0_hz, rel=0.06)
+
+
+@pytest.mark.parametrize("f0_method", ["dio", "harvest"])
+def test_other_ways_to_find_pitch_will_do(model, speech, known, f0_method):
+    other = Voice(model.generator, replace(model.config, f0_method=f0_method), model.device)
+    wav = speech[:SR]
+    out = streamed(Stream(other, *known), wav)
+    assert out.shape == wav.shape and 0.01 < out.std() < 0.5
+
+
+def test_silence_stays_silence(model):
+    out = streamed(Stream(model), np.zeros(SR, np.float32))
+    assert out.shape == (SR,) and np.abs(out).max() < 1e-3
+
+
+def test_a_voice_streams_until_it_is_told_to_end(model, speech, known):
+    source, _ = known
+    parts = [model.stream(speech[:SR], source), model.stream(speech[SR : 2 * SR])]
+    latency = model.live.latency
+    out = np.concatenate([*parts, model.stream(None)])
+    assert out.shape == (2 * SR + latency,) and model.live is None
+    again = np.concatenate([model.stream(speech[: 2 * SR], source), model.stream(None)])
+    assert np.array_equal(out, again)
+
+
+def test_memory_does_not_grow(model, speech, known):
+    stream = Stream(model, *known)
+    sizes = set()
+    for _ in range(6):
+        stream(speech)
+        sizes.add((len(stream.wav.kept), len(stream.sound.kept), len(stream.ready)))
+    assert len(sizes) <= 2 and max(map(max, sizes)) < 2 * SR
+    assert len(stream.features.f0) + len(stream.changed.f0) < 60
+
+
+@pytest.mark.parametrize("block", [np.zeros((2, 10)), np.array([np.nan]), np.zeros(5, np.int16)])
+def test_what_is_no_sound_is_refused_and_the_stream_goes_on(model, speech, known, block):
+    stream, wav = Stream(model, *known), speech[:SR]
+    before = stream(wav[:8_000])
+    with pytest.raises(ParameterError):
+        stream(block)
+    out = np.concatenate([before, stream(wav[8_000:]), stream.rest()])
+    assert np.array_equal(out[stream.latency :], streamed(Stream(model, *known), wav))
+
+
+def test_the_budget_names_every_stage():
+    assert list(BUDGET) == ["block", "pitch and envelope", "smoothing", "synthesis", "network"]
+    assert all(s > 0 for s in BUDGET.values()) and live.NETWORK_S > 0
