@@ -12,7 +12,7 @@ from vc_lib import convert, cutting, parallel
 from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.audio import load_wav
 from vc_lib.config import Config
-from vc_lib.convert import Voice, convert_file, load_voice
+from vc_lib.convert import Voice, convert_file, convert_folder, load_voice
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.models import Generator
 from vc_lib.training import save_voice
@@ -262,6 +262,46 @@ def test_a_long_file_is_read_in_blocks(model, voice, short_pieces, tmp_path, mon
     made, _ = soundfile.read(tmp_path / "converted.flac", dtype="float32")
     assert np.abs(made - soundfile.read(tmp_path / "source.flac")[0]).max() < 2 / 32_768
     assert len(longest) >= 90 and max(longest) <= 0.7 * SR
+
+
+@pytest.fixture
+def takes(voice, tmp_path):
+    """A folder of four recordings, one of them in a folder of its own, and one that was converted before."""
+    for i, name in enumerate(["a.wav", "b.flac", "more/a.wav", "c d.wav", "a_converted.wav"]):
+        path = tmp_path / "takes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, voice(0.6 + 0.1 * i, seed=i), SR)
+    return tmp_path / "takes"
+
+
+def test_a_folder_becomes_a_folder_like_it(model, takes, tmp_path):
+    made = convert_folder(model, takes, tmp_path / "out")
+    names = {"a_converted.wav", "b_converted.wav", "more/a_converted.wav", "c d_converted.wav"}
+    assert {p.relative_to(tmp_path / "out").as_posix() for p in made.values()} == names
+    for file, destination in made.items():
+        convert_file(model, file, tmp_path / "alone.wav")
+        of_folder, alone = (soundfile.read(p)[0] for p in (destination, tmp_path / "alone.wav"))
+        assert np.abs(of_folder - alone).max() < 2 / 32_768
+
+
+def test_broken_files_are_named_and_the_others_converted(model, takes, tmp_path):
+    (takes / "b.flac").write_bytes(b"no sound")
+    (takes / "empty.wav").write_bytes(b"")
+    with pytest.warns(UserWarning, match="2 of 5 files were left out: b.flac: .*; empty.wav: "):
+        made = convert_folder(model, takes, tmp_path / "out", suffix=".flac")
+    assert len(made) == 3 and all(path.suffix == ".flac" for path in made.values())
+    with pytest.raises(ParameterError, match="none of 1 files can be converted; first: empty.wav"):
+        convert_folder(model, takes / "empty.wav", tmp_path / "out")
+
+
+def test_files_that_would_become_one_are_refused(model, takes, tmp_path):
+    with pytest.raises(ParameterError, match="2 recordings to convert, of which 1"):
+        convert_folder(model, [takes / "a.wav", takes / "more" / "a.wav"], tmp_path / "out")
+    with pytest.raises(ParameterError, match="0 recordings"):
+        convert_folder(model, [], tmp_path / "out")
+    with pytest.raises(MissingInput):
+        convert_folder(model, takes / "nowhere", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_pauses_of_the_source_become_quieter(model, voice):

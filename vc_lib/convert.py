@@ -6,6 +6,7 @@ and nobody can tell where the seams are.
 """
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fastprogress.fastprogress import progress_bar
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -27,7 +29,7 @@ from .anonymize import (
     resynthesize,
     speaker_stats,
 )
-from .audio import WavWriter, blocks, check_wav, resample
+from .audio import WavWriter, blocks, check_wav, list_audio, resample
 from .config import Config, SpeakerStats
 from .cutting import Piece
 from .errors import MissingInput, ParameterError
@@ -327,6 +329,68 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         block = int(cutting.PIECE_S * voice.sr)
         for wav in voice.convert_blocks(blocks(source_path, voice.sr, block)):
             out.write(wav)
+
+
+def convert_folder(voice: Voice, source, destination_dir, suffix: str = ".wav") -> dict[Path, Path]:
+    """Convert recordings, several at once, on all cores.
+
+    Parameters
+    ----------
+    voice : Voice
+    source : str, Path or sequence of them
+        A folder, with the folders in it, or the files themselves; one speaker a file. What ends in `_converted` is
+        left out.
+    destination_dir : str or Path
+        `<name>_converted` with `suffix` for each, in folders like those of `source`.
+    suffix : str
+        .wav, .flac, .ogg or .mp3.
+
+    Returns
+    -------
+    dict of Path to Path
+        Where each recording's conversion is. Those that cannot be used are left out with a warning that names them.
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If the folder is not there, two files would become one, or nothing can be used.
+    """
+    one_folder = isinstance(source, str | Path) and Path(source).is_dir()
+    if isinstance(source, str | Path) and Path(source).is_file():
+        source = [source]
+    files = list_audio(source) if isinstance(source, str | Path) else [Path(f) for f in source]
+    files = [file for file in files if not file.stem.endswith("_converted")]
+    destinations = {}
+    for file in files:
+        within = file.relative_to(source) if one_folder else Path(file.name)
+        destinations[file] = Path(destination_dir) / within.with_name(
+            f"{file.stem}_converted{suffix}"
+        )
+    if not files or len(set(destinations.values())) < len(files):
+        raise ParameterError(
+            f"{source} has {len(files)} recordings to convert, of which "
+            f"{len(set(destinations.values()))} have names of their own; rename those of one name"
+        )
+
+    def convert(file: Path) -> str | None:
+        try:
+            convert_file(voice, file, destinations[file])
+        except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
+            return f"{file.name}: {e}"
+
+    failed = list(progress_bar(in_order(convert, files), total=len(files), leave=False))
+    broken = [reason for reason in failed if reason]
+    if len(broken) == len(files):
+        raise ParameterError(f"none of {len(files)} files can be converted; first: {broken[0]}")
+    if broken:
+        warnings.warn(
+            f"{len(broken)} of {len(files)} files were left out: {'; '.join(broken)}", stacklevel=2
+        )
+    return {
+        file: destinations[file]
+        for file, reason in zip(files, failed, strict=True)
+        if reason is None
+    }
 
 
 def _emptied(held: deque, more: Iterable) -> Iterator:
