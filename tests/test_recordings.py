@@ -136,6 +136,51 @@ def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, m
             assert np.array_equal(x, y)
 
 
+def content(recordings):
+    """What was kept of each, by the recording's name."""
+    return {
+        r.path.name: [
+            part.tobytes() for part in (r.load()[0], *vars(r.load()[1]).values()) if np.ndim(part)
+        ]
+        for r in recordings
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes of a Dask cluster, and who is connected to it."""
+    distributed = pytest.importorskip("distributed", reason="pip install distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as workers,
+        distributed.Client(workers) as client,
+    ):
+        yield client
+
+
+def test_a_dask_cluster_prepares_what_one_machine_does(
+    cluster, recordings, tmp_path, plain_cfg, monkeypatch
+):
+    """The same call, on two worker processes; relative paths and a broken file among it."""
+    (recordings / "broken.wav").write_bytes(b"no sound")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="broken.wav"):
+        here = prepare("recordings", plain_cfg, "here", n_jobs=1)
+    with (
+        pytest.warns(UserWarning, match="1 of 7 files were left out: broken.wav"),
+        parallel_config("dask"),
+    ):
+        there = prepare("recordings", plain_cfg, "there")
+    jobs = cluster.run(lambda dask_worker: dask_worker.state.executed_count)
+    assert len(jobs) == 2 and all(jobs.values()), "both have worked"
+    assert len(there) == 6 and content(there) == content(here)
+    kept = {r.cache: r.cache.stat().st_mtime_ns for r in there}
+    with pytest.warns(UserWarning, match="broken.wav"), parallel_config("dask"):
+        assert prepare("recordings", plain_cfg, "there") == there
+    assert kept == {r.cache: r.cache.stat().st_mtime_ns for r in there}, "nothing was done twice"
+
+
 def test_a_long_recording_is_kept_in_pieces(
     folder, tmp_path, voice, plain_cfg, analysed, short_pieces
 ):

@@ -256,7 +256,7 @@ class AnonymizeConfig(Checked):
     """How a recording is stripped of its speaker. Dials left at None are set by `preset`."""
 
     preset: str = "neutral"  # whisper, robot, noise or neutral, see PRESETS
-    f0_method: str = "harvest"  # harvest, harvest-if (pitch.py: 20 times faster), dio (less sure), swift-f0 (extra)
+    f0_method: str = "harvest-if"  # of pitch.py; harvest (WORLD's, 18 times slower), dio (less sure), swift-f0 (extra)
     f0_floor: float = 71.0  # lowest F0 looked for [Hz]
     f0_ceil: float = 600.0  # highest F0 looked for [Hz]
     frame_period_ms: float = 5.0  # step between WORLD frames [ms]

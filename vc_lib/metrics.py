@@ -272,7 +272,7 @@ def _average_shape(target, sr: int) -> np.ndarray:
     return frames.mean(0)
 
 
-# Pitch; F0 is what `analyze` finds by default, Harvest: Morise, Interspeech 2017
+# Pitch; F0 is what `analyze` finds by default (pitch.py)
 
 
 def _f0_pairs(a: Speech, b: Speech, sr: int, align: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import butter, sosfiltfilt
 
 from .audio import resample
 
@@ -283,6 +282,8 @@ def _contour(table: np.ndarray, scores: np.ndarray, step_ms: float) -> np.ndarra
     for a, b in _runs(out == 0):
         if 0 < a and b < len(out) and b - a <= int(GAP_MS / step_ms):
             out[a:b] = np.interp(np.arange(a, b), [a - 1, b], [out[a - 1], out[b]])
+    from scipy.signal import butter, sosfiltfilt  # takes half a second, so not before it is needed
+
     smooth = butter(2, SMOOTH_HZ * 2 * step_ms / 1000, output="sos")
     edge = int(np.ceil(75 / step_ms))
     for a, b in _runs(out > 0):

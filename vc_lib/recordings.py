@@ -21,7 +21,7 @@ from .audio import blocks, list_audio
 from .config import Config, atomically
 from .errors import ParameterError
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 AP_STEP = 8  # bins; D4C's aperiodicity is straight over far more [dB against Hz]
 
 
@@ -69,8 +69,8 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
     cache_dir : str or Path
         Files are named by a hash of the recording's content and the settings.
     n_jobs : int
-        Processes; -1 is all cores. A `joblib.parallel_config` around the call decides where they
-        run.
+        Processes; -1 is all cores. A `joblib.parallel_config` around the call decides where they run:
+        with "dask" on the machines of a cluster, which must see recordings and cache under the same paths.
 
     Returns
     -------
@@ -85,11 +85,12 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
         If the folder is not there, or nothing in it can be used.
     """
     files = list_audio(source) if isinstance(source, str | Path) else [Path(f) for f in source]
+    files = [file.absolute() for file in files]  # another process may run in another folder
     if not files:
         raise ParameterError(
             "no recordings were given; pass a folder of audio files of one speaker"
         )
-    cache_dir = Path(cache_dir)
+    cache_dir = Path(cache_dir).absolute()
     cache_dir.mkdir(parents=True, exist_ok=True)
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
     jobs = parallel(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
