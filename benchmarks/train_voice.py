@@ -9,6 +9,10 @@ validated on and never trained on; their names are kept in RUN_DIR/held_out.txt.
 both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
 neither the generator changes nothing. FIELD is one of `Config`'s. Interrupted at any time, the same
 command goes on.
+
+On several GPUs or machines (`pip install accelerate`), the generator alone:
+
+    accelerate launch --num_processes 4 benchmarks/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0
 """
 
 import argparse
@@ -26,6 +30,7 @@ from vc_lib.models import Generator
 from vc_lib.recordings import Recording, learn_target, prepare, split
 from vc_lib.training import (
     critic_learner,
+    distributed,
     fit,
     gan_learner,
     generator_learner,
@@ -93,7 +98,7 @@ def train(
     generator = critic = None
     if n_generator:
         learn = generator_learner(dls)
-        with learn.no_mbar():
+        with distributed(learn), learn.no_mbar():
             fit(learn, run, "generator", n_generator)
         generator = learn.model
     elif not n_gan:

@@ -181,7 +181,10 @@ class NewDisguises(Callback):
     def before_epoch(self):
         if hasattr(self.dls, "disguise"):
             self.dls.disguise.epoch = self.epoch
-        self.dls.train.rng.seed(self.dls.cfg.seed * 100_003 + self.epoch)
+        train = getattr(
+            self.dls.train, "dl", self.dls.train
+        )  # with several processes there is one around it
+        train.rng.seed(self.dls.cfg.seed * 100_003 + self.epoch)
 
 
 # What dls.show_batch() and learn.show_results() draw

@@ -12,7 +12,9 @@ the running average of the weights.
 
 import csv
 import json
+import os
 import warnings
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
@@ -42,6 +44,9 @@ from fastai.vision.all import (
     TfmdLists,
     Transform,
     default_device,
+    distrib_barrier,
+    num_distrib,
+    rank_distrib,
     to_device,
 )
 from fastai.vision.gan import AdaptiveGANSwitcher, GANLearner, GANTrainer
@@ -127,7 +132,7 @@ class Checkpoint(Callback):
         self.learn.train_iter = self.start_epoch * len(self.dls.train)  # steps count on
         if not kept:
             return
-        self.model.load_state_dict(kept["model"])
+        unwrapped(self.model).load_state_dict(kept["model"])
         self.opt.load_state_dict(to_device(kept["opt"], self.dls.device))
         if hasattr(self.learn, "average_weights"):
             self.learn.average_weights.average = {
@@ -135,15 +140,18 @@ class Checkpoint(Callback):
             }
 
     def after_epoch(self):
-        if self.epoch < self.start_epoch:
-            return
+        if self.epoch >= self.start_epoch and not rank_distrib():
+            self.keep()
+        distrib_barrier()  # nobody goes on, or looks at it, before it is written
+
+    def keep(self):
         opt = self.opt.state_dict()
         state = dict(
             epoch=self.epoch,
             n_epoch=self.n_epoch,
             earlier_stages=self.earlier_stages,
             settings=settings(self.dls.cfg),
-            model=self.model.state_dict(),
+            model=unwrapped(self.model).state_dict(),
             opt=dict(
                 state=list(opt["state"]),
                 hypers=[{k: float(v) for k, v in h.items()} for h in opt["hypers"]],
@@ -557,12 +565,17 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
 
     However it ends, the networks are left as they were kept last.
     """
-    run_dir, cfg = Path(run_dir), learn.dls.cfg
+    run_dir, cfg, first = Path(run_dir), learn.dls.cfg, not rank_distrib()
+    if num_distrib() > 1 and hasattr(learn, "gan_trainer"):
+        raise ParameterError(
+            f"num_processes={num_distrib()} must be 1 for generator and critic in turns, which change what is trained "
+            "from step to step; train the generator alone on several, and this stage on one"
+        )
     checkpoint = run_dir / f"{stage}.checkpoint.pt"
     kept = load_checkpoint(checkpoint)
     if n_epochs < 1:
         raise ParameterError(f"n_epochs={n_epochs} must be at least 1")
-    if kept and kept["settings"] != settings(cfg):
+    if first and kept and kept["settings"] != settings(cfg):
         changed = [k for k, v in settings(cfg).items() if kept["settings"].get(k) != v]
         raise ParameterError(
             f"{checkpoint} was trained with other settings ({', '.join(changed)}); use a new run folder, or remove "
@@ -582,12 +595,19 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
     untrained = deepcopy(learn.model.state_dict())
     start = kept["epoch"] + 1 if kept else 0
     if start >= n_epochs:
-        print(f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again")
+        if first:
+            print(
+                f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again"
+            )
         return leave_as_kept(learn, checkpoint, untrained)
-    forget_epochs(run_dir / HISTORY, stage, start)
-    cbs = [Checkpoint(checkpoint, before), History(run_dir / HISTORY, stage), *cbs]
-    if hasattr(learn, "average_weights"):
-        cbs.append(SaveVoice(run_dir))
+    keep = Checkpoint(checkpoint, before)
+    if not first:
+        cbs = [keep]  # one process writes and listens for all
+    else:
+        forget_epochs(run_dir / HISTORY, stage, start)
+        cbs = [keep, History(run_dir / HISTORY, stage), *cbs]
+        if hasattr(learn, "average_weights"):
+            cbs.append(SaveVoice(run_dir))
     try:
         learn.fit_one_cycle(n_epochs, learn.lr, cbs=cbs, start_epoch=start)
     except KeyboardInterrupt:
@@ -599,9 +619,48 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
         leave_as_kept(learn, checkpoint, untrained)
 
 
+@contextmanager
+def distributed(learn: Learner):
+    """A context in which `fit` trains on all GPUs or machines for which `accelerate launch` has started a process.
+
+    It is fastai's `distrib_ctx`: each process makes its own share of the crops, and gradients are averaged, so
+    `cfg.bs` crops of each make a step. With a single process it changes nothing.
+
+    Raises
+    ------
+    MissingInput
+        If there are several processes, and Accelerate is not installed.
+    """
+    if num_distrib() < 2:
+        yield learn
+        return
+    try:
+        from fastai.distributed import DistributedDL
+    except (ImportError, NameError) as e:  # fastai takes its absence for a name it has not got
+        raise MissingInput(
+            "training in several processes needs a package: pip install accelerate"
+        ) from e
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        learn.dls.to(device)
+    # fastai sends the order of crops by CUDA; it is the same in all processes anyway, see NewDisguises
+    DistributedDL._broadcast = lambda self, order, rank: order
+    # batch norm over all processes is a thing of GPUs
+    with learn.distrib_ctx(sync_bn=on_gpus, cpu=not on_gpus):
+        yield learn
+
+
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, not what shares it between processes."""
+    return getattr(model, "module", model)
+
+
 def leave_as_kept(learn: Learner, checkpoint: Path, untrained: dict) -> None:
     """Put the networks where the last whole epoch left them; `untrained` if there is none."""
     kept, has_voice = load_checkpoint(checkpoint), hasattr(learn, "average_weights")
+    learn.model = unwrapped(learn.model)
     for part in (learn.model, learn.loss_func):
         if isinstance(part, torch.nn.Module):
             part.to(learn.dls.device)
