@@ -26,7 +26,7 @@ BUDGET = {  # [s]; what is heard of the future, and so the latency
 HEARD_S = 0.25  # of the past, for a contour's beginning [s]
 NETWORK_S = 0.12  # of the past, for the network [s]
 PAUSE_S = 1.0  # of the past, to know a pause by [s]
-SMOOTH_S = 0.05  # of the past, for what is smoothed over time [s]
+SMOOTH_S = 0.05  # before and behind, for what is smoothed over time [s]
 RINGING_S = 0.08  # of the past, for pulses that still ring [s]
 LISTEN_S = (
     0.5,
@@ -127,16 +127,16 @@ class Stream:
         first = round(start / self.frame)
         settled = max(0, int((self.wav.end - self.ahead_features) / self.frame))
         n_kept = 0 if self.features is None else len(self.features.f0)
-        new = slice(self.n_frames - first, round(self.wav.end / self.frame) - first)
+        n_near = round(SMOOTH_S * self.sr / self.frame)
+        new = slice(self.n_frames - first, settled + n_near - first)
         wav = self.wav.since(start)
         f0 = self.follower(wav, first) if self.follower else None
         found = analyze(wav, self.sr, cfg, new, f0)
         together = found if self.features is None else _joined(self.features, found)
         self._listen(found[: settled - self.n_frames])
         moved = change(together, cfg, self.source)[n_kept:]
-        past = round(SMOOTH_S * self.sr / self.frame)
         end = n_kept + settled - self.n_frames
-        self.features = together[max(0, end - past) : end]
+        self.features = together[max(0, end - n_near) : end]
         self.n_new = settled - self.n_frames
         self.n_frames = settled
         return moved

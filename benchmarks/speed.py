@@ -1,0 +1,404 @@
+"""How fast everything is and how much memory it takes, as ratios measured in one run.
+
+    python benchmarks/speed.py [--speech FOLDER] [--target FOLDER] [--minutes 1 10 60] [--parts conversion memory ...]
+    [--out benchmarks/speed]
+
+FOLDER is speech to convert and recordings of one speaker to prepare and train on, by default the sample's. Writes
+OUT.md, tables that name this machine, and OUT.png, what takes how long as things get larger. Close everything
+else first: a ratio is of two things that were measured one after the other.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pyworld
+import soundfile
+import torch
+from threadpoolctl import threadpool_limits
+from training_speed import data_wait, speech_per_second
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vc_lib.audio import list_audio, load_wav
+from vc_lib.config import Config
+from vc_lib.convert import load_voice
+from vc_lib.live import Stream
+from vc_lib.models import has_bf16_units
+from vc_lib.parallel import n_cores
+from vc_lib.recordings import prepare
+from vc_lib.spectrogram import wav_to_image
+
+REPO = Path(__file__).resolve().parents[1]
+PARTS = ("start", "conversion", "live", "preparing", "training", "memory")
+HOURS_OF_A_CORPUS, VOICES = 1_000, 100
+INK, LINES = "#333333", ("#4c72b0", "#dd8452", "#55a868", "#c44e52")
+
+
+def main():
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("--speech", type=Path, default=REPO / "data" / "sample" / "sources")
+    p.add_argument("--target", type=Path, default=REPO / "data" / "sample" / "target")
+    p.add_argument("--minutes", type=float, nargs="*", default=[1, 10, 60])
+    p.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    p.add_argument("--out", type=Path, default=REPO / "benchmarks" / "speed")
+    a = p.parse_args()
+    os.chdir(REPO)
+    curves, text = (
+        {},
+        [f"# Speed\n\n{machine()}\n\n`{' '.join(['python', *sys.argv])}`".replace(f"{REPO}/", "")],
+    )
+    done = {
+        "start": start,
+        "conversion": lambda c: conversion(a.speech, c),
+        "live": lambda c: live(a.speech),
+        "preparing": lambda c: preparing(a.target, c),
+        "training": lambda c: training(a.target, c),
+        "memory": lambda c: memory(a.speech, a.minutes, c),
+    }
+    for part in a.parts:
+        with redirect_stdout(sys.stderr):  # progress
+            text.append(done[part](curves))
+        print(text[-1], flush=True)
+    if curves:
+        text.append(growth(curves))
+        draw(curves, a.out.with_suffix(".png"))
+        print(text[-1])
+    a.out.with_suffix(".md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+
+
+def machine() -> str:
+    """This computer and what runs on it, in a line."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [
+            x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x
+        ]
+        model = names[0] if names else model
+    units = "with" if has_bf16_units() else "without"
+    return (
+        f"{model}, {n_cores()} cores, {units} bfloat16 units; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads."
+    )
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def best(function, n: int = 3) -> float:
+    """The shortest time that it took [s]: what else runs here only ever adds."""
+    times = []
+    for _ in range(n):
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def spoken(folder: Path, seconds: float, sr: int) -> np.ndarray:
+    """So much of the speech in a folder, over again if there is less."""
+    wavs = [load_wav(file, sr) for file in list_audio(folder)]
+    return np.resize(np.concatenate(wavs), int(seconds * sr))
+
+
+# Start
+
+
+def start(curves: dict) -> str:
+    """From nothing to a voice, each time in a new process."""
+    code = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
+    load = "from vc_lib.convert import load_voice; load_voice('models/ljspeech')"
+    light = "import vc_lib.players, vc_lib.anonymize, vc_lib.inputs"
+
+    def seconds(statement: str) -> float:
+        run = [sys.executable, "-W", "ignore", "-c", code.format(statement)]
+        return min(float(subprocess.check_output(run, cwd=REPO).split()[-1]) for _ in range(3))
+
+    return "## Start\n\n" + table(
+        ["in a new process", "s"],
+        [
+            ["`import vc_lib.convert` and `load_voice`", f"{seconds(load):.1f}"],
+            ["what notebook 01 imports (no torch)", f"{seconds(light):.1f}"],
+            [
+                "fastai's vision part alone",
+                f"{seconds('import vc_lib.compat, fastai.vision.all'):.1f}",
+            ],
+        ],
+    )
+
+
+# Conversion
+
+
+def world_calls(wav: np.ndarray, sr: int) -> dict[str, float]:
+    """Seconds that WORLD's own four calls take on a recording, in one thread."""
+    x = wav.astype(np.float64)
+    f0, t = pyworld.dio(x, sr)
+    f0 = pyworld.stonemask(x, f0, t, sr)
+    sp, ap = pyworld.cheaptrick(x, f0, t, sr), pyworld.d4c(x, f0, t, sr)
+    return {
+        "DIO + StoneMask": best(lambda: pyworld.stonemask(x, pyworld.dio(x, sr)[0], t, sr)),
+        "CheapTrick": best(lambda: pyworld.cheaptrick(x, f0, t, sr)),
+        "D4C": best(lambda: pyworld.d4c(x, f0, t, sr)),
+        "synthesis": best(lambda: pyworld.synthesize(f0, sp, ap, sr)),
+    }
+
+
+def conversion(folder: Path, curves: dict) -> str:
+    voice = load_voice("models/ljspeech")
+    sr, seconds = voice.sr, 100
+    wav = spoken(folder, seconds, sr)
+    voice.convert(wav[: 30 * sr], sr)  # libraries are ready
+    calls = world_calls(wav[: 50 * sr], sr)
+    of_world = sum(calls.values()) / 50
+    harvest = best(lambda: pyworld.harvest(wav[: 20 * sr].astype(np.float64), sr), 1) / 20
+    rows = [[f"WORLD: {name}", f"{s / 50:.4f}", ""] for name, s in calls.items()]
+    rows.append(["WORLD: the four, one thread", f"{of_world:.4f}", "1"])
+    rows.append(["(WORLD: Harvest)", f"{harvest:.4f}", f"{harvest / of_world:.2f}"])
+    cores, lengths = n_cores(), (5, 20, 100, 300)
+    for length in lengths:
+        part = np.resize(wav, length * sr)
+        s = best(lambda part=part: voice.convert(part, sr), 3 if length < 300 else 1) / length
+        curves.setdefault("convert, by seconds of speech", []).append((length, s * length))
+        rows.append(
+            [f"convert, {length} s of speech, {cores} cores", f"{s:.4f}", f"{s / of_world:.2f}"]
+        )
+    alone = f"import os; os.sched_setaffinity(0, {{0}}); {TIMED}"
+    one = float(in_process(alone, wav[: 50 * sr], sr)) / 50
+    rows.append(["convert, 50 s, one core", f"{one:.4f}", f"{one / of_world:.2f}"])
+    return "## Conversion\n\nPer second of speech.\n\n" + table(
+        ["", "s", "of the four calls"], rows
+    )
+
+
+TIMED = """
+import sys, time, soundfile
+from vc_lib.convert import load_voice
+wav, sr = soundfile.read(sys.argv[1], dtype="float32")
+voice = load_voice("models/ljspeech")
+voice.convert(wav, sr)
+t = time.perf_counter()
+voice.convert(wav, sr)
+print(time.perf_counter() - t)
+"""
+
+
+def in_process(code: str, wav: np.ndarray, sr: int) -> str:
+    """The last word that code prints in a new process that is given a recording."""
+    with tempfile.TemporaryDirectory() as folder:
+        soundfile.write(f"{folder}/speech.wav", wav, sr)
+        run = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            code,
+            f"{folder}/speech.wav",
+            f"{folder}/out.wav",
+        ]
+        return subprocess.check_output(run, cwd=REPO, text=True).split()[-1]
+
+
+# Live
+
+
+def live(folder: Path) -> str:
+    voice = load_voice("models/ljspeech")
+    rows, sr = [], voice.sr
+    for file in list_audio(folder)[:4]:
+        wav = np.resize(load_wav(file, sr), 10 * sr)
+        source, whole = voice.source_stats([wav]), None
+        whole = voice.convert(wav, sr, source)
+        times, outs, stream = [], [], Stream(voice, source)
+        for block in np.array_split(wav, len(wav) // stream.n_block):
+            began = time.perf_counter()
+            outs.append(stream(block))
+            times.append(time.perf_counter() - began)
+        out = np.concatenate([*outs, stream.rest()])[stream.latency :]
+        speed = stream.n_block / sr / np.mean(times[5:])
+        slowest = 1000 * np.max(times[5:])
+        rows.append(
+            [file.stem, f"{speed:.1f}", f"{slowest:.0f}", f"{lsd_db(out, whole, voice.config):.2f}"]
+        )
+    latency = 1000 * stream.latency / sr
+    header = [
+        "clip",
+        "times real time",
+        "slowest block [ms]",
+        "from the conversion of the whole [dB LSD]",
+    ]
+    return (
+        f"## While somebody speaks\n\nBlocks of {1000 * stream.n_block / sr:.0f} ms, latency {latency:.0f} ms.\n\n"
+        + table(header, rows)
+    )
+
+
+def lsd_db(wav: np.ndarray, other: np.ndarray, cfg: Config) -> float:
+    """Log-spectral distance over frames less than 35 dB under the loud ones [dB]."""
+    a, b = (50 * wav_to_image(w, cfg)[0] for w in (wav, other))
+    level_db = 10 * np.log10((10 ** (b / 10)).mean(0))
+    loud = level_db > np.percentile(level_db, 95) - 35
+    return float(np.sqrt(((a - b)[:, loud] ** 2).mean(0)).mean())
+
+
+# Preparing
+
+
+def preparing(folder: Path, curves: dict) -> str:
+    cfg, files = Config(), list_audio(folder)
+    rows = []
+    with tempfile.TemporaryDirectory() as cache:
+        times = {}
+        for n in range(1, n_cores() + 1):
+            prepare(files[: 4 * n], cfg, f"{cache}/begun{n}", n_jobs=n)  # processes are there
+            began = time.perf_counter()
+            found = prepare(files, cfg, f"{cache}/{n}", n_jobs=n)
+            times[n] = time.perf_counter() - began
+            seconds = sum(r.seconds for r in found)
+            rows.append(
+                [f"{n} processes", f"{seconds / times[n]:.0f}", f"{times[1] / times[n]:.2f}"]
+            )
+        for share in (0.25, 0.5, 1.0):
+            some = files[: max(1, int(share * len(files)))]
+            began = time.perf_counter()
+            found = prepare(some, cfg, f"{cache}/s{share}")
+            took = time.perf_counter() - began
+            curves.setdefault("prepare, by seconds of recordings", []).append(
+                (sum(r.seconds for r in found), took)
+            )
+        again = best(lambda: prepare(files, cfg, f"{cache}/1"))
+        rows.append(["again, from the cache", f"{seconds / again:.0f}", f"{times[1] / again:.0f}"])
+    return "## Preparing\n\n" + table(
+        ["", "seconds of recordings a second", "of one process"], rows
+    )
+
+
+# Training
+
+
+def training(folder: Path, curves: dict) -> str:
+    bf16 = has_bf16_units()
+    compact = speech_per_second(Config(), bf16, 4)
+    resnet = speech_per_second(replace(Config(), encoder="resnet18"), False, 2)
+    with tempfile.TemporaryDirectory() as cache:
+        wait, per_second = data_wait(folder, cache)
+    rows = [
+        ["resnet18 U-Net, float32", f"{resnet:.2f}", "1"],
+        [
+            f"compact, {'bfloat16' if bf16 else 'float32'}",
+            f"{compact:.2f}",
+            f"{compact / resnet:.1f}",
+        ],
+        ["compact, crops made beside it", f"{per_second:.2f}", f"{per_second / resnet:.1f}"],
+    ]
+    for bs in (1, 2, 4, 8, 16):
+        speed = speech_per_second(replace(Config(), bs=bs), bf16, 2)
+        curves.setdefault("a training step, by crops in it", []).append((bs, bs * 2.04 / speed))
+    for n in range(1, n_cores() + 1):
+        before = torch.get_num_threads()
+        torch.set_num_threads(n)
+        with threadpool_limits(n, user_api="blas"):
+            speed = speech_per_second(Config(), bf16, 2)
+        torch.set_num_threads(before)
+        rows.append([f"compact, {n} threads", f"{speed:.2f}", f"{speed / resnet:.1f}"])
+    return (
+        "## Training\n\n"
+        + table(["generator alone", "seconds of speech a second", "of resnet18"], rows)
+        + f"\n\nTraining waits for crops {100 * wait:.1f} % of its time."
+    )
+
+
+# Memory
+
+
+def memory(folder: Path, minutes: list[float], curves: dict) -> str:
+    """Peak of a process that converts a file of so many minutes."""
+    code = """
+import json, resource, sys, time
+from vc_lib.convert import convert_file, load_voice
+voice = load_voice("models/ljspeech")
+t = time.perf_counter()
+convert_file(voice, sys.argv[1], sys.argv[2])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([peak, time.perf_counter() - t]).replace(" ", ""))
+"""
+    idle = (
+        "import resource; from vc_lib.convert import load_voice; load_voice('models/ljspeech');"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    sr, wav = 16_000, spoken(folder, 60, 16_000)
+    rows = [["0 (the voice is loaded)", f"{float(in_process(idle, wav, sr)):.0f}", ""]]
+    for length in minutes:
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "speech.wav"
+            with soundfile.SoundFile(path, "w", sr, 1, "PCM_16") as out:
+                for _ in range(round(length)):
+                    out.write(wav)
+            run = [sys.executable, "-W", "ignore", "-c", code, str(path), f"{place}/out.flac"]
+            peak, took = json.loads(subprocess.check_output(run, cwd=REPO, text=True).split()[-1])
+        rows.append([f"{length:g}", f"{peak:.0f}", f"{took / 60 / length:.4f}"])
+        curves.setdefault("convert_file, by seconds of speech", []).append((60 * length, took))
+    return "## Memory\n\n" + table(["minutes of speech", "peak [MB]", "s a second"], rows)
+
+
+# Growth
+
+
+def exponent(points: list[tuple[float, float]]) -> float:
+    """By which power of its size the time grows: 1 is in proportion."""
+    x, y = np.log(np.array(points)).T
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def growth(curves: dict) -> str:
+    rows = [
+        [name, f"{exponent(points):.2f}", f"{points[-1][1] / points[-1][0]:.4f}"]
+        for name, points in curves.items()
+        if len(points) > 1
+    ]
+    text = "## Growth\n\nTime grows by this power of the size: 1 is in proportion, less where each call costs.\n\n"
+    text += table(["", "exponent", "s each, at the largest"], rows)
+    of_prepare = curves.get("prepare, by seconds of recordings")
+    if of_prepare:
+        size, took = of_prepare[-1]
+        days = HOURS_OF_A_CORPUS * 3600 * took / size / 86_400
+        text += (
+            f"\n\n{HOURS_OF_A_CORPUS} hours take {days:.1f} days to prepare on this machine, and a day on "
+            f"{max(1, round(days))} like it: nothing grows quicker than the corpus. {VOICES} voices are {VOICES} runs "
+            "that share nothing, so on as many machines they take as long as one."
+        )
+    return text
+
+
+def draw(curves: dict, path: Path) -> None:
+    """What takes how long as things get larger, on logarithmic axes."""
+    fig, axes = plt.subplots(1, len(curves), figsize=(3.4 * len(curves), 3.2), squeeze=False)
+    for ax, color, (name, points) in zip(axes[0], LINES * 2, curves.items(), strict=False):
+        x, y = np.array(points).T
+        ax.loglog(x, y, "o-", color=color)
+        ax.loglog(x, y[-1] * x / x[-1], ":", color=INK, lw=1)
+        what, by = name.split(", by ")
+        ax.set(title=what, xlabel=by, ylabel="s")
+        ax.grid(alpha=0.3)
+    fig.suptitle("dotted: in proportion", fontsize=9, color=INK, y=0.02)
+    fig.tight_layout()
+    fig.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
