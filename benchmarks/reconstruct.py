@@ -14,12 +14,11 @@ import sys
 from pathlib import Path
 
 import joblib
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import change, synthesize
+from vc_lib.anonymize import analyze, change, resynthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import Clip, evaluate, summary
@@ -32,16 +31,15 @@ def judged(voice_dir: str, files: list[Path]) -> list[tuple[str, str, dict]]:
     voice = load_voice(voice_dir, device="cpu")
     rows = []
     for file in files:
-        original = Clip(load_wav(file, voice.sr), voice.sr, voice.config.f0_method)
-        target = voice.config.target
-        n = len(original.wav)
+        original = Clip(load_wav(file, voice.sr), voice.sr)
+        target, n = voice.config.target, len(original.wav)
+        found = analyze(original.wav, voice.sr, voice.config)
         sounds = {
-            "WORLD resynthesis": synthesize(original.features)[:n],
-            "anonymized": synthesize(change(original.features, voice.config, source=target))[:n],
+            "WORLD resynthesis": resynthesize(found, n),
+            "anonymized": resynthesize(change(found, voice.config, source=target), n),
             "converted": voice.convert(original.wav, voice.sr, source=target),
         }
         for system, wav in sounds.items():
-            wav = np.clip(wav, -1, 1)
             scores = evaluate(wav, voice.sr, reference=original, only=METRICS)
             rows.append((file.stem, system, scores))
     return rows

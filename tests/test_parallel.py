@@ -6,7 +6,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from vc_lib.parallel import in_order, n_cores, one_blas_thread
+from vc_lib.parallel import give_memory_back, in_order, n_cores, one_blas_thread
 
 
 def test_results_come_in_order_whichever_is_ready_first():
@@ -85,3 +85,9 @@ def test_one_blas_thread_holds_inside_only():
 
 def test_there_is_at_least_one_core():
     assert n_cores() >= 1
+
+
+def test_memory_can_be_given_back_more_than_once():
+    for _ in range(2):
+        assert give_memory_back() is None
+    assert np.ones(10**6).sum() == 10**6

@@ -1,6 +1,6 @@
 """Any speech in, one voice out: load a voice, convert a waveform or a file of any length.
 
-Long speech is cut at its quietest moments into pieces of at most 20 s, each converted with half a
+Long speech is cut at its quietest moments into pieces of at most 10 s, each converted with half a
 second of context on either side, in phase with the one before, so that memory does not grow with length
 and nobody can tell where the seams are.
 """
@@ -9,6 +9,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -35,14 +36,14 @@ from .cutting import Piece
 from .errors import MissingInput, ParameterError
 from .live import Stream
 from .models import WEIGHTS, Generator
-from .parallel import in_order
+from .parallel import give_memory_back, in_order
 from .pauses import BLOCK_S, block_power, pause_gain, speech_level_db
 from .spectrogram import image_to_wav, wav_to_image
 from .synthesis import phases
 
 FADE_S = 0.02  # cross-fade between pieces [s]
 MAX_GRID_S = 0.1  # a coarser grid is none: context would be longer by it [s]
-STATS_S = 120.0  # how much of a source's beginning tells its register and envelope [s]
+STATS_S = 60.0  # how much of a source's beginning tells its register and envelope [s]
 
 
 class Voice:
@@ -126,7 +127,7 @@ class Voice:
         return rest
 
     def source_stats(self, wavs: Iterable[np.ndarray]) -> SpeakerStats:
-        """Register and envelope of whoever speaks in `wavs`, waveforms at `self.sr`; the first two minutes count."""
+        """Register and envelope of whoever speaks in `wavs`, waveforms at `self.sr`; the first minute count."""
         return self._listen(cutting.pieces(wavs, self.sr, 0))[1]
 
     def convert_blocks(
@@ -135,7 +136,7 @@ class Voice:
         """Convert a recording that comes in blocks at `self.sr`; as many samples come out, on all cores.
 
         The level of its speech, and the speaker's statistics if `source` does not give them, are measured on the
-        first two minutes.
+        first minute.
         """
         fade = round(FADE_S * self.sr)
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
@@ -144,11 +145,17 @@ class Voice:
         heard, stats, level_db = self._listen(pieces)
         source = source or stats
 
-        def converted(piece: Piece) -> tuple[Piece, np.ndarray]:
-            return piece, self._convert_piece(piece, source, level_db)
+        def converted(linked: tuple[Piece, Future, Future]) -> tuple[Piece, np.ndarray]:
+            piece, before, after = linked
+            try:
+                piece = self._in_phase(piece, source, before, after)
+                return piece, self._convert_piece(piece, source, level_db)
+            except BaseException as e:
+                if not after.done():
+                    after.set_exception(e)  # nobody waits for ever
+                raise
 
-        analyzed = _emptied(heard, in_order(self._analyzed, pieces))
-        for piece, out in in_order(converted, self._in_phase(analyzed, source)):
+        for piece, out in in_order(converted, _linked(_emptied(heard, pieces))):
             out = out[piece.start :]
             if tail is not None:
                 overlap = min(len(tail), len(out))
@@ -166,24 +173,23 @@ class Voice:
         both = math.lcm(frames, round(BLOCK_S * self.sr))
         return both if both < MAX_GRID_S * self.sr else frames
 
-    def _in_phase(self, pieces: Iterable[Piece], source: SpeakerStats) -> Iterator[Piece]:
-        """The pieces, each with the phase that goes on where the one before ends."""
-
-        def counted(piece: Piece) -> np.ndarray:
-            f0 = change_f0(piece.features.f0, self.config, source)
-            return phases(f0, self.sr, self.config.frame_period_ms, piece.phase)[0]
-
-        before = None
-        for piece in pieces:
-            if before is not None:
-                reached = counted(before)[before.start + before.n]
-                if np.isfinite(reached):
-                    piece = replace(piece, phase=(piece.start, float(reached % 1)))
-            before = replace(piece, wav=None)  # its sound is not needed twice
-            yield piece
+    def _in_phase(self, piece: Piece, source: SpeakerStats, before: Future, after: Future) -> Piece:
+        """The piece, analysed, with the phase that goes on where the one before it ends; tells the next one where
+        it ends itself [periods; None where it is not voiced]."""
+        if piece.features is None:
+            piece = self._analyzed(piece)
+        f0 = change_f0(piece.features.f0, self.config, source)
+        reached = before.result()
+        if reached is not None:
+            piece = replace(piece, phase=(piece.start, reached))
+        if not piece.last:
+            counted, _ = phases(f0, self.sr, self.config.frame_period_ms, piece.phase)
+            end = counted[piece.start + piece.n]
+            after.set_result(float(end % 1) if np.isfinite(end) else None)
+        return piece
 
     def _listen(self, pieces: Iterator[Piece]) -> tuple[deque[Piece], SpeakerStats, float]:
-        """Take pieces until they make two minutes and analyse them: they, their speaker, the level of the speech."""
+        """Take pieces until they make a minute and analyse them: they, their speaker, the level of the speech."""
         own, powers = [], []
 
         def some():
@@ -245,7 +251,7 @@ class Voice:
         return converted * pause_gain(wav, self.sr, level_db, self.config.pause_depth_db)
 
     def generate(self, anonymized: np.ndarray) -> np.ndarray:
-        """The generator's part alone: anonymized speech at `self.sr`, 20 s or so at most, to the voice's."""
+        """The generator's part alone: anonymized speech at `self.sr`, half a minute at most, to the voice's."""
         img = torch.from_numpy(wav_to_image(anonymized, self.config))[None].to(self.device)
         with torch.inference_mode():
             made = self.generator(img, self.config.change_strength)[0].float().cpu().numpy()
@@ -325,6 +331,7 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         raise ParameterError(
             f"{destination_path} is the source itself, which would be lost; give the result another name"
         )
+    give_memory_back()
     with WavWriter(destination_path, voice.sr) as out:
         block = int(cutting.PIECE_S * voice.sr)
         for wav in voice.convert_blocks(blocks(source_path, voice.sr, block)):
@@ -391,6 +398,15 @@ def convert_folder(voice: Voice, source, destination_dir, suffix: str = ".wav") 
         for file, reason in zip(files, failed, strict=True)
         if reason is None
     }
+
+
+def _linked(pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Future, Future]]:
+    """Each piece with what the one before it will say, and where it says the same for the next."""
+    after = Future()
+    after.set_result(None)
+    for piece in pieces:
+        before, after = after, Future()
+        yield piece, before, after
 
 
 def _emptied(held: deque, more: Iterable) -> Iterator:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-PIECE_S = 20.0  # longest piece [s]
+PIECE_S = 10.0  # longest piece [s]
 CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]
 
 

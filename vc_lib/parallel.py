@@ -4,6 +4,7 @@ Threads are enough: WORLD, NumPy's matrices and torch let go of Python's lock wh
 works alone, as threads of libraries on top of these would only be in each other's way.
 """
 
+import ctypes
 import os
 import threading
 from collections import deque
@@ -15,6 +16,8 @@ from itertools import chain, islice
 import torch
 from threadpoolctl import ThreadpoolController
 
+M_MMAP_THRESHOLD = -3  # mallopt's name for it, from malloc.h
+LARGE = 2**20  # [bytes]
 _here = threading.local()
 
 
@@ -32,6 +35,15 @@ def one_blas_thread():
     """A context in which NumPy's matrix products take one thread each: small ones gain nothing by more, and
     take the processor from what else works."""
     return _libraries().limit(limits=1, user_api="blas")
+
+
+@cache
+def give_memory_back() -> None:
+    """From now on what is large goes back to the system as soon as it is free. By default Linux's C library keeps
+    blocks of up to 32 MB for each thread, which comes to more than all that is in use."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt:  # else it is another library, with other habits
+        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def in_order(function: Callable, items: Iterable, n_threads: int | None = None) -> Iterator:
