@@ -102,13 +102,23 @@ def test_other_content_under_an_old_name_is_analysed(folder, tmp_path, voice, pl
     assert after[1] == before[1] and after[0].seconds == 0.5
 
 
+def test_a_new_file_alone_is_analysed(folder, tmp_path, voice, plain_cfg, analysed):
+    before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    soundfile.write(folder / "2.wav", voice(0.5, seed=2), SR)
+    after = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    assert analysed[2:] == [0.5 * SR]
+    assert after[:2] == before and after[2].path.name == "2.wav"
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK no archive", None], ids=["empty", "wrong", "cut"])
-def test_a_damaged_cache_is_made_anew(folder, tmp_path, plain_cfg, damage):
+def test_a_damaged_cache_alone_is_made_anew(folder, tmp_path, plain_cfg, analysed, damage):
     recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
     cache = recordings[0].cache
+    whole = recordings[1].cache.stat().st_mtime_ns
     cache.write_bytes(cache.read_bytes()[:5_000] if damage is None else damage)
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
     recordings[0].load()
+    assert len(analysed) == 3 and recordings[1].cache.stat().st_mtime_ns == whole
 
 
 def test_recordings_at_another_rate_are_resampled(folder, tmp_path, voice, plain_cfg):
@@ -134,6 +144,13 @@ def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, m
         assert a.path == b.path
         for x, y in zip(vars(a.load()[1]).values(), vars(b.load()[1]).values(), strict=True):
             assert np.array_equal(x, y)
+
+
+def test_a_backend_that_gives_everything_at_the_end_will_do(folder, tmp_path, plain_cfg):
+    one = prepare(folder, plain_cfg, tmp_path / "one", n_jobs=1)
+    with parallel_config("multiprocessing"):
+        two = prepare(folder, plain_cfg, tmp_path / "two", n_jobs=2)
+    assert content(two) == content(one)
 
 
 def content(recordings):

@@ -92,8 +92,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
         )
     cache_dir = Path(cache_dir).absolute()
     cache_dir.mkdir(parents=True, exist_ok=True)
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    jobs = parallel(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
+    jobs = _parallel(n_jobs)(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
     done = list(progress_bar(jobs, total=len(files), leave=False))
     broken = [
         f"{file.name}: {result}"
@@ -108,6 +107,14 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
             f"{len(broken)} of {len(files)} files were left out: {'; '.join(broken)}", stacklevel=2
         )
     return good
+
+
+def _parallel(n_jobs: int) -> joblib.Parallel:
+    """Results one by one as they come, for the progress bar; all at the end where a backend can only do that."""
+    try:
+        return joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    except ValueError:  # multiprocessing, for one
+        return joblib.Parallel(n_jobs=n_jobs)
 
 
 def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[Recording] | str:
