@@ -1,6 +1,7 @@
 """A module imports only from its left, what draws is imported by notebooks alone, the first ones are light."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,47 @@ def test_the_first_modules_are_light(name):
     run = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(run, cwd=REPO, capture_output=True, text=True, check=True)
     assert not done.stdout.split(), f"import {name} also imports {done.stdout.strip()}"
+
+
+# Run before anything else, this makes a process one where torch is not installed
+WITHOUT_TORCH = """
+from importlib.machinery import PathFinder
+_find = PathFinder.find_spec
+def find_spec(name, *args):
+    return None if name.split(".")[0] == "torch" else _find(name, *args)
+PathFinder.find_spec = find_spec
+"""
+
+
+def imports_of(notebook: Path) -> str:
+    """The import statements of a notebook, as a program."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    lines = []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            source = "".join(cell["source"]).splitlines()
+            plain = "\n".join(line for line in source if not line.lstrip().startswith(("!", "%")))
+            found = [n for n in ast.parse(plain).body if isinstance(n, ast.Import | ast.ImportFrom)]
+            lines += [ast.unparse(node) for node in found]
+    return "\n".join(lines)
+
+
+def run_without_torch(code: str) -> subprocess.CompletedProcess:
+    run = [sys.executable, "-W", "ignore", "-c", WITHOUT_TORCH + code]
+    return subprocess.run(run, cwd=REPO, capture_output=True, text=True)
+
+
+def test_the_first_notebook_opens_and_draws_where_torch_is_not_installed():
+    assert "No module named 'torch'" in run_without_torch("import torch").stderr
+    draw = """
+import numpy as np
+wav = np.random.default_rng(0).normal(size=16_000).astype(np.float32) / 10
+Player({"a": wav, "b": wav / 2}, 16_000)
+plot_spectrograms({"a": wav}, 16_000)
+assert log_spectral_distance_db(wav, wav, 16_000) == 0
+assert not listeners.installed(listeners.SPEAKER)
+"""
+    code = imports_of(REPO / "01_prestudy_convert-by-pyworld.ipynb")
+    assert "from vc_lib.players import" in code
+    done = run_without_torch(code + draw)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vc_lib.audio import stft_magnitude
 from vc_lib.config import SECOND_CHANNELS, AudioConfig
 from vc_lib.errors import ParameterError
 from vc_lib.spectrogram import (
@@ -53,6 +54,18 @@ def si_snr_db(wav, back):
 
 def round_trip(wav, cfg):
     return image_to_wav(wav_to_image(wav, cfg), cfg, len(wav))
+
+
+# Without torch
+
+
+@each_setting
+@pytest.mark.parametrize("n_samples", [1, 200, 16_001])
+def test_numpy_finds_the_same_magnitude(n_samples, sr, n_fft, hop):
+    cfg, wav = AudioConfig(sr=sr, n_fft=n_fft, hop_length=hop), noise(n_samples)
+    mag = stft_magnitude(wav, cfg)
+    assert mag.dtype == np.float32
+    np.testing.assert_allclose(mag, stft(torch.from_numpy(wav), cfg).abs().numpy(), atol=1e-7)
 
 
 # There and back

@@ -4,6 +4,7 @@ WAV, FLAC, OGG and MP3 go through soundfile, which looks at the content and not 
 everything else goes through the ffmpeg that the imageio-ffmpeg wheel carries. No torch, no librosa.
 """
 
+import math
 import os
 import subprocess
 import tempfile
@@ -16,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 import soxr
+from numpy.lib.stride_tricks import sliding_window_view
 
+from .config import AudioConfig
 from .errors import MissingInput, ParameterError
 
 SR_MIN, SR_MAX = 4_000, 384_000  # sampling rates taken [Hz]
@@ -171,6 +174,35 @@ def resample(wav, from_sr: int, to_sr: int) -> np.ndarray:
     return _fit(
         soxr.resample(wav, from_sr, to_sr, quality="HQ"), n_resampled(len(wav), from_sr, to_sr)
     )
+
+
+def stft_magnitude(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
+    """Magnitude of the STFT that `spectrogram.stft` gives, without torch.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+    cfg : AudioConfig
+
+    Returns
+    -------
+    np.ndarray [shape=(n_fft // 2 + 1, n_frames), float32; 1 is a full-scale sine]
+        With n_frames = 1 + ceil(n_samples / hop_length).
+
+    Examples
+    --------
+    >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)
+    >>> mag = stft_magnitude(tone, AudioConfig(sr=16_000, n_fft=512, hop_length=128))
+    >>> mag.shape, float(mag[32, 60].round(3))
+    ((257, 126), 1.0)
+    """
+    n_frames = 1 + math.ceil(len(wav) / cfg.hop_length)
+    before = cfg.n_fft // 2
+    after = (n_frames - 1) * cfg.hop_length - len(wav) + before
+    padded = np.pad(np.asarray(wav, np.float32), (before, after))
+    frames = sliding_window_view(padded, cfg.n_fft)[:: cfg.hop_length]
+    window = np.hanning(cfg.n_fft + 1)[:-1].astype(np.float32)
+    return np.abs(np.fft.rfft(frames * window)).T / np.float32(cfg.n_fft / 4)
 
 
 def load_wav(path, sr: int) -> np.ndarray:

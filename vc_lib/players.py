@@ -15,15 +15,13 @@ import IPython.display as ipd
 import matplotlib
 import numpy as np
 import soundfile
-import torch
 import traitlets
 from PIL import Image
 
 from .anonymize import Features, find_f0
-from .audio import check_sr, check_wav
+from .audio import check_sr, check_wav, stft_magnitude
 from .config import AnonymizeConfig, AudioConfig
 from .errors import ParameterError
-from .spectrogram import stft
 
 LISTENING_DB = -23.0  # speech level of the players [dB of full scale] ...
 PEAK_DB = -1.0  # ... less where a peak would pass this; MP3 overshoots a little
@@ -229,7 +227,7 @@ def levels_under_loudest(
     cfg = AudioConfig(sr=sr, n_fft=n_fft, hop_length=hop_length)
     levels_db = {}
     for label, wav in wavs.items():
-        mag = stft(torch.from_numpy(wav.astype(np.float32)), cfg).abs().numpy()
+        mag = stft_magnitude(wav, cfg)
         levels_db[label] = 20 * np.log10(np.maximum(mag, 1e-8)) + (gains_db[label] or 0)
     top_db = max(level_db.max() for level_db in levels_db.values())
     return cfg, {label: level_db - top_db for label, level_db in levels_db.items()}

@@ -20,7 +20,6 @@ from .players import (
     gains_to_level,
     levels_under_loudest,
 )
-from .spectrogram import check_image
 
 MAX_SECONDS = 300.0  # longer, a picture shows nothing and takes gigabytes
 
@@ -302,6 +301,8 @@ def plot_image(img: np.ndarray, cfg: AudioConfig) -> Picture:
     ParameterError
         If the shape does not fit `cfg`, or a value is not finite.
     """
+    from .spectrogram import check_image  # here, because it takes torch, which 01 does without
+
     img = check_image(img, cfg)
     fig, axs = picture(2, sharex=True, sharey=True)
     for i, (name, colors, top) in enumerate(_channels(img, cfg)):

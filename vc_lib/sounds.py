@@ -12,7 +12,6 @@ import warnings
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 from .config import Sounds
@@ -126,6 +125,8 @@ def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
         slope = 2 * drawn * change - z.T @ (pull * spread) / len(z)
         slope[:n] -= np.linalg.inv(move[:n]).T
         return drawn * (change**2).sum() - total.mean() - log_volume, slope.ravel()
+
+    from scipy.optimize import minimize  # here, because analysing recordings does without
 
     found = minimize(
         cost, unchanged.ravel(), jac=True, method="L-BFGS-B", options=dict(maxiter=MAP_STEPS)
