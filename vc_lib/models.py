@@ -28,9 +28,8 @@ from .spectrogram import (
 )
 
 from fastai.callback.hook import Hook
-from fastai.vision.all import ConvLayer, DynamicUnet, NormType, ResBlock, create_body
-from fastai.vision.models.unet import UnetBlock
-from torchvision.models import resnet18
+from fastai.layers import ConvLayer, NormType, ResBlock
+from fastai.vision.models.unet import DynamicUnet, UnetBlock
 
 # fastai's ConvLayer still takes the older of torch's two
 warnings.filterwarnings("ignore", message=".*weight_norm. is deprecated", category=FutureWarning)
@@ -187,6 +186,9 @@ class Generator(nn.Module):
             self.net = nn.Sequential(Fold(fold), unet, Unfold(fold))
             self.step_f = fold * self.step_t
         else:
+            from fastai.vision.learner import create_body  # slow to import, and voices seldom want it
+            from torchvision.models import resnet18
+
             body = create_body(resnet18(weights=None), n_in=2, pretrained=False)
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
