@@ -186,7 +186,8 @@ class Generator(nn.Module):
             self.net = nn.Sequential(Fold(fold), unet, Unfold(fold))
             self.step_f = fold * self.step_t
         else:
-            from fastai.vision.learner import create_body  # slow to import, and voices seldom want it
+            # here, because it is slow to import, and few voices want it
+            from fastai.vision.learner import create_body
             from torchvision.models import resnet18
 
             body = create_body(resnet18(weights=None), n_in=2, pretrained=False)
