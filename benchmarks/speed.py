@@ -123,7 +123,7 @@ def start(curves: dict) -> str:
     """From nothing to a voice, each time in a new process."""
     code = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
     load = "from vc_lib.convert import load_voice; load_voice('models/ljspeech')"
-    light = "import vc_lib.players, vc_lib.anonymize, vc_lib.inputs"
+    light = "import vc_lib.show, vc_lib.evaluate, vc_lib.inputs, vc_lib.leakage"
 
     def seconds(statement: str) -> float:
         run = [sys.executable, "-W", "ignore", "-c", code.format(statement)]

@@ -392,7 +392,7 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     cbs = [NewDisguises(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
     return Learner(
         dls,
-        generator.equalises(True),
+        generator.equalises(True).laid_out_for(dls.device),
         GeneratorLoss(cfg),
         lr=cfg.lr,
         wd=0.0,
@@ -506,7 +506,7 @@ def gan_learner(
     generator, critic = (
         _copied(given, new) for given, new in ((generator, Generator(cfg)), (critic, Critic(cfg)))
     )
-    generator.equalises(True)
+    generator.equalises(True).laid_out_for(dls.device)
     switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
     cbs = [NewDisguises(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
     cbs.append(AverageWeights(generator, cfg.ema_decay))
