@@ -208,7 +208,7 @@ class Generator(nn.Module):
         return self
 
     def laid_out_for(self, device: torch.device) -> "Generator":
-        """On a CPU, weights with channels last, as its input has them, which saves copies; results differ by rounding."""
+        """On a CPU, weights with channels last, as its input has them: it saves copies, and rounds otherwise."""
         if device.type == "cpu":
             self.net.to(memory_format=torch.channels_last)
         return self
