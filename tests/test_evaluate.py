@@ -13,6 +13,7 @@ from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import METRICS, Clip, bootstrap, evaluate, evaluate_set, summary
 from vc_lib.metrics import (
+    METER,
     envelope_distance_db,
     f0_register_cents,
     log_f0_correlation,
@@ -45,7 +46,7 @@ def speech(voice):
 
 @pytest.fixture(scope="module")
 def features(speech):
-    return analyze(speech, SR)
+    return analyze(speech, SR, METER)
 
 
 # One clip
@@ -196,7 +197,7 @@ def test_voiced_share_counts_the_sources_frames(speech, features):
 
 def test_the_target_may_be_known_by_its_statistics(speech, voice, features):
     wav = voice(seconds=1.0, f0=200.0, seed=1)
-    stats = speaker_stats([analyze(wav, SR)])
+    stats = speaker_stats([analyze(wav, SR, METER)])
     known, heard = (evaluate(speech, SR, target=t, only=TARGET) for t in (stats, wav))
     assert known["f0_register_cents"] == pytest.approx(heard["f0_register_cents"], abs=1)
     assert known["envelope_distance_db"] == pytest.approx(heard["envelope_distance_db"], rel=0.02)

@@ -10,6 +10,7 @@ from vc_lib.anonymize import active_frames, analyze
 from vc_lib.config import AnonymizeConfig
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.metrics import (
+    METER,
     envelope_distance_db,
     estoi,
     f0_register_cents,
@@ -34,7 +35,7 @@ def speech(voice):
 
 @pytest.fixture(scope="module")
 def features(speech):
-    return analyze(speech, SR)
+    return analyze(speech, SR, METER)
 
 
 def with_envelope(features, change_db):

@@ -12,9 +12,10 @@ import numpy as np
 
 from .anonymize import Features, active_frames, analyze, cepstrum
 from .audio import check_sr, check_wav, resample, stft_magnitude
-from .config import AudioConfig, SpeakerStats
+from .config import AnonymizeConfig, AudioConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
 
+METER = AnonymizeConfig(f0_method="harvest")  # slower than what converts, and surer
 N_MEL_CEPSTRA = 24  # coefficients 1..24 count; coefficient 0, the level, does not
 CEPSTRUM_TO_DB = 10 / np.log(10)  # norm of a difference of WORLD's cepstra, k >= 1, to dB: mcd_db
 MIN_VOICED = 10  # frames; of fewer a correlation or a median says nothing and is nan
@@ -38,7 +39,7 @@ def _features(speech: Speech, sr: int) -> Features:
     """WORLD features of a waveform; Features pass through."""
     sr = check_sr(sr)
     if not isinstance(speech, Features):
-        return analyze(speech, sr)
+        return analyze(speech, sr, METER)
     if speech.sr != sr:
         raise ParameterError(f"features of {speech.sr} Hz must be of sr={sr} Hz; resample, analyze")
     return speech
@@ -270,7 +271,7 @@ def _average_shape(target, sr: int) -> np.ndarray:
     return frames.mean(0)
 
 
-# Pitch; F0 is what `analyze` finds by default (pitch.py)
+# Pitch; F0 is WORLD's Harvest, as in `evaluate`: Morise, Interspeech 2017
 
 
 def _f0_pairs(a: Speech, b: Speech, sr: int, align: str) -> tuple[np.ndarray, np.ndarray]:
