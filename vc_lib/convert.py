@@ -1,6 +1,6 @@
 """Any speech in, one voice out: load a voice, convert a waveform or a file of any length.
 
-Long speech is cut at its quietest moments into pieces of at most 10 s, each converted with half a
+Long speech is cut at its quietest moments into pieces of at most 8 s, each converted with half a
 second of context on either side, in phase with the one before, so that memory does not grow with length
 and nobody can tell where the seams are.
 """
@@ -42,6 +42,7 @@ from .spectrogram import image_to_wav, wav_to_image
 from .synthesis import phases
 
 FADE_S = 0.02  # cross-fade between pieces [s]
+WIDTH = 64  # frames; the images of long pieces are as wide as a multiple of it
 MAX_GRID_S = 0.1  # a coarser grid is none: context would be longer by it [s]
 STATS_S = 60.0  # how much of a source's beginning tells its register and envelope [s]
 
@@ -252,7 +253,10 @@ class Voice:
 
     def generate(self, anonymized: np.ndarray) -> np.ndarray:
         """The generator's part alone: anonymized speech at `self.sr`, half a minute at most, to the voice's."""
-        img = torch.from_numpy(wav_to_image(anonymized, self.config))[None].to(self.device)
+        # widths come again, as what is made ready for each width is kept
+        more = -len(anonymized) % (WIDTH * self.config.hop_length)
+        wav = np.pad(anonymized, (0, more if len(anonymized) > 4 * more else 0))
+        img = torch.from_numpy(wav_to_image(wav, self.config))[None].to(self.device)
         with torch.inference_mode():
             made = self.generator(img, self.config.change_strength)[0].float().cpu().numpy()
         return np.clip(image_to_wav(made, self.config, len(anonymized)), -1, 1)

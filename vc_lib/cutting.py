@@ -1,5 +1,5 @@
 """Recordings of any length in pieces, cut where they are quiet: inside a word only if nobody pauses
-for ten seconds.
+for four seconds.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-PIECE_S = 10.0  # longest piece [s]
+PIECE_S = 8.0  # longest piece [s]
 CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]
 
 

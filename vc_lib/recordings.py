@@ -75,7 +75,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
     Returns
     -------
     list of Recording
-        In the order of the files, those over 10 s in pieces, cut where they are quiet; pieces
+        In the order of the files, those over 8 s in pieces, cut where they are quiet; pieces
         without voiced speech do not appear. Files that cannot be used are left out with a warning
         that names them.
 
