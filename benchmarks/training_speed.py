@@ -1,20 +1,23 @@
-"""Seconds of speech trained per second: both encoders, float32 and bfloat16, in one run; and how long training waits
-for data.
+"""Seconds of speech trained per second: both encoders in one run, what a compiled or differently laid out generator
+would gain, and how long training waits for data.
 
-    python benchmarks/training_speed.py [--steps 5]
+    python benchmarks/training_speed.py [--steps 3] [--compile]
 
-One step is the generator forward, its loss, backward and Adam on a batch of `cfg.bs` crops of noise; loading
+One step is the generator forward, its loss, backward and Adam on a batch of `cfg.bs` crops of noise. Steps of all
+rows are taken in turns and the shortest of each counts, since what else runs on a machine only ever adds; loading
 data is measured by itself, in an epoch on the sample. Figures of one machine at one time: compare the rows
-with each other.
+with each other. --compile adds torch.compile, which needs a C++ compiler.
 """
 
 import argparse
+import platform
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -24,21 +27,92 @@ from vc_lib.losses import GeneratorLoss
 from vc_lib.models import Generator, has_bf16_units
 from vc_lib.recordings import learn_target, prepare
 
+from fastai.layers import ToTensorBase
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "target"
+
 
 def speech_per_second(cfg: Config, bf16: bool, n_steps: int) -> float:
-    torch.manual_seed(0)
-    generator, loss = Generator(cfg).to(memory_format=torch.channels_last), GeneratorLoss(cfg)
-    generator.bf16 = bf16
-    opt = torch.optim.Adam(generator.parameters())
-    img, original = 0.3 * torch.randn(2, cfg.bs, 2, cfg.n_freqs, cfg.n_frames)
-    for step in range(n_steps + 1):
-        if step == 1:
-            start = time.perf_counter()  # after a step to warm up
-        loss(generator(img), original).backward()
-        opt.step()
-        opt.zero_grad()
-    seconds = cfg.bs * (cfg.n_frames - 1) * cfg.hop_length / cfg.sr
-    return n_steps * seconds / (time.perf_counter() - start)
+    """Seconds of speech that a generator of such a config is trained on a second."""
+    step = Step(cfg, bf16)
+    step()  # to warm up
+    start = time.perf_counter()
+    for _ in range(n_steps):
+        step()
+    return n_steps * step.seconds / (time.perf_counter() - start)
+
+
+class Step:
+    """A training step of a generator alone on noise: call it, and it tells how long it took [s]."""
+
+    def __init__(self, cfg: Config, bf16: bool, laid_out: bool = True, compiled: bool = False):
+        torch.manual_seed(0)
+        self.generator, self.loss = Generator(cfg), GeneratorLoss(cfg)
+        self.generator.equalises(True).bf16 = bf16
+        if laid_out:
+            self.generator.laid_out_for(torch.device("cpu"))
+        if compiled:
+            compile_net(self.generator)
+        self.opt = torch.optim.Adam(self.generator.parameters())
+        self.images = 0.3 * torch.randn(2, cfg.bs, 2, cfg.n_freqs, cfg.n_frames)
+        self.seconds = cfg.bs * (cfg.n_frames - 1) * cfg.hop_length / cfg.sr  # of speech
+
+    def __call__(self) -> float:
+        began = time.perf_counter()
+        img, original = self.images
+        self.loss(self.generator(img), original).backward()
+        self.opt.step()
+        self.opt.zero_grad()
+        return time.perf_counter() - began
+
+
+def compile_net(generator: Generator) -> None:
+    """Have torch compile a generator's U-Net, less the layer that makes a tensor fastai's, at which that fails."""
+    for parent in list(generator.net.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, ToTensorBase):
+                setattr(parent, name, nn.Identity())
+    generator.net = torch.compile(generator.net)
+
+
+def measure(n_steps: int = 3, compiled: bool = False) -> list[dict]:
+    """Speed of training of the compact generator, of variants of it, and of the resnet18 U-Net in float32.
+
+    Parameters
+    ----------
+    n_steps : int
+        Of each row, after one to warm up; the shortest counts.
+    compiled : bool
+        Whether to try torch.compile, too.
+
+    Returns
+    -------
+    rows : list of dict
+        `generator`, `weights` [M], `first` (the first step) [s], `speed` [seconds of speech a second] and `ratio`
+        to the last row.
+    """
+    compact, resnet = Config(), replace(Config(), encoder="resnet18")
+    steps = {"compact, float32": Step(compact, False)}
+    steps["compact, float32, weights not laid out"] = Step(compact, False, laid_out=False)
+    if has_bf16_units():
+        steps["compact, bfloat16"] = Step(compact, True)
+    if compiled:
+        steps["compact, float32, torch.compile"] = Step(compact, False, compiled=True)
+    steps["resnet18, float32"] = Step(resnet, False)
+    took = {name: [step()] for name, step in steps.items()}
+    for _ in range(n_steps):
+        for name, step in steps.items():
+            took[name].append(step())
+    rows = [
+        dict(
+            generator=name,
+            weights=sum(p.numel() for p in step.generator.parameters()) / 1e6,
+            first=took[name][0],
+            speed=step.seconds / min(took[name][1:]),
+        )
+        for name, step in steps.items()
+    ]
+    return [row | dict(ratio=row["speed"] / rows[-1]["speed"]) for row in rows]
 
 
 def data_wait(folder, cache, n_steps: int = 8) -> tuple[float, float]:
@@ -46,8 +120,7 @@ def data_wait(folder, cache, n_steps: int = 8) -> tuple[float, float]:
     cfg = Config()
     recordings = prepare(folder, cfg, cache)
     cfg = learn_target(recordings, replace(cfg, max_crops=cfg.bs * (n_steps + 3)))
-    generator, loss = Generator(cfg).to(memory_format=torch.channels_last), GeneratorLoss(cfg)
-    opt = torch.optim.Adam(generator.equalises(True).parameters())
+    step = Step(cfg, has_bf16_units())
     train = make_dls(recordings, recordings[:1], cfg).train
     batches, waited, began, n = iter(train), 0.0, None, 0
     while True:
@@ -59,25 +132,40 @@ def data_wait(folder, cache, n_steps: int = 8) -> tuple[float, float]:
         if batch is None:
             break
         n += 1
-        loss(generator(batch[0]), batch[1]).backward()
-        opt.step()
-        opt.zero_grad()
+        step.images = batch
+        step()
     took = time.perf_counter() - began
-    seconds = (n - 2) * cfg.bs * (cfg.n_frames - 1) * cfg.hop_length / cfg.sr
-    return waited / took, seconds / took
+    return waited / took, (n - 2) * step.seconds / took
+
+
+def processor() -> str:
+    """What /proc/cpuinfo calls this processor, or else what Python does."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main():
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("--steps", type=int, default=3)
+    p.add_argument("--compile", action="store_true")
+    a = p.parse_args()
+    units = "with" if has_bf16_units() else "without"
+    print(
+        f"{processor()}, {torch.get_num_threads()} threads, {units} bfloat16 units, torch {torch.__version__}\n\n"
+        "| generator | weights [M] | first step [s] | speech a second [s] | ratio |\n|---|---|---|---|---|"
+    )
+    for row in measure(a.steps, a.compile):
+        print(
+            f"| {row['generator']} | {row['weights']:.1f} | {row['first']:.1f} | {row['speed']:.2f} "
+            f"| {row['ratio']:.1f} |"
+        )
+    wait, speed = data_wait(SAMPLE, "data/cache")
+    print(f"\ncompact with its data: {speed:.2f}, of which {100 * wait:.1f} % is waiting for crops")
 
 
 if __name__ == "__main__":
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--steps", type=int, default=5)
-    a = p.parse_args()
-    print(f"{torch.get_num_threads()} threads, bfloat16 matrix units: {has_bf16_units()}\n")
-    print("| encoder | weights [M] | float32 | bfloat16 |\n|---|---|---|---|")
-    for encoder in ("compact", "resnet18"):
-        cfg = replace(Config(), encoder=encoder)
-        millions = sum(p.numel() for p in Generator(cfg).parameters()) / 1e6
-        speeds = [speech_per_second(cfg, bf16, a.steps) for bf16 in (False, True)]
-        print(f"| {encoder} | {millions:.1f} | {speeds[0]:.2f} | {speeds[1]:.2f} |")
-    sample = Path(__file__).resolve().parents[1] / "data" / "sample" / "target"
-    wait, speed = data_wait(sample, "data/cache")
-    print(f"\ncompact with its data: {speed:.2f}, of which {100 * wait:.1f} % is waiting for crops")
+    main()
