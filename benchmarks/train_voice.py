@@ -10,9 +10,12 @@ both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there
 neither the generator changes nothing. FIELD is one of `Config`'s. Interrupted at any time, the same
 command goes on.
 
-On several GPUs or machines (`pip install accelerate`), the generator alone:
+On several GPUs or machines (`pip install accelerate`), the generator alone; the same command without `accelerate
+launch` and --gan-epochs 0 then trains the rest, in one process:
 
     accelerate launch --num_processes 4 benchmarks/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0
+
+Without GPUs that starts a single process; `torchrun --nproc_per_node 2` in its place starts two.
 """
 
 import argparse
@@ -26,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from vc_lib.audio import list_audio
 from vc_lib.config import Config
 from vc_lib.dataset import make_dls
+from vc_lib.errors import ParameterError
 from vc_lib.models import Generator
 from vc_lib.recordings import Recording, learn_target, prepare, split
 from vc_lib.training import (
@@ -39,6 +43,8 @@ from vc_lib.training import (
     save_voice,
 )
 
+from fastai.torch_core import num_distrib, rank_distrib
+
 
 def main():
     p = argparse.ArgumentParser(
@@ -50,7 +56,8 @@ def main():
     add_arguments(p)
     a = p.parse_args()
     train(a.recordings, a.run_dir, epochs_of(a), a.held_out, settings(a.set), a.cache)
-    print(read_history(a.run_dir / "history.csv")[-1:])
+    if not rank_distrib():
+        print(read_history(a.run_dir / "history.csv")[-1:])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,16 +91,24 @@ def train(
 ) -> list[Recording]:
     """Train a voice for so many `epochs` of generator, critic and both; the recordings that it was not trained on."""
     n_generator, n_critic, n_gan = epochs
+    if n_gan and num_distrib() > 1:
+        raise ParameterError(
+            f"--gan-epochs {n_gan} must be 0 with {num_distrib()} processes; train the generator alone on several: "
+            "then the same command in one process goes on with the rest"
+        )
+    first = not rank_distrib()  # it writes and speaks for all
     files = list_audio(folder)
     cfg = replace(Config(valid_share=n_held_out / len(files)), **changes)
     known, held_out = split(prepare(files, cfg, cache), cfg)
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "held_out.txt").write_text("".join(f"{r.path.stem}\n" for r in held_out))
+    if first:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "held_out.txt").write_text("".join(f"{r.path.stem}\n" for r in held_out))
     cfg = learn_target(known, cfg)
     if not n_generator:
         cfg = replace(cfg, lr_gan=cfg.lr)  # the rate that it would have had before
     dls = make_dls(known, held_out, cfg)
-    print(f"{len(known)} recordings to train on, {len(held_out)} held out", flush=True)
+    if first:
+        print(f"{len(known)} recordings to train on, {len(held_out)} held out", flush=True)
 
     generator = critic = None
     if n_generator:

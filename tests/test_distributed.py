@@ -139,6 +139,18 @@ def test_generator_and_critic_in_turns_are_refused(folder, monkeypatch):
     assert not (folder / "gan").exists()
 
 
+def test_the_command_refuses_them_before_anything_is_prepared(folder, monkeypatch):
+    sys.path.insert(0, str(REPO / "benchmarks"))
+    try:
+        from train_voice import train
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ParameterError, match="--gan-epochs 5 must be 0 with 2 processes"):
+        train(folder / "recordings", folder / "refused", (5, 1, 5), 2, {}, folder / "unused")
+    assert not (folder / "refused").exists() and not (folder / "unused").exists()
+
+
 def test_without_accelerate_it_says_what_to_install(folder, monkeypatch):
     learn = learner(folder, 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
