@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import Disguise, change, resynthesize
 from vc_lib.audio import list_audio, load_wav
-from vc_lib.config import PRESETS, AnonymizeConfig, Config, atomically
+from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.evaluate import Clip
+from vc_lib.files import atomically
 from vc_lib.leakage import MIN_HALF_S, STRENGTHS, between, leakage, mcadams
 
 ALPHAS = (0.95, 0.9, 0.8, 0.7)  # of McAdams; 0.8 is VoicePrivacy's

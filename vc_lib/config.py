@@ -8,13 +8,14 @@
 import dataclasses
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import MissingInput, ParameterError
+from .files import atomically, parsed_json, read_limited
 
 CONFIG_VERSION = 4
+MAX_BYTES = 16_000_000  # of a config's file; that of 64 sounds has 100 kB
 
 F0_METHODS = ("dio", "harvest", "harvest-if", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
@@ -63,18 +64,6 @@ def _check_range(name: str, value, low: float, high: float, unit: str = "") -> N
         and low <= value <= high
     )
     _check(ok, f"{name}={value!r} must be a number in {low}..{high}{' ' + unit if unit else ''}")
-
-
-def atomically(path, write) -> None:
-    """Let `write(part)` make a file beside `path`, then put it in its place; failing leaves nothing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _from_earlier(version: int, values: dict) -> None:
@@ -437,12 +426,8 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
             raise MissingInput(
                 f"{path} {what}; a voice's folder holds it beside generator.safetensors"
             )
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as e:
-            raise ParameterError(
-                f"{path} is not valid JSON ({e}); copy the voice's folder again"
-            ) from e
+        way_out = "copy the voice's folder again"
+        values = parsed_json(read_limited(path, MAX_BYTES, way_out), path, way_out)
         _check(
             isinstance(values, dict), f"{path} must hold a JSON object, got {type(values).__name__}"
         )

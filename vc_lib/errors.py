@@ -1,4 +1,4 @@
-"""The two exceptions that callers may want to catch."""
+"""The exceptions that callers may want to catch."""
 
 
 class ParameterError(ValueError):
@@ -7,3 +7,10 @@ class ParameterError(ValueError):
 
 class MissingInput(FileNotFoundError):
     """A file, folder or optional package is not there; the message says how to get it."""
+
+
+class NotWritten(OSError):
+    """A disk is full or a folder closed; what was there before is as it was, and the message says what to do."""
+
+    def __str__(self) -> str:
+        return str(self.args[-1])

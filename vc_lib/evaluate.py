@@ -18,8 +18,9 @@ from fastprogress.fastprogress import progress_bar
 from . import listeners, metrics
 from .anonymize import Features, analyze
 from .audio import check_sr, check_wav
-from .config import AnonymizeConfig, SpeakerStats, atomically
+from .config import AnonymizeConfig, SpeakerStats
 from .errors import ParameterError
+from .files import atomically
 
 N_RESAMPLES = 2_000  # of the bootstrap
 ROLES = ("converted", "source", "target", "reference", "text")

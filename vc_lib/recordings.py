@@ -18,8 +18,9 @@ from fastprogress.fastprogress import progress_bar
 from . import anonymize as anon
 from . import cutting
 from .audio import blocks, list_audio
-from .config import Config, atomically
+from .config import Config
 from .errors import ParameterError
+from .files import atomically
 
 CACHE_VERSION = 2
 AP_STEP = 8  # bins; D4C's aperiodicity is straight over far more [dB against Hz]

@@ -28,9 +28,10 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from . import __version__, compat  # noqa: F401
-from .config import Config, atomically
+from .config import Config
 from .dataset import NewDisguises
 from .errors import MissingInput, ParameterError
+from .files import atomically
 from .losses import ConditionalGANLoss, GeneratorLoss, lsd_db
 from .models import WEIGHTS, Critic, Generator
 
