@@ -11,8 +11,8 @@ import pytest
 REPO = Path(__file__).parents[1]
 ARROW = (
     "errors < files < config < audio < cutting < pauses < parallel < sounds < pitch < synthesis < anonymize"
-    " < recordings < spectrogram < compat < dataset < models < losses < training < live < convert < baselines < metrics"
-    " < listeners < evaluate < leakage < monitor < players < inputs"
+    " < recordings < spectrogram < compat < dataset < models < voices < losses < training < live < convert < baselines"
+    " < metrics < listeners < evaluate < leakage < monitor < players < inputs"
     " < pictures < show < curves < board"
 ).split(" < ")
 MODULES = sorted(path.stem for path in (REPO / "vc_lib").glob("*.py") if path.stem != "__init__")

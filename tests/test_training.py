@@ -1,9 +1,13 @@
 """The stages of training at a tiny size: what they write, learn, average, and how they stop and go on."""
 
 import csv
+import resource
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +20,7 @@ from vc_lib import models, training
 from vc_lib.config import Config
 from vc_lib.convert import load_voice
 from vc_lib.dataset import crop_pair, make_dls
-from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.errors import MissingInput, NotWritten, ParameterError
 from vc_lib.losses import GeneratorLoss
 from vc_lib.models import Critic, Generator
 from vc_lib.recordings import learn_target, prepare
@@ -36,12 +40,14 @@ from vc_lib.training import (
     read_history,
     save_generated,
     save_voice,
+    trained_until,
     write_history,
 )
 
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device
 
+REPO = Path(__file__).parents[1]
 N_EPOCHS = 2
 SR = 16_000
 
@@ -452,12 +458,12 @@ def test_generating_that_fails_leaves_nothing(make, tmp_path):
 
 
 def assert_as_undisturbed(whole_run, run, stage):
-    """Checkpoint and history of the stage equal those of the whole run (but for its smoothed loss)."""
+    """Checkpoint and history of the stage equal those of the whole run."""
     expected_rows = [r for r in read_history(whole_run[0] / "history.csv") if r["stage"] == stage]
     rows = read_history(run / "history.csv")
     assert [r["epoch"] for r in rows] == [r["epoch"] for r in expected_rows]
     for row, expected in zip(rows, expected_rows, strict=True):
-        for name in row.keys() - {"train_loss"}:
+        for name in row:
             assert row[name] == expected[name], f"{name} of epoch {row['epoch']}"
     name = f"{stage}.checkpoint.pt"
     kept, expected = load_checkpoint(run / name), load_checkpoint(whole_run[0] / name)
@@ -562,6 +568,45 @@ def test_a_loss_that_is_not_finite_stops_with_a_reason_and_keeps_the_run(
     load_voice(tmp_path / "run", "cpu")
     fit(make(stage), tmp_path / "run", stage, N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", stage)
+
+
+def test_the_recordings_of_a_lost_batch_are_named(make, tmp_path, monkeypatch):
+    made_of = []
+    learn = make()
+    recording = learn.dls.disguise.recording
+    monkeypatch.setattr(
+        learn.dls.disguise, "recording", lambda i: made_of.append(recording(i)) or made_of[-1]
+    )
+    with pytest.raises(FloatingPointError, match=r"this batch was made of: \d\.wav") as lost:
+        fit(learn, tmp_path / "run", "generator", N_EPOCHS, cbs=[At(1, spoil)])
+    drawn = {r.path.name for r in made_of[-2 - 2 : -2]}  # asked again for the message
+    assert set(str(lost.value).split("made of: ")[1].split(", ")) == drawn
+
+
+def test_a_gradient_that_is_not_finite_spoils_no_weight(make, tmp_path):
+    class Steep(Callback):
+        def after_backward(self):
+            if (self.epoch, self.iter) == (1, 1):
+                next(self.learn.model.parameters()).grad[0] = float("inf")
+
+    learn = make()
+    with pytest.raises(FloatingPointError, match="a gradient became infinite in epoch 1, batch 1;"):
+        fit(learn, tmp_path / "run", "generator", N_EPOCHS, cbs=[Steep()])
+    kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
+    assert kept["epoch"] == 0 and same(learn.model.state_dict(), kept["average"])
+
+
+def test_a_weight_that_is_lost_in_the_last_step_is_not_kept(make, tmp_path):
+    class Lose(Callback):
+        def after_step(self):
+            if (self.epoch, self.iter) == (1, 1):
+                next(self.learn.model.parameters()).data[0] = float("nan")
+
+    with pytest.raises(FloatingPointError, match="a weight became infinite in epoch 1"):
+        fit(make(), tmp_path / "run", "generator", N_EPOCHS, cbs=[Lose()])
+    kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
+    assert kept["epoch"] == 0 and all(torch.isfinite(v).all() for v in kept["model"].values())
+    load_voice(tmp_path / "run", "cpu")
 
 
 @pytest.mark.parametrize("act", [interrupt, spoil])
@@ -689,6 +734,153 @@ def test_stop_when_spoilt_keeps_the_voice_before(make, tmp_path, capsys):
 def test_stop_when_spoilt_lets_a_good_run_pass(make, tmp_path, whole_run):
     fit(make("gan"), tmp_path / "run", "gan", N_EPOCHS, cbs=[StopWhenSpoilt(1_000.0)])
     assert_as_undisturbed(whole_run, tmp_path / "run", "gan")
+
+
+class Worsen(Callback):
+    "Let validation be as told, epoch by epoch."
+
+    order = 55  # after Recorder has written the log
+
+    def __init__(self, *lsd_db):
+        self.lsd_db, self.averages = lsd_db, []
+
+    def after_epoch(self):
+        self.averages.append(state_of_average(self.learn))
+        if training.epoch_values(self.learn):  # not skipped
+            at = self.learn.recorder.metric_names.index("lsd_db")
+            self.learn.recorder.log[at] = self.lsd_db[self.epoch]
+
+
+@pytest.mark.parametrize("spoilt_db", [4.1, float("nan"), float("inf")])
+def test_a_gan_that_collapses_leaves_its_best_voice(make, tmp_path, capsys, spoilt_db):
+    """Without being asked to: a third worse than the best epoch is too much."""
+    worsen = Worsen(3.5, 3.0, 3.9, spoilt_db, 1.0)
+    learn, run = make("gan"), tmp_path / "run"
+    fit(learn, run, "gan", 5, cbs=[worsen])
+    assert "the limit of 4.00 dB: stopped; the voice is that of epoch 1" in capsys.readouterr().out
+    best = worsen.averages[1]
+    assert same(load_file(run / "generator.safetensors"), best)
+    assert same(learn.model.generator.state_dict(), best)
+    assert trained_until(run) == ("gan", 1)
+    assert [float(row["lsd_db"]) for row in read_history(run / "history.csv")][:3] == [
+        3.5,
+        3.0,
+        3.9,
+    ]
+
+
+def test_a_collapse_is_known_after_an_interruption_too(make, tmp_path, capsys):
+    run, worsen = tmp_path / "run", Worsen(3.0, 3.9, 4.1)
+    with pytest.raises(Interrupted):
+        fit(make("gan"), run, "gan", 3, cbs=[worsen, At(1, interrupt)])
+    fit(make("gan"), run, "gan", 3, cbs=[Worsen(0.0, 3.9, 4.1)])
+    assert "the limit of 4.00 dB: stopped; the voice is that of epoch 0" in capsys.readouterr().out
+    assert same(load_file(run / "generator.safetensors"), worsen.averages[0])
+
+
+def test_a_gan_that_is_worse_than_its_pretraining_from_the_start_is_not_taken(
+    make, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    fit(make(), run, "generator", 1)
+    before = (run / "generator.safetensors").read_bytes()
+    pretrained_db = float(read_history(run / "history.csv")[0]["lsd_db"])
+    fit(make("gan"), run, "gan", 2, cbs=[Worsen(1.4 * pretrained_db, 0.0)])
+    assert "stopped; the voice is what it was before" in capsys.readouterr().out
+    assert (run / "generator.safetensors").read_bytes() == before
+    assert not (run / "gan.checkpoint.pt").exists()
+
+
+# Killed, full, taken
+
+
+def test_a_voice_that_a_kill_kept_from_being_saved_is_saved(make, tmp_path, whole_run):
+    """The kill came after the last checkpoint: there is nothing more to train."""
+    run, other = tmp_path / "run", state_of(Generator(make().dls.cfg))
+    fit(make(), run, "generator", N_EPOCHS)
+    whole = {f.name: f.read_bytes() for f in run.iterdir()}
+    for spoil_it in (
+        lambda: (run / "generator.safetensors").unlink(),
+        lambda: (run / "config.json").unlink(),
+        lambda: (run / "config.json").write_text("{}"),
+        lambda: save_voice(other, make().dls.cfg, run, ("generator", 0)),
+    ):
+        spoil_it()
+        fit(make(), run, "generator", N_EPOCHS)
+        assert {f.name: f.read_bytes() for f in run.iterdir()} == whole
+
+
+def test_a_later_stage_keeps_its_voice(make, tmp_path):
+    run = tmp_path / "run"
+    fit(make(), run, "generator", 1)
+    fit(make("gan"), run, "gan", 1)
+    before = (run / "generator.safetensors").read_bytes()
+    fit(make(), run, "generator", 1)
+    assert (run / "generator.safetensors").read_bytes() == before
+
+
+def test_the_same_seed_gives_the_same_bytes(make, tmp_path):
+    for name in ("one", "two"):
+        fit(make(), tmp_path / name / "run", "generator", 1)
+    one, two = (
+        {f.name: f.read_bytes() for f in (tmp_path / name / "run").iterdir()}
+        for name in ("one", "two")
+    )
+    assert one.keys() == two.keys()
+    for name in ("generator.safetensors", "config.json", "card.md"):
+        assert one[name] == two[name], name
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "text", "empty"])
+def test_a_damaged_checkpoint_is_refused(make, tmp_path, damage):
+    run = tmp_path / "run"
+    fit(make(), run, "generator", 1)
+    path = run / "generator.checkpoint.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    broken = dict(cut=data[: len(data) // 2], flip=data, text=b"no checkpoint", empty=b"")[damage]
+    path.write_bytes(bytes(broken))
+    before = (run / "generator.safetensors").read_bytes()
+    with pytest.raises(ParameterError, match=r"checkpoint.pt is damaged .*; remove it to train"):
+        fit(make(), run, "generator", 2)
+    assert (run / "generator.safetensors").read_bytes() == before
+
+
+def test_a_second_run_into_a_folder_is_refused(make, tmp_path):
+    class Second(Callback):
+        def after_epoch(self):
+            code = "import sys; from vc_lib.files import only_process\nwith only_process(sys.argv[1]): pass"
+            run = [sys.executable, "-c", code, str(tmp_path / "run")]
+            second = subprocess.run(run, cwd=REPO, capture_output=True, text=True)
+            refused.append("run is being trained into by another process" in second.stderr)
+
+    refused = []
+    fit(make(), tmp_path / "run", "generator", 1, cbs=[Second()])
+    assert refused == [True]
+    fit(make(), tmp_path / "run", "generator", 1)
+
+
+def test_a_full_disk_ends_training_with_a_reason_and_the_last_epoch(make, whole_run, tmp_path):
+    """No file may be over 100 kB from the second epoch on: the checkpoint does not fit."""
+
+    class Full(Callback):
+        def before_epoch(self):
+            if self.epoch == 1:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(NotWritten, match=r"checkpoint.pt cannot be written: the disk is full"):
+            fit(make(), tmp_path / "run", "generator", N_EPOCHS, cbs=[Full()])
+        with pytest.raises(NotWritten, match=r"generated.npy cannot be written: the disk is full"):
+            save_generated(make().model, make().dls, tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [f for f in (tmp_path / "run").iterdir() if f.name.startswith(".")]
+    assert load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")["epoch"] == 0
+    load_voice(tmp_path / "run", "cpu")
+    fit(make(), tmp_path / "run", "generator", N_EPOCHS)
+    assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
 
 
 # Files of a run

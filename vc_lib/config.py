@@ -404,9 +404,13 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
     513
     """
 
+    def values(self) -> dict:
+        """What is saved: lists, numbers and words, and the version."""
+        return json.loads(json.dumps({"version": CONFIG_VERSION} | dataclasses.asdict(self)))
+
     def save(self, path) -> None:
         """Write as JSON, whole or not at all."""
-        text = json.dumps({"version": CONFIG_VERSION} | dataclasses.asdict(self), indent=1) + "\n"
+        text = json.dumps(self.values(), indent=1) + "\n"
         atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
     @classmethod

@@ -17,10 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastprogress.fastprogress import progress_bar
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from . import cutting
+from . import __version__, cutting
 from .anonymize import (
     AP_PERIOD_MS,
     analyze,
@@ -33,17 +31,19 @@ from .anonymize import (
 from .audio import WavWriter, blocks, check_wav, list_audio, resample
 from .config import Config, SpeakerStats
 from .cutting import Piece
-from .errors import MissingInput, ParameterError
+from .errors import NotWritten, ParameterError
 from .live import Stream
-from .models import WEIGHTS, Generator
+from .models import Generator
 from .parallel import give_memory_back, in_order
 from .pauses import BLOCK_S, block_power, pause_gain, speech_level_db
 from .spectrogram import image_to_wav, wav_to_image
 from .synthesis import phases
+from .voices import read_voice
 
 FADE_S = 0.02  # cross-fade between pieces [s]
 WIDTH = 64  # frames; the images of long pieces are as wide as a multiple of it
 MAX_GRID_S = 0.1  # a coarser grid is none: context would be longer by it [s]
+MAX_PEAK = 16  # of what is taken for sound in -1..1: 24 dB over full scale
 STATS_S = 60.0  # how much of a source's beginning tells its register and envelope [s]
 
 
@@ -56,9 +56,14 @@ class Voice:
         What it was trained with, its `target` included.
     sr : int [Hz]
         Rate of what `convert` gives.
+    name : str
+        Of the folder that it was loaded from.
     """
 
-    def __init__(self, generator: Generator, config: Config, device: torch.device):
+    def __init__(
+        self, generator: Generator, config: Config, device: torch.device, name: str = "unnamed"
+    ):
+        self.name = name
         self.generator, self.config, self.device = generator.to(device).eval(), config, device
         self.generator.equalises(False)
         self.live = None  # the conversion that `stream` goes on with
@@ -68,6 +73,15 @@ class Voice:
     @property
     def sr(self) -> int:
         return self.config.sr
+
+    @property
+    def disclosure(self) -> str:
+        """What files of converted speech say of themselves, in ASCII."""
+        name = self.name.encode("ascii", "replace").decode()
+        return (
+            f"Synthetic speech: converted to the voice '{name}' by vc_lib {__version__} (Anonymous Voice Conversion). "
+            "The person whose voice it is did not say this. Disclose it as synthetic wherever it is heard."
+        )
 
     def convert(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """Say in this voice what `wav` says.
@@ -91,13 +105,27 @@ class Voice:
         ParameterError
             If `wav` is not a finite 1-D array or `sr` not a rate.
         """
-        wav = resample(check_wav(wav), sr, self.sr).astype(np.float32)
+        wav = self._taken(wav, sr, source)
         return np.concatenate([np.zeros(0, np.float32), *self.convert_blocks([wav], source)])
 
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """What the generator is given for `wav`: the speaker taken out, at `self.sr`, as long as `convert`'s."""
-        wav = resample(check_wav(wav), sr, self.sr).astype(np.float32)
+        wav = self._taken(wav, sr, source)
         return anonymize(wav, self.sr, self.config, source=source)
+
+    def _taken(self, wav: np.ndarray, sr: int, source: SpeakerStats | None) -> np.ndarray:
+        """A waveform as conversion wants it: at the voice's rate, within -1..1."""
+        wav = check_wav(wav)
+        peak = float(np.abs(wav).max())
+        if peak > MAX_PEAK:
+            raise ParameterError(
+                f"wav reaches {peak:.4g} where full scale is 1; divide it by 32768 if it was made of 16-bit integers"
+            )
+        if not isinstance(source, SpeakerStats | None):
+            raise ParameterError(
+                f"source={type(source).__name__} must be SpeakerStats or None; measure it with voice.source_stats"
+            )
+        return np.clip(resample(wav, sr, self.sr), -1, 1).astype(np.float32)
 
     def stream(self, block: np.ndarray | None, source: SpeakerStats | None = None) -> np.ndarray:
         """Convert speech while it comes in: a block in, a block as long out, said 0.3 s before.
@@ -277,33 +305,17 @@ def load_voice(folder, device=None) -> Voice:
     MissingInput
         If the folder or one of the two files is not there.
     ParameterError
-        If the files are damaged or do not belong together.
+        If the files are damaged, do not belong together, are too large, or are links out of the folder.
 
     Examples
     --------
     >>> voice = load_voice("models/ljspeech")  # doctest: +SKIP
     >>> converted = voice.convert(wav, sr)  # doctest: +SKIP
     """
-    folder = Path(folder)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise MissingInput(
-            f"{weights} does not exist (looked for in {Path.cwd()}); name a voice's folder, such as "
-            "models/ljspeech in the cloned repository, or train one with notebook 02-1 or 02-2"
-        )
-    config = Config.load(folder / "config.json")
-    if config.target is None:
-        raise ParameterError(
-            f"{folder / 'config.json'} has no target; it is not the config of a trained voice"
-        )
-    generator = Generator(config)
-    try:
-        generator.load_state_dict(load_file(weights))
-    except (RuntimeError, SafetensorError) as e:
-        raise ParameterError(
-            f"{weights} does not fit {folder / 'config.json'} or is damaged ({e}); copy both again"
-        ) from e
-    return Voice(generator, config, torch.device(device) if device else best_device())
+    weights, config, generator = read_voice(folder)
+    generator.load_state_dict(weights)
+    device = torch.device(device) if device else best_device()
+    return Voice(generator, config, device, Path(folder).resolve().name)
 
 
 def best_device() -> torch.device:
@@ -329,6 +341,8 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
     MissingInput, ParameterError
         If the source is not there or cannot be read, or the destination is the source or has another
         suffix than these.
+    NotWritten
+        If the disk is full, or the folder may not be written to.
     """
     source, destination = Path(source_path), Path(destination_path)
     if source.exists() and destination.exists() and source.samefile(destination):
@@ -342,7 +356,9 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
             out.write(wav)
 
 
-def convert_folder(voice: Voice, source, destination_dir, suffix: str = ".wav") -> dict[Path, Path]:
+def convert_folder(
+    voice: Voice, source, destination_dir, suffix: str = ".wav", only_new: bool = False
+) -> dict[Path, Path]:
     """Convert recordings, several at once, on all cores.
 
     Parameters
@@ -355,6 +371,8 @@ def convert_folder(voice: Voice, source, destination_dir, suffix: str = ".wav") 
         `<name>_converted` with `suffix` for each, in folders like those of `source`.
     suffix : str
         .wav, .flac, .ogg or .mp3.
+    only_new : bool
+        Leave what is there already as it is: to go on after an interruption. All that is there is whole.
 
     Returns
     -------
@@ -365,6 +383,8 @@ def convert_folder(voice: Voice, source, destination_dir, suffix: str = ".wav") 
     ------
     MissingInput, ParameterError
         If the folder is not there, two files would become one, or nothing can be used.
+    NotWritten
+        If the disk is full, or the folder may not be written to.
     """
     one_folder = isinstance(source, str | Path) and Path(source).is_dir()
     if isinstance(source, str | Path) and Path(source).is_file():
@@ -384,8 +404,12 @@ def convert_folder(voice: Voice, source, destination_dir, suffix: str = ".wav") 
         )
 
     def convert(file: Path) -> str | None:
+        if only_new and destinations[file].is_file():
+            return None
         try:
             convert_file(voice, file, destinations[file])
+        except NotWritten:
+            raise  # the others would not be either
         except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
             return f"{file.name}: {e}"
 

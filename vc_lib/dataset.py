@@ -128,13 +128,17 @@ class DisguisePair(Transform):
         self.n_crops = min(cfg.max_crops, len(self.slots))  # an epoch
         self.cfg, self.epoch = cfg, 0
 
+    def recording(self, number: int) -> Recording:
+        """What a number stands for in this epoch."""
+        walk, step = divmod(self.epoch * self.n_crops + number, len(self.slots))
+        order = np.random.default_rng([self.cfg.seed, walk]).permutation(len(self.slots))
+        return self.slots[order[step]]
+
     def encodes(self, item):  # fasttransform cannot read an annotation such as int | Recording
         rng = None
         if not isinstance(item, Recording):
-            walk, step = divmod(self.epoch * self.n_crops + item, len(self.slots))
-            order = np.random.default_rng([self.cfg.seed, walk]).permutation(len(self.slots))
             rng = np.random.default_rng([self.cfg.seed, self.epoch, item])
-            item = self.slots[order[step]]
+            item = self.recording(item)
         with one_blas_thread():
             pair = crop_pair(item, self.cfg, rng)
         return tuple(

@@ -12,5 +12,6 @@ class MissingInput(FileNotFoundError):
 class NotWritten(OSError):
     """A disk is full or a folder closed; what was there before is as it was, and the message says what to do."""
 
-    def __str__(self) -> str:
-        return str(self.args[-1])
+    def __init__(self, message: str, number: int | None = None):
+        super().__init__(message)  # alone and first: fastai shows no other
+        self.errno = number

@@ -34,15 +34,15 @@ def writing(path) -> Iterator[None]:
     except OSError as e:
         if e.errno in FULL:
             raise NotWritten(
-                e.errno,
                 f"{path} cannot be written: the disk is full ({os.strerror(e.errno)}); what was there before is as it "
                 "was. Free some space, then do this again",
+                e.errno,
             ) from e
         if e.errno in CLOSED:
             raise NotWritten(
-                e.errno,
                 f"{path} cannot be written: its folder is closed to you ({os.strerror(e.errno)}); choose another "
                 "folder, or have this one opened",
+                e.errno,
             ) from e
         raise
 

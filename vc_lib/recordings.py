@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that the processes that share the analysis st
 import hashlib
 import json
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,21 @@ from . import anonymize as anon
 from . import cutting
 from .audio import blocks, list_audio
 from .config import Config
-from .errors import ParameterError
-from .files import atomically
+from .errors import MissingInput, NotWritten, ParameterError
+from .files import atomically, sweep, writing
 
 CACHE_VERSION = 2
+# What reading a damaged cache ends with
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    NotImplementedError,
+    BadZipFile,
+    zlib.error,
+)
 AP_STEP = 8  # bins; D4C's aperiodicity is straight over far more [dB against Hz]
 
 
@@ -36,15 +48,27 @@ class Recording:
     n_frames: int  # of WORLD's analysis
 
     def load(self, frames: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, anon.Features]:
-        """The waveform [shape=(n_samples,), float32] and its WORLD features, all of them or those of some `frames`."""
-        with np.load(self.cache, allow_pickle=False) as kept:
-            sp = np.exp(kept["log_sp"][frames].astype(np.float64))
-            ap_db = kept["ap_db"][frames].astype(np.float64)
-            f0 = kept["f0"][frames].astype(np.float64)
-            ap = 10 ** (_spread(ap_db, sp.shape[1]) / 20)
-            return kept["wav"], anon.Features(
-                f0, sp, ap, int(kept["sr"]), float(kept["frame_period_ms"])
-            )
+        """The waveform [shape=(n_samples,), float32] and its WORLD features, all of them or those of some `frames`.
+
+        Raises
+        ------
+        MissingInput, ParameterError
+            If what was kept of it is gone, or damaged: its checksums are looked at.
+        """
+        try:
+            with np.load(self.cache, allow_pickle=False) as kept:
+                names = ("log_sp", "ap_db", "f0", "wav", "sr", "frame_period_ms")
+                log_sp, ap_db, f0, wav, sr, frame_period_ms = (kept[name] for name in names)
+        except FileNotFoundError as e:
+            raise MissingInput(f"{self.cache} is gone; call prepare again") from e
+        except DAMAGED as e:
+            raise ParameterError(
+                f"{self.cache} is damaged ({e}); remove it and call prepare again"
+            ) from e
+        sp = np.exp(log_sp[frames].astype(np.float64))
+        ap = 10 ** (_spread(ap_db[frames].astype(np.float64), sp.shape[1]) / 20)
+        f0 = f0[frames].astype(np.float64)
+        return wav, anon.Features(f0, sp, ap, int(sr), float(frame_period_ms))
 
 
 def _thin(ap_db: np.ndarray) -> np.ndarray:
@@ -92,7 +116,9 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
             "no recordings were given; pass a folder of audio files of one speaker"
         )
     cache_dir = Path(cache_dir).absolute()
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    with writing(cache_dir / "files"):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    sweep(cache_dir)
     jobs = _parallel(n_jobs)(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
     done = list(progress_bar(jobs, total=len(files), leave=False))
     broken = [
@@ -135,9 +161,11 @@ def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[Recording] |
         key = digest.hexdigest()[:24]
         try:
             return _kept(file, cache_dir, key)
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):  # not there, or damaged
+        except DAMAGED:  # or not there
             _analyse(file, cache_dir, key, cfg)
             return _kept(file, cache_dir, key)
+    except NotWritten:
+        raise  # that is not the recording's fault
     except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
         return str(e)
 

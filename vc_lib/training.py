@@ -11,10 +11,13 @@ the running average of the weights.
 """
 
 import csv
+import io
 import json
 import os
+import pickle
 import warnings
-from contextlib import contextmanager
+import zipfile
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
@@ -23,17 +26,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastprogress.fastprogress import progress_bar
-from safetensors.torch import save
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from . import __version__, compat  # noqa: F401
+from . import compat  # noqa: F401
 from .config import Config
 from .dataset import NewDisguises
 from .errors import MissingInput, ParameterError
-from .files import atomically
+from .files import atomically, only_process
 from .losses import ConditionalGANLoss, GeneratorLoss, lsd_db
-from .models import WEIGHTS, Critic, Generator
+from .models import Critic, Generator
+from .voices import HISTORY, read_voice, save_voice, trained_until
 
 from fastai.vision.all import (
     Adam,
@@ -55,9 +58,9 @@ from fastai.vision.gan import AdaptiveGANSwitcher, GANLearner, GANTrainer
 # GANTrainer's `generator` is also an attribute of the learner's model, which fastai warns of each time
 warnings.filterwarnings("ignore", message="You are shadowing an attribute")
 
-HISTORY = "history.csv"
 STAGES = ("generator", "critic", "gan")  # in the order they are trained
 GENERATED = "generated.npy"
+SPOILT = 4 / 3  # of the best distance to the recordings: adversarial training is lost beyond
 
 
 class Interrupted(KeyboardInterrupt):
@@ -72,18 +75,43 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopAtNaN(Callback):
-    "Stop with a clear error at the first loss that is not finite; the last checkpoint stays."
+    "Stop with a clear error where a loss, a gradient or a weight is not finite any more; the last checkpoint stays."
 
     order = -9
 
     def after_loss(self):
         if self.training and not torch.isfinite(self.learn.loss_grad):
-            if hasattr(self.learn, "lr_finder"):
-                raise CancelFitException  # it raises the rate until the loss is lost: here it ends
-            raise FloatingPointError(
-                f"the loss became {self.learn.loss_grad.item()} in epoch {self.epoch}, batch {self.iter}; "
-                "the last checkpoint is kept: lower lr in a new run, or look at the recordings"
-            )
+            self.lost(f"the loss became {self.learn.loss_grad.item()}")
+
+    def before_step(self):
+        grads = [p.grad for p in self.learn.model.parameters() if p.grad is not None]
+        if grads and not torch.isfinite(torch.nn.utils.get_total_norm(grads)):
+            self.lost("a gradient became infinite")
+
+    def after_train(self):
+        state = self.learn.model.state_dict()
+        if not all(torch.isfinite(v).all() for v in state.values()):
+            self.lost("a weight became infinite")  # in the last step, or in what batch norm counts
+
+    def lost(self, what: str):
+        if hasattr(self.learn, "lr_finder"):
+            raise CancelFitException  # it raises the rate until the loss is lost: here it ends
+        of = sorted(self.recordings())
+        raise FloatingPointError(
+            f"{what} in epoch {self.epoch}, batch {self.iter}; "
+            "the last checkpoint is kept: lower lr in a new run, or look at the recordings"
+            + (f" that this batch was made of: {', '.join(of)}" if of else "")
+        )
+
+    def recordings(self) -> set[str]:
+        """Names of the files that the crops of this batch were cut from, where that is known."""
+        disguise = getattr(self.dls, "disguise", None)
+        loader = getattr(self.dls.train, "dl", self.dls.train)
+        order = getattr(loader, "_DataLoader__idxs", None)  # fastai does not tell it otherwise
+        if disguise is None or order is None or num_distrib() > 1:
+            return set()
+        batch = order[self.iter * loader.bs : (self.iter + 1) * loader.bs]
+        return {disguise.recording(item).path.name for item in batch}
 
 
 class AverageWeights(Callback):
@@ -135,6 +163,11 @@ class Checkpoint(Callback):
             return
         unwrapped(self.model).load_state_dict(kept["model"])
         self.opt.load_state_dict(to_device(kept["opt"], self.dls.device))
+        if "smooth" in kept:  # the loss that is shown goes on, too
+            smooth = self.learn.recorder.smooth_loss
+            smooth.count, smooth.val = kept["smooth"]["count"], kept["smooth"]["val"]
+        if hasattr(self.learn, "stop_when_spoilt"):
+            self.learn.stop_when_spoilt.best = kept.get("best")
         if hasattr(self.learn, "average_weights"):
             self.learn.average_weights.average = {
                 k: v.to(self.dls.device) for k, v in kept["average"].items()
@@ -153,6 +186,10 @@ class Checkpoint(Callback):
             earlier_stages=self.earlier_stages,
             settings=settings(self.dls.cfg),
             model=unwrapped(self.model).state_dict(),
+            smooth=dict(
+                count=self.learn.recorder.smooth_loss.count,
+                val=self.learn.recorder.smooth_loss.val,
+            ),
             opt=dict(
                 state=list(opt["state"]),
                 hypers=[{k: float(v) for k, v in h.items()} for h in opt["hypers"]],
@@ -160,7 +197,11 @@ class Checkpoint(Callback):
         )
         if hasattr(self.learn, "average_weights"):
             state["average"] = self.learn.average_weights.average
-        atomically(self.path, partial(torch.save, state))
+        if hasattr(self.learn, "stop_when_spoilt"):
+            state["best"] = self.learn.stop_when_spoilt.best
+        data = io.BytesIO()  # torch's own writing tells nobody that a disk is full
+        torch.save(state, data)
+        atomically(self.path, lambda part: part.write_bytes(data.getbuffer()))
 
 
 class History(Callback):
@@ -197,30 +238,57 @@ class SaveVoice(Callback):
 
     order = 66
 
-    def __init__(self, run_dir: Path):
-        self.run_dir = run_dir
+    def __init__(self, run_dir: Path, stage: str):
+        self.run_dir, self.stage = run_dir, stage
 
     def after_epoch(self):
         if epoch_values(self.learn):
-            save_voice(self.learn.average_weights.average, self.dls.cfg, self.run_dir)
+            trained = (self.stage, self.epoch)
+            save_voice(self.learn.average_weights.average, self.dls.cfg, self.run_dir, trained)
 
 
 class StopWhenSpoilt(Callback):
-    "Stop the adversarial stage once validation passes `limit_db`; the voice stays the last before."
+    """Stop the adversarial stage once validation is spoilt; the voice is the best of it before.
+
+    Spoilt is what passes `limit_db`; if that is not given, what is a third worse than the best epoch, of this stage or
+    of the pretraining (`reference_db`). Every adversarial stage has one.
+    """
 
     order = 61
 
-    def __init__(self, limit_db: float):
-        self.limit_db = limit_db
+    def __init__(self, limit_db: float | None = None, reference_db: float = float("inf")):
+        self.limit_db, self.reference_db = limit_db, reference_db
+        self.best, self.spoilt = None, False
+
+    def before_fit(self):
+        self.best, self.spoilt = None, False
+
+    def limit(self) -> float:
+        """What validation may not pass [dB]."""
+        if self.limit_db is not None:
+            return self.limit_db
+        best_db = self.best["lsd_db"] if self.best else float("inf")
+        return SPOILT * min(best_db, self.reference_db)
 
     def after_epoch(self):
-        now = epoch_values(self.learn).get("lsd_db", 0.0)
-        if now > self.limit_db:
-            print(
-                f"epoch {self.epoch}: {now:.2f} dB from the recordings is over the limit of "
-                f"{self.limit_db:.2f} dB: stopped"
+        now, limit = epoch_values(self.learn).get("lsd_db"), self.limit()
+        if now is None:
+            return  # skipped: it was trained before
+        if now <= limit:
+            if not self.best or now < self.best["lsd_db"]:
+                average = {k: v.clone() for k, v in self.learn.average_weights.average.items()}
+                self.best = dict(epoch=self.epoch, lsd_db=now, average=average)
+            return
+        self.spoilt = True
+        print(
+            f"epoch {self.epoch}: {now:.2f} dB from the recordings is over the limit of {limit:.2f} dB: stopped; "
+            + (
+                f"the voice is that of epoch {self.best['epoch']}"
+                if self.best
+                else "the voice is what it was before"
             )
-            raise CancelFitException
+        )
+        raise CancelFitException
 
 
 def epoch_values(learn: Learner) -> dict[str, float]:
@@ -308,8 +376,25 @@ class CriticRate(Callback):
 
 
 def load_checkpoint(path: Path) -> dict | None:
-    """What `Checkpoint` kept, or None; holds tensors and numbers only, nothing that can run."""
-    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    """What `Checkpoint` kept, or None; holds tensors and numbers only, nothing that can run.
+
+    Raises
+    ------
+    ParameterError
+        If it is damaged: its checksums are looked at first.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"checksum of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as e:
+        raise ParameterError(
+            f"{path} is damaged ({e}); remove it to train this stage from its beginning, or bring a copy of it back"
+        ) from e
 
 
 def read_history(path) -> list[dict[str, str]]:
@@ -332,36 +417,6 @@ def write_history(path: Path, rows: list[dict]) -> None:
             writer.writerows(rows)
 
     atomically(path, write)
-
-
-def save_voice(weights: dict[str, torch.Tensor], cfg: Config, run_dir) -> None:
-    """Write what `convert.load_voice` reads: weights, config.json and, if there is none, card.md."""
-    run_dir = Path(run_dir)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    data = save(tensors, metadata={"vc_lib": __version__})  # save_file would make it private
-    atomically(run_dir / WEIGHTS, lambda part: part.write_bytes(data))
-    cfg.save(run_dir / "config.json")
-    if not (run_dir / "card.md").exists():
-        atomically(
-            run_dir / "card.md",
-            lambda part: part.write_text(card(cfg, run_dir.name), encoding="utf-8"),
-        )
-
-
-def card(cfg: Config, name: str) -> str:
-    """A voice card with what is known and blanks for what only a person knows."""
-    target = cfg.target
-    changed = {k: v for k, v in asdict(cfg).items() if k != "target" and v != getattr(Config(), k)}
-    return f"""# Voice: {name}
-
-- **Whose voice, and did they agree?** (write it here; do not share a voice without its owner's consent)
-- **Recordings:** (where they come from, how many minutes, their licence)
-- **Register:** {target.f0_hz:.0f} Hz, spread {target.f0_std_semitones:.1f} semitones
-- **Settings that differ from the defaults:** {changed or "none"}
-- **How it was trained:** see history.csv
-
-Speech converted with this voice has to be disclosed as such wherever it is heard.
-"""
 
 
 # Stages: a Learner for each, and one `fit` that trains it
@@ -417,20 +472,22 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
 
     def write(part: Path) -> None:
         shape = (dls.disguise.n_crops, 3, 2, cfg.n_freqs, cfg.n_frames)
-        kept = np.lib.format.open_memmap(part, "w+", np.float16, shape)
-        done = 0
-        for anonymized, original in progress_bar(train, leave=False):
-            with torch.no_grad():
-                made = generator(anonymized)
-            batch = torch.stack(
-                [t.as_subclass(torch.Tensor).float() for t in (anonymized, made, original)], 1
-            )
-            kept[done : done + len(batch)] = batch.cpu().numpy()
-            done += len(batch)
-        kept.flush()
+        kind = dict(descr=np.dtype(np.float16).str, fortran_order=False, shape=shape)
+        with part.open(
+            "wb"
+        ) as f:  # not by memory map: where the disk is full that ends the process
+            np.lib.format.write_array_header_2_0(f, kind)
+            for anonymized, original in progress_bar(train, leave=False):
+                with torch.no_grad():
+                    made = generator(anonymized)
+                batch = torch.stack(
+                    [t.as_subclass(torch.Tensor).float() for t in (anonymized, made, original)], 1
+                )
+                f.write(batch.cpu().numpy().astype(np.float16).tobytes())
 
     dls.disguise.epoch = 0
-    atomically(path, write)
+    with only_process(run_dir):
+        atomically(path, write)
     return path
 
 
@@ -559,14 +616,21 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
         After an interrupt (the stop button); called again with the same number it goes on from the last
         whole epoch.
     ParameterError
-        If the stage was begun with another `n_epochs` or other settings, or a stage before it was
-        trained on since.
+        If the stage was begun with another `n_epochs` or other settings, a stage before it was trained on since, its
+        checkpoint is damaged, or another process trains into the same folder.
     FloatingPointError
         If the loss is not finite any more.
+    NotWritten
+        If the disk is full, or the folder may not be written to.
 
     However it ends, the networks are left as they were kept last.
     """
-    run_dir, cfg, first = Path(run_dir), learn.dls.cfg, not rank_distrib()
+    with nullcontext() if rank_distrib() else only_process(run_dir):
+        _fit(learn, Path(run_dir), stage, n_epochs, list(cbs))
+
+
+def _fit(learn: Learner, run_dir: Path, stage: str, n_epochs: int, cbs: list[Callback]) -> None:
+    cfg, first = learn.dls.cfg, not rank_distrib()
     if num_distrib() > 1 and hasattr(learn, "gan_trainer"):
         raise ParameterError(
             f"num_processes={num_distrib()} must be 1 for generator and critic in turns, which change what is trained "
@@ -600,15 +664,18 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
             print(
                 f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again"
             )
+            renew_voice(run_dir, stage, kept, cfg)
         return leave_as_kept(learn, checkpoint, untrained)
     keep = Checkpoint(checkpoint, before)
+    if hasattr(learn, "gan_trainer") and not any(isinstance(cb, StopWhenSpoilt) for cb in cbs):
+        cbs = [*cbs, StopWhenSpoilt(reference_db=last_lsd_db(run_dir / HISTORY))]
     if not first:
         cbs = [keep]  # one process writes and listens for all
     else:
         forget_epochs(run_dir / HISTORY, stage, start)
         cbs = [keep, History(run_dir / HISTORY, stage), *cbs]
         if hasattr(learn, "average_weights"):
-            cbs.append(SaveVoice(run_dir))
+            cbs.append(SaveVoice(run_dir, stage))
     try:
         learn.fit_one_cycle(n_epochs, learn.lr, cbs=cbs, start_epoch=start)
     except KeyboardInterrupt:
@@ -618,6 +685,11 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
         ) from None
     finally:
         leave_as_kept(learn, checkpoint, untrained)
+    spoilt = [cb.best for cb in cbs if isinstance(cb, StopWhenSpoilt) and cb.spoilt and cb.best]
+    if spoilt:
+        learn.average_weights.network.load_state_dict(spoilt[0]["average"])
+        learn.average_weights.reset()
+        save_voice(spoilt[0]["average"], cfg, run_dir, (stage, spoilt[0]["epoch"]))
 
 
 @contextmanager
@@ -673,6 +745,26 @@ def leave_as_kept(learn: Learner, checkpoint: Path, untrained: dict) -> None:
         learn.average_weights.network.load_state_dict(kept["average"])
     if has_voice:
         learn.average_weights.reset()
+
+
+def renew_voice(run_dir: Path, stage: str, kept: dict, cfg: Config) -> None:
+    """Save the voice of a finished stage again if a kill came between its last checkpoint and the voice."""
+    later = STAGES[STAGES.index(stage) + 1 :] if stage in STAGES else STAGES
+    if "average" not in kept or any((run_dir / f"{s}.checkpoint.pt").is_file() for s in later):
+        return
+    try:
+        read_voice(run_dir)
+        whole = trained_until(run_dir) in (None, (stage, kept["epoch"]))
+    except (MissingInput, ParameterError):
+        whole = False
+    if not whole:
+        save_voice(kept["average"], cfg, run_dir, (stage, kept["epoch"]))
+
+
+def last_lsd_db(path: Path) -> float:
+    """Where the pretraining of a run has got to, by its history [dB]; infinity if there was none."""
+    rows = [row for row in read_history(path) if row["stage"] == "generator" and row.get("lsd_db")]
+    return float(rows[-1]["lsd_db"]) if rows else float("inf")
 
 
 def forget_epochs(path: Path, stage: str, start: int) -> None:

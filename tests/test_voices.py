@@ -1,0 +1,336 @@
+"""A voice's folder: what is written, what is refused before it is used, and what may be given away."""
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vc_lib import files, voices
+from vc_lib.anonymize import analyze, speaker_stats
+from vc_lib.audio import load_wav
+from vc_lib.config import Config
+from vc_lib.convert import load_voice
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.metrics import envelope_distance_db, mcd_db
+from vc_lib.models import Generator
+from vc_lib.voices import (
+    card_gaps,
+    export_voice,
+    fill_card,
+    read_card,
+    read_voice,
+    save_voice,
+    trained_until,
+)
+
+SR = 16_000
+REPO = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def target_cfg(tiny_cfg, voice):
+    cfg = replace(tiny_cfg, f0_method="dio")
+    return replace(cfg, target=speaker_stats([analyze(voice(1.0, f0=220.0, seed=3), SR, cfg)]))
+
+
+@pytest.fixture(scope="module")
+def weights(target_cfg):
+    torch.manual_seed(0)
+    return {
+        k: v + 0.02 * torch.randn_like(v) if v.is_floating_point() else v
+        for k, v in Generator(target_cfg).state_dict().items()
+    }
+
+
+@pytest.fixture
+def folder(weights, target_cfg, tmp_path):
+    """The folder of a voice, to be spoilt."""
+    kept = {k: v.abs() if k.endswith(("running_var", "counted")) else v for k, v in weights.items()}
+    save_voice(kept, target_cfg, tmp_path / "anna", ("gan", 3))
+    return tmp_path / "anna"
+
+
+def header_of(path):
+    data = path.read_bytes()
+    n = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + n]), data[8 + n :]
+
+
+def write(path, header, numbers):
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + numbers)
+
+
+# Written
+
+
+def test_what_is_saved_is_read_back_and_says_where_it_is_from(folder, target_cfg):
+    kept, cfg, generator = read_voice(folder)
+    assert cfg == target_cfg and generator.state_dict().keys() == kept.keys()
+    assert trained_until(folder) == ("gan", 3)
+    plain = load_file(folder / "generator.safetensors")
+    assert all(torch.equal(kept[k], v) for k, v in plain.items()), "any reader of safetensors can"
+
+
+def test_the_same_weights_are_the_same_bytes(folder, target_cfg, tmp_path):
+    for i in range(4):  # safetensors alone writes its remarks in any order
+        save_voice(read_voice(folder)[0], target_cfg, tmp_path / f"{i}" / "anna", ("gan", 3))
+        for name in ("generator.safetensors", "config.json", "card.md"):
+            assert (tmp_path / f"{i}" / "anna" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_weights_that_are_not_finite_are_not_saved(folder, target_cfg):
+    before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    spoilt = dict(read_voice(folder)[0])
+    name = next(iter(spoilt))
+    spoilt[name] = torch.full_like(spoilt[name], float("nan"))
+    with pytest.raises(ParameterError, match=f"{name} holds NaN or infinity and is not saved"):
+        save_voice(spoilt, target_cfg, folder)
+    assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
+
+
+def test_a_file_that_says_nothing_of_its_training_is_known_by_that(folder, tmp_path):
+    header, numbers = header_of(folder / "generator.safetensors")
+    del header["__metadata__"]
+    write(folder / "generator.safetensors", header, numbers)
+    assert trained_until(folder) is None and trained_until(tmp_path / "nowhere") is None
+    read_voice(folder)  # as one of 0.1
+
+
+# Refused
+
+
+def test_any_flipped_bit_is_found(folder):
+    path = folder / "generator.safetensors"
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [8, 9, *rng.integers(10, len(data), 30)]:
+        broken = bytearray(data)
+        broken[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(broken))
+        with pytest.raises(ParameterError):
+            read_voice(folder)
+
+
+def test_settings_changed_by_hand_are_found_and_the_layout_does_not_count(folder):
+    path = folder / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(values, indent=4).replace("\n", "\r\n"), encoding="utf-8")
+    read_voice(folder)
+    path.write_text(json.dumps(values | dict(pause_depth_db=20.0)), encoding="utf-8")
+    with pytest.raises(ParameterError, match=r"config.json was changed since .* call save_voice"):
+        read_voice(folder)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda h, k: h.pop(k), "is None, must be"),
+        (lambda h, k: h.update(more=h[k]), "'more' is .* must be None"),
+        (lambda h, k: h[k].update(shape=[1, 2]), r"\[1, 2\]\], must be"),
+        (lambda h, k: h[k].update(dtype="F64"), "F64"),
+        (lambda h, k: h[k].update(data_offsets=[0, 2**60]), "does not fit"),
+        (lambda h, k: h[k].update(shape=[2**40, 2**40]), "does not fit"),
+        (lambda h, k: h.update({k: 3}), "not one of safetensors"),
+    ],
+    ids=["lacks", "more", "shape", "dtype", "offsets", "huge", "kind"],
+)
+def test_weights_of_another_network_are_refused_by_name(folder, change, message):
+    path = folder / "generator.safetensors"
+    header, numbers = header_of(path)
+    del header["__metadata__"]  # no checksum saves us
+    change(header, next(k for k in header if k.endswith("weight")))
+    write(path, header, numbers)
+    with pytest.raises(ParameterError, match=message):
+        read_voice(folder)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("weight", float("nan"), "holds NaN"),
+        ("weight", float("inf"), "holds NaN or infinity"),
+        ("weight", 1e6, "reaches 1e"),
+        ("running_var", -1.0, "is negative"),
+    ],
+)
+def test_numbers_that_no_training_makes_are_refused(folder, name, value, message):
+    path = folder / "generator.safetensors"
+    header, numbers = header_of(path)
+    del header["__metadata__"]
+    key = next(k for k in header if k.endswith(name))
+    at = header[key]["data_offsets"][0]
+    write(path, header, numbers[:at] + struct.pack("<f", value) + numbers[at + 4 :])
+    with pytest.raises(ParameterError, match=message):
+        read_voice(folder)
+
+
+@pytest.mark.parametrize("n_header", [0, 1, 10**6, 2**40, 2**63, 2**64 - 1])
+def test_a_header_is_not_believed_its_length(folder, n_header):
+    path = folder / "generator.safetensors"
+    path.write_bytes(struct.pack("<Q", n_header) + path.read_bytes()[8:])
+    with pytest.raises(ParameterError, match="its header should have"):
+        read_voice(folder)
+
+
+@pytest.mark.parametrize("text", [b"[" * 5_000, b"{" * 5_000, b"[]", b"nul", b"\xff" * 50])
+def test_a_header_that_is_no_table_is_refused(folder, text):
+    path = folder / "generator.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(100))
+    with pytest.raises(ParameterError, match="is damaged"):
+        read_voice(folder)
+
+
+def test_too_large_a_file_is_refused_before_it_is_read(folder, monkeypatch):
+    with (folder / "generator.safetensors").open("r+b") as f:
+        f.truncate(voices.MAX_WEIGHTS_BYTES + 1)  # a hole, which takes no room
+    monkeypatch.setattr(voices, "Generator", None)
+    with pytest.raises(ParameterError, match="it has 1000 MB, a voice under 1000"):
+        read_voice(folder)
+
+
+def resaved(folder, **changes):
+    """Other settings beside the same weights, as a stranger could put them there."""
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8")) | changes
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def test_a_small_file_does_not_make_a_large_network(folder, monkeypatch):
+    built = []
+
+    def build(cfg):
+        built.append(str(torch.get_default_device()))
+        return Generator(cfg)
+
+    monkeypatch.setattr(voices, "Generator", build)
+    resaved(folder, width=512, depth=6)
+    with pytest.raises(ParameterError, match="does not fit"):
+        read_voice(folder)
+    assert built == ["meta"], "1.6 billion weights would be 6 GB"
+
+
+def test_settings_that_would_fill_the_memory_are_refused(folder):
+    resaved(folder, sr=192_000, n_fft=16_384, hop_length=1)
+    with pytest.raises(ParameterError, match="target measured at 16000 Hz for a voice of 192000"):
+        read_voice(folder)
+    resaved(folder, sr=16_000)
+    with pytest.raises(ParameterError, match=r"n_fft=16384, hop_length=1.* take about \d+ GB"):
+        read_voice(folder)
+
+
+def test_a_huge_config_is_refused_before_it_is_parsed(folder):
+    (folder / "config.json").write_bytes(b" " * 17_000_000 + b"{}")
+    with pytest.raises(ParameterError, match="over 16 MB"):
+        read_voice(folder)
+
+
+@pytest.mark.parametrize("name", ["generator.safetensors", "config.json"])
+def test_nothing_is_followed_out_of_the_folder(folder, name, tmp_path):
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    with pytest.raises(ParameterError, match="is a link that leads out of its folder"):
+        load_voice(folder)
+    (tmp_path / "linked").symlink_to(folder)
+    (folder / name).unlink()
+    (tmp_path / name).rename(folder / name)
+    load_voice(tmp_path / "linked", "cpu")  # the folder itself may be
+
+
+# Older voices
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_a_voice_of_each_config_version_loads_and_says_what_it_said(version, voice):
+    """`tests/voices/<version>`, saved by the code of that time, and what it made of this sound."""
+    folder = REPO / "tests" / "voices" / str(version)
+    model = load_voice(folder, "cpu")
+    said = load_wav(folder / "said.flac", model.sr)
+    now = model.convert(voice(1.0, seed=9), SR)
+    assert len(now) == len(said)
+    # noise and the places of pulses are others since, and count for 1.5 dB
+    assert mcd_db(now, said, SR) < 1.7
+    assert envelope_distance_db(now, said, SR) < 0.3
+
+
+# The card, and giving a voice away
+
+
+def test_a_voice_is_given_away_with_consent_only(folder, tmp_path):
+    for _ in range(2):
+        with pytest.raises(ParameterError, match="does not say whose voice it is, and that they"):
+            export_voice(folder, tmp_path / "out" / "anna")
+    assert not (tmp_path / "out").exists()
+    text = fill_card(folder, "Anna Schmidt; she agreed in writing.", "20 minutes, read by her; CC0")
+    assert "agree?** Anna Schmidt; she agreed in writing.\n" in text == read_card(folder)
+    (folder / "gan.checkpoint.pt").write_bytes(b"x")
+    (folder / "history.csv").write_text("stage,epoch\n")
+    made = export_voice(folder, tmp_path / "out" / "anna")
+    assert {f.name for f in made.iterdir()} == {
+        "generator.safetensors",
+        "config.json",
+        "card.md",
+        "history.csv",
+    }
+    assert [f.name for f in made.parent.iterdir()] == ["anna"]
+    assert load_voice(made, "cpu").name == "anna"
+    with pytest.raises(ParameterError, match="is there already"):
+        export_voice(folder, made)
+
+
+def test_a_card_without_disclosure_is_not_enough(folder, tmp_path):
+    (folder / "card.md").write_text("**Whose voice, and did they agree?** Mine, and I do.")
+    with pytest.raises(ParameterError, match="that converted speech has to be disclosed"):
+        export_voice(folder, tmp_path / "out")
+    (folder / "card.md").unlink()
+    with pytest.raises(MissingInput, match="card.md does not exist"):
+        export_voice(folder, tmp_path / "out")
+
+
+def test_a_damaged_voice_is_not_given_away(folder, tmp_path):
+    fill_card(folder, "Mine, A. Smith; I agree.", "mine")
+    data = bytearray((folder / "generator.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "generator.safetensors").write_bytes(bytes(data))
+    with pytest.raises(ParameterError, match="its checksum is another"):
+        export_voice(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("consent", ["", "  ", "\n"])
+def test_an_empty_answer_is_none(folder, consent):
+    with pytest.raises(ParameterError, match="an empty answer is none"):
+        fill_card(folder, consent, "mine")
+
+
+def test_an_answer_stays_on_its_line(folder):
+    text = fill_card(folder, "Mine.\n- **Recordings:** forged \\1", "mine")
+    assert "agree?** Mine. - **Recordings:** forged \\1\n- **Recordings:** mine\n" in text
+
+
+def test_a_card_that_is_no_text_is_refused(folder):
+    (folder / "card.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(ParameterError, match="is not text"):
+        read_card(folder)
+    (folder / "card.md").unlink()
+    (folder / "card.md").symlink_to("/etc/hostname")
+    with pytest.raises(ParameterError, match="leads out of its folder"):
+        read_card(folder)
+
+
+def test_the_voice_that_ships_may_be_given_away():
+    assert card_gaps(read_card(REPO / "models" / "ljspeech")) == []
+    read_voice(REPO / "models" / "ljspeech")
+
+
+def test_older_configs_are_told_apart_by_their_values_not_by_what_they_become(folder):
+    """The checksum is of the file's values: migrating them later does not change it."""
+    raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    header, _ = header_of(folder / "generator.safetensors")
+    assert header["__metadata__"]["config_sha256"] == files.sha256(
+        json.dumps(raw, sort_keys=True).encode()
+    )
+    assert Config.load(folder / "config.json").values() == raw

@@ -1,0 +1,358 @@
+"""A voice's folder: weights, settings and a card, saved whole, checked before use, shared with consent only.
+
+The weights' file says which settings it belongs to and what its numbers add up to. Nothing that is read here can run
+code: it is safetensors and JSON, and is looked at before memory is taken for it.
+"""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from . import __version__
+from .config import MAX_BYTES, Config
+from .cutting import CONTEXT_S, PIECE_S
+from .errors import MissingInput, ParameterError
+from .files import atomically, parsed_json, put_in_place, read_limited, sha256, within, writing
+from .models import WEIGHTS, Generator
+
+CONFIG, CARD, HISTORY = "config.json", "card.md", "history.csv"
+MAX_WEIGHTS_BYTES = 1_000_000_000  # a resnet18 has 125 MB
+MAX_HEADER_BYTES = 1_000_000  # names and shapes; a resnet18's take 20 kB
+MAX_CARD_BYTES = 1_000_000
+MAX_WEIGHT = 1e4  # no trained weight is near that
+MAX_IMAGE_BYTES = 16e9  # that networks may take for a piece of speech
+WIDE = 64  # channels from which on a network is counted before it is built
+DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
+LOOK = (
+    "name a voice's folder, such as models/ljspeech in the cloned repository, or train one with "
+    "notebook 02-1 or 02-2"
+)
+COPY = "copy both again"
+
+CONSENT, DATA = "Whose voice, and did they agree?", "Recordings:"
+DISCLOSE = "Speech converted with this voice has to be disclosed as such wherever it is heard."
+
+
+def save_voice(
+    weights: dict[str, torch.Tensor], cfg: Config, run_dir, trained: tuple[str, int] | None = None
+) -> None:
+    """Write what `convert.load_voice` reads: weights, config.json and, if there is none, card.md.
+
+    Parameters
+    ----------
+    weights : dict of str to torch.Tensor
+        A generator's state, finite.
+    cfg : Config
+        With its `target` set.
+    run_dir : str or Path
+        Its folder.
+    trained : (str, int), optional
+        The stage and epoch that they are from.
+
+    Raises
+    ------
+    ParameterError
+        If a weight is not finite; the voice that was there stays.
+    NotWritten
+        If the disk is full, or the folder may not be written to.
+    """
+    run_dir = Path(run_dir)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    lost = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
+    if lost:
+        raise ParameterError(
+            f"{lost[0]} holds NaN or infinity and is not saved in {run_dir}; go on from the last checkpoint"
+        )
+    values = cfg.values()
+    said = dict(vc_lib=__version__, config_sha256=_digest(values))
+    if trained:
+        said |= dict(stage=trained[0], epoch=str(trained[1]))
+    data = _with_metadata(save(tensors), said)
+    if not (run_dir / CARD).exists():
+        text = card(cfg, run_dir.name)
+        atomically(run_dir / CARD, lambda part: part.write_text(text, encoding="utf-8"))
+    atomically(run_dir / WEIGHTS, lambda part: part.write_bytes(data))
+    cfg.save(run_dir / CONFIG)
+
+
+def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
+    """Weights, settings and the empty network that they fit, checked: sizes, names, shapes, ranges and checksums.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As `save_voice` left it. A voice of version 0.1 has no checksums, and goes without.
+
+    Raises
+    ------
+    MissingInput
+        If the folder or one of the two files is not there.
+    ParameterError
+        If they are damaged, do not belong together, are too large, or are links out of the folder.
+    """
+    folder = Path(folder)
+    path = within(folder, WEIGHTS)
+    if not path.is_file():
+        raise MissingInput(f"{path} does not exist (looked for in {Path.cwd()}); {LOOK}")
+    config_path = within(folder, CONFIG)
+    config = Config.load(config_path)
+    if config.target is None:
+        raise ParameterError(
+            f"{config_path} has no target; it is not the config of a trained voice"
+        )
+    if config.target.sr != config.sr:
+        raise ParameterError(
+            f"{config_path} has a target measured at {config.target.sr} Hz for a voice of {config.sr} Hz; {COPY}"
+        )
+    _check_memory(config, config_path)
+
+    def misfit(why) -> ParameterError:
+        return ParameterError(f"{path} does not fit {config_path} or is damaged ({why}); {COPY}")
+
+    header, n = _header(path, misfit)
+    n_bytes = path.stat().st_size - n
+    if config.width > WIDE:  # a small file must not make a large network
+        with torch.device("meta"):
+            _check_shapes(header, n_bytes, Generator(config), misfit)
+    generator = Generator(config)
+    _check_shapes(header, n_bytes, generator, misfit)
+    data = read_limited(path, MAX_WEIGHTS_BYTES, COPY)
+    said = header.get("__metadata__", {})
+    if "sha256" in said and said["sha256"] != _checksum(header, memoryview(data)[n:]):
+        raise misfit("its checksum is another")
+    if "config_sha256" in said:
+        raw = parsed_json(read_limited(config_path, MAX_BYTES, COPY), config_path, COPY)
+        if said["config_sha256"] != _digest(raw):
+            raise misfit(
+                f"{CONFIG} was changed since they were saved together; to try another setting change voice.config, to "
+                "keep it call save_voice"
+            )
+    try:
+        weights = load(data)
+    except (SafetensorError, ValueError, RuntimeError) as e:
+        raise misfit(e) from e
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise misfit(f"{name} holds NaN or infinity")
+        if value.is_floating_point() and value.numel() and value.abs().max() > MAX_WEIGHT:
+            raise misfit(
+                f"{name} reaches {value.abs().max():.3g}; weights are under {MAX_WEIGHT:g}"
+            )
+        if name.endswith(("running_var", "num_batches_tracked", "counted")) and (value < 0).any():
+            raise misfit(f"{name} is negative")
+    return weights, config, generator
+
+
+def trained_until(folder) -> tuple[str, int] | None:
+    """Stage and epoch that the voice in a folder is from; None if it does not say, or is none."""
+    try:
+        path = within(folder, WEIGHTS)
+        said = _header(path, ParameterError)[0].get("__metadata__", {})
+        raw = parsed_json(read_limited(within(folder, CONFIG), MAX_BYTES, COPY), CONFIG, COPY)
+        if said["config_sha256"] != _digest(raw):
+            return None
+        return said["stage"], int(said["epoch"])
+    except (KeyError, OSError, ValueError):
+        return None
+
+
+def _digest(values: dict) -> str:
+    """What tells one set of settings from another, however their file is laid out."""
+    return sha256(json.dumps(values, sort_keys=True).encode())
+
+
+def _checksum(header: dict, data: bytes | memoryview) -> str:
+    tensors = {name: value for name, value in header.items() if name != "__metadata__"}
+    return sha256(json.dumps(tensors, sort_keys=True).encode() + bytes(data))
+
+
+def _with_metadata(data: bytes, said: dict[str, str]) -> bytes:
+    """A safetensors file that says `said` and its checksum; the same bytes each time, as safetensors' own are not."""
+    n = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + n])
+    said = said | dict(sha256=_checksum(header, data[8 + n :]))
+    text = json.dumps({"__metadata__": said} | header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + n :]
+
+
+def _header(path: Path, misfit) -> tuple[dict, int]:
+    """Names, types, shapes and places of a safetensors file, and where its numbers begin."""
+    n_file = path.stat().st_size
+    if n_file > MAX_WEIGHTS_BYTES:
+        raise misfit(f"it has {n_file / 1e6:.0f} MB, a voice under {MAX_WEIGHTS_BYTES / 1e6:.0f}")
+    with path.open("rb") as f:
+        n = int.from_bytes(f.read(8), "little")
+        if not 2 <= n <= min(MAX_HEADER_BYTES, n_file - 8):
+            raise misfit(f"its header should have {n} of {n_file} bytes")
+        text = f.read(n)
+    try:
+        header = parsed_json(text, path, COPY)
+    except ParameterError as e:
+        raise misfit("its header is no JSON") from e
+    if not isinstance(header, dict) or not all(isinstance(v, dict) for v in header.values()):
+        raise misfit("its header is not one of safetensors")
+    return header, 8 + n
+
+
+def _check_shapes(header: dict, n_bytes: int, generator: Generator, misfit) -> None:
+    """That a header has what the generator needs, all of it and nothing else, and the file as many bytes."""
+    wanted = {k: [DTYPES[v.dtype], list(v.shape)] for k, v in generator.state_dict().items()}
+    there = {k: [v.get("dtype"), v.get("shape")] for k, v in header.items() if k != "__metadata__"}
+    if there != wanted:
+        names = [k for k in sorted(there.keys() | wanted) if there.get(k) != wanted.get(k)]
+        k = names[0]
+        raise misfit(f"{k[:80]!r} is {str(there.get(k))[:80]}, must be {wanted.get(k)}")
+    needed = sum(v.numel() * v.element_size() for v in generator.state_dict().values())
+    if n_bytes != needed:
+        raise misfit(f"it has {n_bytes} bytes of numbers, must have {needed}")
+
+
+def _check_memory(cfg: Config, path: Path) -> None:
+    """That images of a piece of speech, and what a network makes of them, have room."""
+    n_bins = cfg.n_freqs * (PIECE_S + 2 * CONTEXT_S) * cfg.sr / cfg.hop_length
+    channels = 128 if cfg.encoder == "resnet18" else max(2, cfg.width / cfg.fold)
+    needed = 4 * 8 * channels * n_bins
+    if needed > MAX_IMAGE_BYTES:
+        raise ParameterError(
+            f"{path} asks for n_fft={cfg.n_fft}, hop_length={cfg.hop_length}, width={cfg.width} at {cfg.sr} Hz, with "
+            f"which {PIECE_S:g} s of speech take about {needed / 1e9:.0f} GB; no voice needs over "
+            f"{MAX_IMAGE_BYTES / 1e9:.0f}: train it with a longer hop"
+        )
+
+
+# The card
+
+
+def card(cfg: Config, name: str) -> str:
+    """A voice card with what is known and blanks for what only a person knows."""
+    target = cfg.target
+    changed = {k: v for k, v in asdict(cfg).items() if k != "target" and v != getattr(Config(), k)}
+    return f"""# Voice: {name}
+
+- **{CONSENT}** (write it here; do not share a voice without its owner's consent)
+- **{DATA}** (where they come from, how many minutes, their licence)
+- **Register:** {target.f0_hz:.0f} Hz, spread {target.f0_std_semitones:.1f} semitones
+- **Settings that differ from the defaults:** {changed or "none"}
+- **How it was trained:** see history.csv
+
+{DISCLOSE}
+"""
+
+
+def read_card(folder) -> str:
+    """The text of a voice's card, as its maker wrote it: show it escaped.
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If there is none, or it is no text, or a link out of the folder.
+    """
+    path = within(folder, CARD)
+    data = read_limited(path, MAX_CARD_BYTES, "ask who made the voice for its card")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise ParameterError(f"{path} is not text ({e}); ask who made the voice for it") from e
+
+
+def fill_card(folder, consent: str, recordings: str) -> str:
+    """Write into a voice's card what only a person knows, and give the text.
+
+    Parameters
+    ----------
+    folder : str or Path
+    consent : str
+        Whose voice it is, and how they agreed that it may be used, and shared if it is to be.
+    recordings : str
+        Where they come from, how many minutes, their licence.
+    """
+    text = read_card(folder)
+    for blank, value in ((CONSENT, consent), (DATA, recordings)):
+        value = " ".join(str(value).split())
+        if not value:
+            raise ParameterError(
+                f"the card asks '{blank}'; an empty answer is none: say it in words"
+            )
+        text, n = re.subn(
+            rf"(?m)^(- \*\*{re.escape(blank)}\*\*).*$", lambda m, v=value: f"{m[1]} {v}", text
+        )
+        if not n:
+            raise ParameterError(
+                f"{Path(folder) / CARD} has no line '- **{blank}**'; write the answer into it by hand"
+            )
+    atomically(Path(folder) / CARD, lambda part: part.write_text(text, encoding="utf-8"))
+    return text
+
+
+def card_gaps(text: str) -> list[str]:
+    """What a card has to say before its voice may be shared, and does not.
+
+    Examples
+    --------
+    >>> card_gaps("- **Whose voice, and did they agree?** (write it here)")
+    ['whose voice it is, and that they agreed', 'that converted speech has to be disclosed']
+    >>> card_gaps(f"- **{CONSENT}** Mine, A. Smith; I agree.\\n\\n{DISCLOSE}")
+    []
+    """
+    said = re.search(rf"{re.escape(CONSENT)}[*_:\s]*([^\n]*)", text)
+    gaps = []
+    if not said or len(said[1].strip()) < 10 or said[1].startswith("(write"):
+        gaps.append("whose voice it is, and that they agreed")
+    if not re.search(r"disclos", text, re.IGNORECASE):
+        gaps.append("that converted speech has to be disclosed")
+    return gaps
+
+
+def export_voice(run_dir, destination) -> Path:
+    """Make a folder of a voice that can be given to others: weights, settings, card, history, and nothing else.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        Where it was trained.
+    destination : str or Path
+        Must not be there yet; is there when it is whole.
+
+    Returns
+    -------
+    destination : Path
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If the voice is not whole, its card does not say who agreed and that converted speech has to be disclosed, or
+        something has the name of the destination.
+    NotWritten
+        If the disk is full, or the folder may not be written to.
+    """
+    run_dir, destination = Path(run_dir), Path(destination)
+    read_voice(run_dir)
+    gaps = card_gaps(read_card(run_dir))
+    if gaps:
+        raise ParameterError(
+            f"{run_dir / CARD} does not say {', nor '.join(gaps)}; write it there, or call fill_card: a voice is a "
+            "person's, and is not shared without"
+        )
+    if destination.exists():
+        raise ParameterError(f"{destination} is there already; remove it, or choose another name")
+    names = [WEIGHTS, CONFIG, CARD, *([HISTORY] if (run_dir / HISTORY).is_file() else [])]
+    part = destination.absolute().with_name(f".{destination.name}.{os.getpid()}.part")
+    try:
+        with writing(destination):
+            part.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                copy = part / f"{name}.new"
+                shutil.copyfile(within(run_dir, name), copy)
+                put_in_place(copy, part / name)
+            part.rename(destination)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return destination
