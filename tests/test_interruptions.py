@@ -1,0 +1,22 @@
+"""Processes that are really killed, at random moments; `benchmarks/kills.py` does it hundreds of times."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
+@pytest.mark.parametrize("number, n_kills", [("SIGKILL", 4), ("SIGINT", 2)])
+def test_every_stage_goes_on_after_kills_as_if_nothing_had_happened(monkeypatch, number, n_kills):
+    monkeypatch.syspath_prepend(str(REPO))
+    from benchmarks import kills
+
+    results = dict(kills.measure(kills.STAGES, n_kills, 0, getattr(signal, number)))
+    assert list(results) == list(kills.STAGES)
+    for stage, result in results.items():
+        assert result["kills"] == n_kills, stage
+        assert result["loss_difference"] == 0, stage
