@@ -10,7 +10,7 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 ARROW = (
-    "errors < files < config < audio < cutting < pauses < parallel < sounds < pitch < synthesis < anonymize"
+    "errors < files < config < cards < audio < cutting < pauses < parallel < sounds < pitch < synthesis < anonymize"
     " < recordings < spectrogram < compat < dataset < models < voices < losses < training < live < convert < baselines"
     " < metrics < listeners < evaluate < leakage < monitor < players < inputs"
     " < pictures < show < curves < board"

@@ -1,5 +1,6 @@
 """Recordings analysed once and kept on disk, split, and what is learnt of their speaker."""
 
+import resource
 import threading
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from joblib import parallel_config
 from vc_lib import anonymize
 from vc_lib.anonymize import analyze
 from vc_lib.audio import load_wav
-from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.errors import MissingInput, NotWritten, ParameterError
 from vc_lib.recordings import Recording, learn_target, prepare, split
 
 SR = 16_000
@@ -119,6 +120,30 @@ def test_a_damaged_cache_alone_is_made_anew(folder, tmp_path, plain_cfg, analyse
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
     recordings[0].load()
     assert len(analysed) == 3 and recordings[1].cache.stat().st_mtime_ns == whole
+
+
+def test_damage_is_found_by_its_checksum_when_it_is_read(folder, tmp_path, plain_cfg):
+    one, _ = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    data = bytearray(one.cache.read_bytes())
+    data[len(data) // 2] ^= 1
+    one.cache.write_bytes(bytes(data))
+    with pytest.raises(ParameterError, match=r"is damaged .*; remove it and call prepare again"):
+        one.load()
+    one.cache.unlink()
+    with pytest.raises(MissingInput, match="is gone; call prepare again"):
+        one.load()
+
+
+def test_a_full_disk_is_not_a_broken_recording(folder, tmp_path, plain_cfg):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(NotWritten, match="the disk is full"):
+            prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "cache").iterdir())
+    assert len(prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)) == 2
 
 
 def test_recordings_at_another_rate_are_resampled(folder, tmp_path, voice, plain_cfg):

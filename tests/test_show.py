@@ -306,3 +306,25 @@ def test_a_tradeoff_joins_the_strengths_of_a_system():
     assert {"0.5", "1.0"} <= set(texts(fig))
     with pytest.raises(ParameterError, match="'mos' must be one of eer, wer"):
         show.plot_tradeoff(table, "mos", "wer")
+
+
+# The card
+
+
+def test_a_card_cannot_run_fetch_or_link(tmp_path):
+    (tmp_path / "card.md").write_text(
+        "# Voice\n<script>alert(1)</script> ![x](http://a/b.png) [y](javascript:z) $x$ \\(y\\)\n| a | b |\n"
+        "<img src=x onerror=y>\n[1]: http://c\n&lt;b>",
+        encoding="utf-8",
+    )
+    shown = show.show_card(tmp_path)._repr_markdown_()
+    assert shown.startswith("### Voice\n&lt;script&gt;alert(1)") and "| a | b |" in shown
+    for sign in ("<", "[", "]", "![", "$", "\\"):
+        assert sign not in shown
+    assert "&amp;lt;b" in shown, "what is escaped stays so"
+
+
+def test_a_card_that_cannot_be_shown_says_why(tmp_path):
+    assert "card.md does not exist; ask who made" in show.show_card(tmp_path)._repr_markdown_()
+    (tmp_path / "card.md").write_bytes(b"\xff")
+    assert "is not text" in show.show_card(tmp_path)._repr_markdown_()

@@ -13,20 +13,13 @@ from safetensors.torch import load_file
 from vc_lib import files, voices
 from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.audio import load_wav
+from vc_lib.cards import card_gaps, fill_card, read_card
 from vc_lib.config import Config
 from vc_lib.convert import load_voice
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.metrics import envelope_distance_db, mcd_db
 from vc_lib.models import Generator
-from vc_lib.voices import (
-    card_gaps,
-    export_voice,
-    fill_card,
-    read_card,
-    read_voice,
-    save_voice,
-    trained_until,
-)
+from vc_lib.voices import export_voice, read_voice, save_voice, trained_until
 
 SR = 16_000
 REPO = Path(__file__).parents[1]

@@ -1,7 +1,7 @@
 """Anonymous Voice Conversion: any speaker in, one target voice out.
 
 Modules, in pipeline order (each imports only from those before it):
-errors, files, config, audio, cutting, pauses, parallel, sounds, pitch, synthesis, anonymize, recordings,
+errors, files, config, cards, audio, cutting, pauses, parallel, sounds, pitch, synthesis, anonymize, recordings,
 spectrogram, compat, dataset, models, voices, losses, training, live, convert, baselines, metrics, listeners, evaluate,
 leakage, monitor, players, inputs, pictures, show, curves, board. Nothing heavy is imported here, so that
 `import vc_lib` is instant.

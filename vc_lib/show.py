@@ -1,7 +1,10 @@
 """Pictures and tables of sounds: how the notebooks let you see and compare."""
 
+import html
+import re
 from collections.abc import Mapping
 
+import IPython.display as ipd
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,8 +13,9 @@ from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from .anonymize import Features, active_frames, analyze
 from .audio import check_sr
+from .cards import read_card
 from .config import AudioConfig
-from .errors import ParameterError
+from .errors import MissingInput, ParameterError
 from .evaluate import METRICS
 from .pictures import COLORS, DPI, STYLE, WIDTH, Picture, line_style, picture, plain, rounded
 from .players import (
@@ -457,3 +461,15 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [[rounded(row.get(name)) for name in names] for row in rows.values()]
     return pd.DataFrame(cells, index=[str(label) for label in rows], columns=names, dtype=object)
+
+
+def show_card(folder) -> ipd.Markdown:
+    """A voice's card, of which nothing can run or be fetched: what its maker wrote is text, tables and lists."""
+    try:
+        text = read_card(folder)
+    except (MissingInput, ParameterError) as e:
+        text = str(e)
+    text = html.escape(text, quote=False)
+    for sign in "[]!$\\":  # links, pictures, formulas
+        text = text.replace(sign, f"&#{ord(sign)};")
+    return ipd.Markdown(re.sub("(?m)^# ", "### ", text))
