@@ -1,26 +1,33 @@
 """Sound in and out: formats, lengths, levels, names, atomic writing, and what is refused."""
 
+import errno
 import os
+import resource
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile as sf
 
+from vc_lib import audio
 from vc_lib.audio import (
     AUDIO_SUFFIXES,
+    WRITABLE,
     WavWriter,
     blocks,
     check_wav,
     list_audio,
     load_wav,
     n_resampled,
+    read_comment,
     resample,
     save_wav,
     to_mono,
 )
-from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.errors import MissingInput, NotWritten, ParameterError
 
 SR = 16_000
 
@@ -420,3 +427,97 @@ def test_list_audio_says_what_is_missing(tmp_path):
     (tmp_path / "a.wav").touch()
     with pytest.raises(ParameterError, match="must be a folder"):
         list_audio(tmp_path / "a.wav")
+
+
+# Disks, comments, lengths
+
+
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_a_full_disk_says_so_and_keeps_the_old_file(tmp_path, suffix):
+    """No file may be over 20 kB: less than a second of it fits."""
+    noise = 0.1 * np.random.default_rng(0).normal(size=20 * 16_000)
+    path = tmp_path / f"a{suffix}"
+    save_wav(path, noise[:2_000], 16_000)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    for n_samples in (len(noise), 5 * 16_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5_000, limits[1]))
+        try:
+            with pytest.raises(NotWritten, match=r"cannot be written .* Free some space"):
+                save_wav(path, noise[:n_samples], 16_000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert [f.name for f in tmp_path.iterdir()] == [path.name]
+        assert path.read_bytes() == before
+
+
+def test_what_closing_loses_is_noticed(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    with pytest.raises(NotWritten, match="500 of 1000 samples"), WavWriter(path, 16_000) as out:
+        out.write(np.zeros(1_000))
+        monkeypatch.setattr(audio.sf, "info", lambda _: SimpleNamespace(frames=500))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_folder_says_so(tmp_path, monkeypatch):
+    def closed(path, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", closed)
+    with pytest.raises(NotWritten, match="its folder is closed to you .*; choose another folder"):
+        save_wav(tmp_path / "a.wav", np.zeros(100), 16_000)
+
+
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_a_file_says_what_it_is(tmp_path, suffix):
+    text = "Synthetic speech: voice 'anna', \"quoted\"; disclose it. " * 4
+    save_wav(tmp_path / f"a{suffix}", np.zeros(4_000), 16_000, comment=text.strip())
+    assert read_comment(tmp_path / f"a{suffix}") == text.strip()
+    assert len(load_wav(tmp_path / f"a{suffix}", 16_000)) >= 4_000
+    save_wav(tmp_path / f"b{suffix}", np.zeros(4_000), 16_000)
+    assert read_comment(tmp_path / f"b{suffix}") == ""
+
+
+@pytest.mark.parametrize("comment", ["café", "a\0b", None, b"a"])
+def test_a_comment_is_ascii(tmp_path, comment):
+    with pytest.raises(ParameterError, match="must be ASCII text"):
+        save_wav(tmp_path / "a.wav", np.zeros(100), 16_000, comment=comment)
+
+
+def test_only_sound_has_a_comment(tmp_path):
+    (tmp_path / "a.wav").write_text("no sound")
+    for path in (tmp_path / "a.wav", tmp_path):
+        with pytest.raises(ParameterError, match="is no WAV, FLAC, OGG or MP3"):
+            read_comment(path)
+    with pytest.raises(MissingInput):
+        read_comment(tmp_path / "b.wav")
+
+
+def test_too_long_a_recording_is_not_loaded_but_read_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "MAX_LOADED_S", 2)
+    save_wav(tmp_path / "a.wav", np.zeros(2 * 16_000), 16_000)
+    save_wav(tmp_path / "b.wav", np.zeros(2 * 16_000 + 1), 16_000)
+    assert len(load_wav(tmp_path / "a.wav", 8_000)) == 16_000
+    assert len(load_wav(tmp_path / "a.wav", 16_000)) == 32_000
+    with pytest.raises(
+        ParameterError, match=r"b.wav is longer than .* h, too much .* convert_file"
+    ):
+        load_wav(tmp_path / "b.wav", 16_000)
+    assert sum(map(len, blocks(tmp_path / "b.wav", 16_000, 1_000))) == 32_001
+
+
+def test_an_endless_film_is_not_decoded_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "MAX_DECODED_S", 2)
+    (tmp_path / "a.g722").write_bytes(bytes(8_000 * 10))
+    with pytest.raises(ParameterError, match="says that it is longer"):
+        load_wav(tmp_path / "a.g722", 16_000)
+
+
+def test_a_full_temporary_folder_says_so(tmp_path, monkeypatch):
+    (tmp_path / "a.g722").write_bytes(bytes(80_000))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(NotWritten, match="is decoded, is full; free some space there, or let"):
+            load_wav(tmp_path / "a.g722", 16_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -10,10 +10,10 @@ import torch
 
 from vc_lib import convert, cutting, parallel
 from vc_lib.anonymize import analyze, speaker_stats
-from vc_lib.audio import load_wav
+from vc_lib.audio import load_wav, read_comment
 from vc_lib.config import Config
 from vc_lib.convert import Voice, convert_file, convert_folder, load_voice
-from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.errors import MissingInput, NotWritten, ParameterError
 from vc_lib.models import Generator
 from vc_lib.training import save_voice
 
@@ -155,8 +155,15 @@ def test_source_statistics_do_not_depend_on_blocks_or_silence(model, voice, monk
         (np.zeros(100), 0, "sr=0"),
         (np.zeros(100), "16000", "sr='16000'"),
         (np.zeros(100), True, "sr=True"),
+        (np.zeros(100), 16_000.0, "sr=16000.0"),
+        (np.zeros(100), None, "sr=None"),
+        (np.full(100, 32_767.0), SR, "reaches .* divide it by 32768"),
+        (np.array([0.0, np.inf]), SR, "infinite"),
+        (np.zeros(100, complex), SR, "dtype complex"),
+        ("text", SR, "dtype <U4"),
+        (None, SR, "dtype object"),
     ],
-    ids=["empty", "stereo", "nan", "integers", "zero", "text", "bool"],
+    ids=str,
 )
 def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
     with pytest.raises(ParameterError, match=message):
@@ -246,6 +253,59 @@ def test_a_file_becomes_what_its_samples_become(model, voice, short_pieces, tmp_
     assert made_sr == SR and made.shape == (round(round(1.7 * sr) * SR / sr),)
     assert np.abs(made - model.convert(wav, SR)).max() < 2 / 32_768
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["converted.wav"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_what_is_converted_says_that_it_is_synthetic(model, voice, tmp_path, suffix):
+    soundfile.write(tmp_path / "source.wav", voice(0.3), SR)
+    convert_file(model, tmp_path / "source.wav", tmp_path / f"a{suffix}")
+    said = read_comment(tmp_path / f"a{suffix}")
+    assert said.startswith("Synthetic speech: converted to the voice 'tiny' by vc_lib")
+    assert "Disclose it" in said and said.isascii()
+    odd = Voice(model.generator, model.config, model.device, "Zoë 'x'")
+    assert "'Zo? 'x''" in odd.disclosure
+
+
+def test_a_folder_goes_on_with_what_is_not_there_yet(model, takes, tmp_path):
+    first = convert_folder(model, takes, tmp_path / "out")
+    for path in list(first.values())[:2]:
+        path.write_bytes(b"mine")
+    list(first.values())[2].unlink()
+    again = convert_folder(model, takes, tmp_path / "out", only_new=True)
+    assert again == first
+    assert [p.read_bytes() == b"mine" for p in first.values()] == [True, True, False, False]
+
+
+def test_a_full_disk_ends_a_folder(model, takes, tmp_path, monkeypatch):
+    def full(*args):
+        raise NotWritten("the disk is full")
+
+    monkeypatch.setattr(convert, "convert_file", full)
+    with pytest.raises(NotWritten, match="the disk is full"):
+        convert_folder(model, takes, tmp_path / "out")
+
+
+@pytest.mark.parametrize("sr", [4_000, 96_000, 192_000])
+@pytest.mark.parametrize(
+    "kind",
+    ["one", "silence", "unvoiced", "clipped", "dc", "denormal", "loud", "impulse", "float16"],
+)
+def test_odd_sound_becomes_finite_mono_sound(model, voice, kind, sr):
+    n, rng = int(0.4 * sr), np.random.default_rng(0)
+    wav = dict(
+        one=np.full(1, 0.5),
+        silence=np.zeros(n),
+        unvoiced=0.1 * rng.normal(size=n),
+        clipped=np.sign(np.sin(np.arange(n) / sr * 900)),
+        dc=np.full(n, 0.9),
+        denormal=np.full(n, 1e-310),
+        loud=10 * np.sin(np.arange(n) / sr * 900),
+        impulse=np.eye(1, n, n // 2)[0],
+        float16=voice(0.4, sr=sr).astype(np.float16) if sr > 4_000 else np.zeros(n, np.float16),
+    )[kind]
+    out = model.convert(wav, sr)
+    assert out.ndim == 1 and out.dtype == np.float32 and len(out) == round(len(wav) * SR / sr)
+    assert np.isfinite(out).all() and np.abs(out).max(initial=0) <= 1
 
 
 def test_a_long_file_is_read_in_blocks(model, voice, short_pieces, tmp_path, monkeypatch):

@@ -4,8 +4,8 @@ WAV, FLAC, OGG and MP3 go through soundfile, which looks at the content and not 
 everything else goes through the ffmpeg that the imageio-ffmpeg wheel carries. No torch, no librosa.
 """
 
+import errno
 import math
-import os
 import subprocess
 import tempfile
 import uuid
@@ -20,11 +20,17 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .config import AudioConfig
-from .errors import MissingInput, ParameterError
+from .errors import MissingInput, NotWritten, ParameterError
+from .files import put_in_place, sweep, writing
 
 SR_MIN, SR_MAX = 4_000, 384_000  # sampling rates taken [Hz]
 CHUNK = 65_536  # frames read or written at once: fast, in little memory
 FFMPEG_TIMEOUT_S = 900  # a day of speech decodes in less
+MAX_DECODED_S = (
+    172_800  # ffmpeg writes no more than this: a small file can say that it is endless [s]
+)
+MAX_LOADED_S = 43_200  # what is read as a whole: 12 h are 2.8 GB at 16 kHz [s]
+MAX_PEAK = 16  # of what is taken for sound in -1..1: 24 dB over full scale is no overshoot
 
 # What save_wav writes, by suffix: soundfile's format and subtype.
 WRITABLE = {
@@ -224,10 +230,39 @@ def load_wav(path, sr: int) -> np.ndarray:
     MissingInput
         If there is no such file.
     ParameterError
-        If it is a folder, a playlist, not sound, empty, or holds non-finite samples, or if `sr`
-        is out of range.
+        If it is a folder, a playlist, not sound, empty, over 12 hours long, or holds non-finite samples, or if
+        `sr` is out of range.
     """
-    return np.concatenate(list(_stream(Path(path), check_sr(sr))))
+    parts, left = [], MAX_LOADED_S * check_sr(sr)
+    for wav in _stream(Path(path), check_sr(sr)):
+        parts.append(wav)
+        left -= len(wav)
+        if left < 0:
+            raise ParameterError(
+                f"{path} is longer than {MAX_LOADED_S / 3600:g} h, too much for the memory; read it with "
+                "vc_lib.audio.blocks, or convert it with convert_file, which take any length"
+            )
+    return np.concatenate(parts)
+
+
+def read_comment(path) -> str:
+    """What a WAV, FLAC, OGG or MP3 file says of itself in its metadata; empty if nothing.
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If there is no such file, or it is none of these.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingInput(f"{path} does not exist; correct the path")
+    file = _open_directly(path) if path.is_file() else None
+    if file is None:
+        raise ParameterError(
+            f"{path} is no WAV, FLAC, OGG or MP3; only those say something of themselves"
+        )
+    with file:
+        return file.comment
 
 
 def blocks(path, sr: int, n_samples: int) -> Iterator[np.ndarray]:
@@ -301,7 +336,7 @@ def list_audio(folder) -> list[Path]:
     return paths
 
 
-def save_wav(path, wav, sr: int) -> None:
+def save_wav(path, wav, sr: int, comment: str = "") -> None:
     """Write a waveform as 16-bit WAV or FLAC, OGG or MP3, by suffix; whole or not at all.
 
     Parameters
@@ -311,15 +346,19 @@ def save_wav(path, wav, sr: int) -> None:
     wav : np.ndarray [shape=(n_samples,), float, -1..1]
         What exceeds -1..1 is clipped, with a warning.
     sr : int [Hz, 4000..384000; MP3 and OGG take fewer]
+    comment : str [ASCII]
+        What the file says of itself in its metadata; `read_comment` reads it.
 
     Raises
     ------
     ParameterError
         For NaN or infinity, not 1-D, empty, an unknown suffix, a rate that the format does not
-        take, or a path that is a folder.
+        take, a path that is a folder, or a comment that is not ASCII.
+    NotWritten
+        If the disk is full, or the folder may not be written to.
     """
     wav = check_wav(wav)
-    with WavWriter(path, sr) as out:
+    with WavWriter(path, sr, comment) as out:
         out.write(wav)
 
 
@@ -336,8 +375,13 @@ class WavWriter:
         Written so far.
     """
 
-    def __init__(self, path, sr: int):
+    def __init__(self, path, sr: int, comment: str = ""):
         self.path, self.sr, self.n_samples, self._peak = Path(path), check_sr(sr), 0, 0.0
+        if not isinstance(comment, str) or not comment.isascii() or "\0" in comment:
+            raise ParameterError(
+                f"comment={comment!r} must be ASCII text; not all formats know more"
+            )
+        self.comment = comment
         if self.path.suffix.lower() not in WRITABLE:
             raise ParameterError(
                 f"{self.path} must end in one of {', '.join(WRITABLE)}; rename the destination"
@@ -349,19 +393,20 @@ class WavWriter:
     def __enter__(self) -> "WavWriter":
         file_format, subtype = WRITABLE[self.path.suffix.lower()]
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                sweep(self.path.parent)
+                self._part.touch()
         except (FileExistsError, NotADirectoryError) as e:
             raise ParameterError(
                 f"{self.path.parent} is not a folder, so {self.path.name} cannot go there"
             ) from e
         try:
             self._file = sf.SoundFile(self._part, "w", self.sr, 1, subtype, format=file_format)
+            if self.comment:
+                self._file.comment = self.comment
         except sf.LibsndfileError as e:
             self._part.unlink(missing_ok=True)
-            if not os.access(self.path.parent, os.W_OK):
-                raise PermissionError(
-                    f"{self.path.parent} cannot be written to; choose another folder"
-                ) from e
             raise ParameterError(
                 f"{self.path} cannot be written at sr={self.sr} Hz ({e}); "
                 f"where {file_format} does not know this rate, use .wav"
@@ -374,19 +419,37 @@ class WavWriter:
             return
         wav = check_wav(wav)
         self._peak = max(self._peak, float(np.abs(wav).max()))
-        for start in range(0, len(wav), CHUNK):  # libvorbis overruns its stack on one huge block
-            self._file.write(np.clip(wav[start : start + CHUNK], -1, 1))
+        with self._disk():
+            for start in range(0, len(wav), CHUNK):  # libvorbis overruns its stack on a huge block
+                self._file.write(np.clip(wav[start : start + CHUNK], -1, 1))
         self.n_samples += len(wav)
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """What libsndfile cannot write, and does not say why: samples and rate were checked before."""
+        try:
+            with writing(self.path):
+                yield
+        except (sf.LibsndfileError, AssertionError) as e:
+            raise NotWritten(
+                f"{self.path} cannot be written ({e}): the disk is full, or gone; what was there before is as it was. "
+                "Free some space, then do this again",
+                errno.ENOSPC,
+            ) from e
 
     def __exit__(self, kind, error, trace) -> None:
         try:
-            self._file.close()
+            with self._disk():
+                self._file.close()
             if kind is None:
                 if not self.n_samples:
                     raise ParameterError(
                         f"nothing was written to {self.path}; it must hold at least one sample"
                     )
-                os.replace(self._part, self.path)
+                with self._disk():
+                    n_there = sf.info(str(self._part)).frames  # closing is silent about a full disk
+                    assert n_there >= self.n_samples, f"{n_there} of {self.n_samples} samples"
+                    put_in_place(self._part, self.path)
         finally:
             self._part.unlink(missing_ok=True)
         if kind is None and self._peak > 1:
@@ -406,7 +469,7 @@ def _fit(wav: np.ndarray, n_samples: int) -> np.ndarray:
 def _check_samples(path: Path, wav: np.ndarray) -> None:
     if not np.isfinite(wav).all():
         raise ParameterError(f"{path} holds NaN or infinite samples; export it again as 16-bit WAV")
-    if len(wav) and np.abs(wav).max() > 16:  # 24 dB over full scale is no overshoot
+    if len(wav) and np.abs(wav).max() > MAX_PEAK:
         raise ParameterError(
             f"{path} reaches {np.abs(wav).max():.0f} where full scale is 1; "
             "divide by 32768 before saving it as float"
@@ -460,6 +523,10 @@ def _open(path: Path) -> Iterator[sf.SoundFile]:
         decoded = Path(folder) / "decoded.w64"
         _decode(path, decoded)
         with sf.SoundFile(decoded) as file:
+            if file.frames / file.samplerate > MAX_DECODED_S - 1:
+                raise ParameterError(
+                    f"{path} says that it is longer than {MAX_DECODED_S / 3600:g} h; cut it into parts"
+                )
             yield file
 
 
@@ -493,7 +560,7 @@ def _decode(path: Path, destination: Path) -> None:
         *(ffmpeg, "-nostdin", "-hide_banner", "-loglevel", "error", "-y"),
         *("-protocol_whitelist", "file", "-format_whitelist", ",".join(FFMPEG_FORMATS)),
         *HEADERLESS.get(path.suffix.lower(), []),
-        *("-i", f"file:{path.absolute()}", "-map", "0:a:0"),
+        *("-i", f"file:{path.absolute()}", "-map", "0:a:0", "-t", str(MAX_DECODED_S)),
         *("-c:a", "pcm_f32le", "-f", "w64", f"file:{destination}"),
     ]
     try:
@@ -506,6 +573,12 @@ def _decode(path: Path, destination: Path) -> None:
         ) from e
     if run.returncode or not destination.is_file():
         log = run.stderr.decode(errors="replace")
+        if "No space left on device" in log or run.returncode == -25:  # SIGXFSZ
+            raise NotWritten(
+                f"{destination.parent}, where {path} is decoded, is full; free some space there, or let TMPDIR name "
+                "another folder",
+                errno.ENOSPC,
+            )
         reason = (log.strip().splitlines() or ["no reason given"])[-1]
         if "whitelist" in log:
             reason = "a playlist, a picture or another kind of file that is not read"

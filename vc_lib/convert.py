@@ -28,7 +28,7 @@ from .anonymize import (
     resynthesize,
     speaker_stats,
 )
-from .audio import WavWriter, blocks, check_wav, list_audio, resample
+from .audio import MAX_PEAK, WavWriter, blocks, check_wav, list_audio, resample
 from .config import Config, SpeakerStats
 from .cutting import Piece
 from .errors import NotWritten, ParameterError
@@ -43,7 +43,6 @@ from .voices import read_voice
 FADE_S = 0.02  # cross-fade between pieces [s]
 WIDTH = 64  # frames; the images of long pieces are as wide as a multiple of it
 MAX_GRID_S = 0.1  # a coarser grid is none: context would be longer by it [s]
-MAX_PEAK = 16  # of what is taken for sound in -1..1: 24 dB over full scale
 STATS_S = 60.0  # how much of a source's beginning tells its register and envelope [s]
 
 
@@ -350,7 +349,7 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
             f"{destination_path} is the source itself, which would be lost; give the result another name"
         )
     give_memory_back()
-    with WavWriter(destination_path, voice.sr) as out:
+    with WavWriter(destination_path, voice.sr, voice.disclosure) as out:
         block = int(cutting.PIECE_S * voice.sr)
         for wav in voice.convert_blocks(blocks(source_path, voice.sr, block)):
             out.write(wav)
