@@ -60,8 +60,7 @@ def _check_range(name: str, value, low: float, high: float, unit: str = "") -> N
     ok = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
-        and low <= value <= high
+        and low <= value <= high  # which NaN is not
     )
     _check(ok, f"{name}={value!r} must be a number in {low}..{high}{' ' + unit if unit else ''}")
 
@@ -145,7 +144,7 @@ class Sounds:
             object.__setattr__(self, "weights", tuple(map(float, self.weights)))
             for name in ("means", "variances"):
                 object.__setattr__(self, name, _matrix(getattr(self, name)))
-        except (TypeError, ValueError) as e:
+        except (TypeError, ValueError, OverflowError) as e:
             raise ParameterError(f"Sounds must hold numbers ({e}); copy it again") from e
         shape = [len(row) for row in self.means]
         _check(
@@ -193,7 +192,7 @@ class SpeakerStats:
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
             for name in ("voiced_cov", "sound_map", "sound_means"):
                 object.__setattr__(self, name, _matrix(getattr(self, name)))
-        except (TypeError, ValueError) as e:
+        except (TypeError, ValueError, OverflowError) as e:
             raise ParameterError(f"SpeakerStats must hold numbers ({e}); copy it again") from e
         values = (
             self.f0_hz,
@@ -455,7 +454,7 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
             if values.get("target") is not None:
                 values["target"] = SpeakerStats(**values["target"])
             return cls(**values)
-        except TypeError as e:
+        except (TypeError, OverflowError) as e:
             raise ParameterError(
                 f"{path} holds a value of the wrong type ({e}); copy the voice's folder again"
             ) from e
