@@ -65,6 +65,20 @@ class Features:
         """Centre of each frame [shape=(n_frames,), s]."""
         return _times(len(self.f0), self.frame_period_ms)
 
+    def checked(self) -> "Features":
+        """These, or a ParameterError that says what cannot be put together again."""
+        f0, sp, ap = (np.asarray(part) for part in (self.f0, self.sp, self.ap))
+        if f0.ndim != 1 or sp.ndim != 2 or sp.shape != ap.shape or len(f0) != len(sp):
+            raise ParameterError(
+                f"features have shapes f0 {f0.shape}, sp {sp.shape}, ap {ap.shape}; they must be (n_frames,) and twice "
+                "(n_frames, n_bins): take them from analyze"
+            )
+        if not np.isfinite(f0.sum() + sp.sum() + ap.sum()):  # a sum tells, and is quick
+            raise ParameterError("features hold NaN or infinity; take them from analyze")
+        if len(f0) and min(f0.min(), sp.min(), ap.min()) < 0:
+            raise ParameterError("features hold negative numbers; take them from analyze")
+        return self
+
     def compact(self) -> "Features":
         """The same in half the memory: envelope and aperiodicity as float32."""
         return replace(self, sp=self.sp.astype(np.float32), ap=self.ap.astype(np.float32))
@@ -207,7 +221,13 @@ def synthesize(
     -------
     wav : np.ndarray [shape=(n_frames * frame period in samples,), float32]
         The same bytes for the same features; may pass +-1 a little.
+
+    Raises
+    ------
+    ParameterError
+        If shapes differ, or a value is negative or not finite.
     """
+    features = features.checked()
     f0, sp, ap = features.f0, features.sp, features.ap
     return synthesis(f0, sp, ap, features.sr, features.frame_period_ms, first, phase)
 
@@ -216,6 +236,10 @@ def resynthesize(
     features: Features, n_samples: int, first: int = 0, phase: tuple[int, float] | None = None
 ) -> np.ndarray:
     """`synthesize` for as long as the original was [shape=(n_samples,), float32, -1..1]."""
+    if n_samples < 0:
+        raise ParameterError(
+            f"n_samples={n_samples} must be at least 0; give the original's length"
+        )
     out = synthesize(features, first, phase)[:n_samples]
     return np.clip(np.pad(out, (0, n_samples - len(out))), -1, 1)
 
@@ -423,6 +447,8 @@ def speaker_stats(
         warp = tract_ratio(np.median(f0) if len(f0) else 0.0, prior.f0_hz)
     f0s, powers, cepstra, voiced = [], [], [], []
     for features in recordings:
+        if not len(features.f0):
+            continue
         active = active_frames(features)
         mc = cepstrum(replace(features, sp=warp_envelope(features.sp, warp)))
         voiced.append(mc[loud_voiced_frames(features)])
@@ -603,8 +629,10 @@ def change(
     Raises
     ------
     ParameterError
-        If a rate is not that at which `cfg.target` or `source` was measured.
+        If a rate is not that at which `cfg.target` or `source` was measured, or the features are none.
     """
+    if not len(features.checked().f0):
+        raise ParameterError("features have no frame; analyze at least one sample")
     for stats in (cfg.target, source):
         if stats and stats.sr != features.sr:
             raise ParameterError(

@@ -30,6 +30,7 @@ MAX_DECODED_S = (
     172_800  # ffmpeg writes no more than this: a small file can say that it is endless [s]
 )
 MAX_LOADED_S = 43_200  # what is read as a whole: 12 h are 2.8 GB at 16 kHz [s]
+ABSURD = 1e6  # where even what is no sound any more ends: its power must be a number
 MAX_PEAK = 16  # of what is taken for sound in -1..1: 24 dB over full scale is no overshoot
 
 # What save_wav writes, by suffix: soundfile's format and subtype.
@@ -83,7 +84,7 @@ def check_wav(wav, name: str = "wav") -> np.ndarray:
     Raises
     ------
     ParameterError
-        If it is not floating point, not 1-D, empty, or holds NaN or infinity.
+        If it is not floating point, not 1-D, empty, or holds NaN, infinity or what passes a million.
     """
     wav = np.asarray(wav)
     if wav.dtype.kind != "f":
@@ -100,7 +101,22 @@ def check_wav(wav, name: str = "wav") -> np.ndarray:
     if not np.isfinite(wav).all():
         n_bad = int(np.count_nonzero(~np.isfinite(wav)))
         raise ParameterError(f"{name} holds {n_bad} NaN or infinite samples; check what made it")
-    return wav if wav.dtype in (np.float32, np.float64) else wav.astype(np.float32)
+    wav = wav if wav.dtype in (np.float32, np.float64) else wav.astype(np.float32)
+    if max(wav.max(), -wav.min()) > ABSURD:
+        raise ParameterError(
+            f"{name} reaches {np.abs(wav).max():.3g} where full scale is 1; check what made it"
+        )
+    return wav
+
+
+def check_level(wav: np.ndarray, name: str = "wav") -> np.ndarray:
+    """Return a waveform within -1..1, what overshoots clipped, or raise ParameterError if that is not its scale."""
+    peak = float(max(wav.max(), -wav.min()))
+    if peak > MAX_PEAK:
+        raise ParameterError(
+            f"{name} reaches {peak:.4g} where full scale is 1; divide it by 32768 if it was made of 16-bit integers"
+        )
+    return np.clip(wav, -1, 1) if peak > 1 else wav
 
 
 def check_sr(sr, name: str = "sr") -> int:
@@ -202,6 +218,7 @@ def stft_magnitude(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
     >>> mag.shape, float(mag[32, 60].round(3))
     ((257, 126), 1.0)
     """
+    wav = check_wav(wav)
     n_frames = 1 + math.ceil(len(wav) / cfg.hop_length)
     before = cfg.n_fft // 2
     after = (n_frames - 1) * cfg.hop_length - len(wav) + before

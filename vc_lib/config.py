@@ -48,7 +48,14 @@ def _check(ok: bool, message: str) -> None:
 
 
 def _check_choice(name: str, value: str, choices) -> None:
-    _check(value in choices, f"{name}={value!r} must be one of {', '.join(choices)}")
+    _check(
+        isinstance(value, str) and value in choices,
+        f"{name}={value!r} must be one of {', '.join(choices)}",
+    )
+
+
+def _check_bool(name: str, value) -> None:
+    _check(isinstance(value, bool), f"{name}={value!r} must be True or False")
 
 
 def _check_int(name: str, value, low: int, high: int, unit: str = "") -> None:
@@ -331,6 +338,8 @@ class ModelConfig(Checked):
 
     def _check_fields(self):
         _check_choice("encoder", self.encoder, ENCODERS)
+        for name in ("keep_phase", "minimum_phase", "restrained"):
+            _check_bool(name, getattr(self, name))
         for name, low, high in (
             ("width", 4, 512),
             ("depth", 2, 6),

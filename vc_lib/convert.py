@@ -28,7 +28,7 @@ from .anonymize import (
     resynthesize,
     speaker_stats,
 )
-from .audio import MAX_PEAK, WavWriter, blocks, check_wav, list_audio, resample
+from .audio import WavWriter, blocks, check_level, check_wav, list_audio, resample
 from .config import Config, SpeakerStats
 from .cutting import Piece
 from .errors import NotWritten, ParameterError
@@ -114,12 +114,7 @@ class Voice:
 
     def _taken(self, wav: np.ndarray, sr: int, source: SpeakerStats | None) -> np.ndarray:
         """A waveform as conversion wants it: at the voice's rate, within -1..1."""
-        wav = check_wav(wav)
-        peak = float(np.abs(wav).max())
-        if peak > MAX_PEAK:
-            raise ParameterError(
-                f"wav reaches {peak:.4g} where full scale is 1; divide it by 32768 if it was made of 16-bit integers"
-            )
+        wav = check_level(check_wav(wav))
         if not isinstance(source, SpeakerStats | None):
             raise ParameterError(
                 f"source={type(source).__name__} must be SpeakerStats or None; measure it with voice.source_stats"

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .audio import check_sr, check_wav
+
 PIECE_S = 8.0  # longest piece [s]
 CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]
 
@@ -37,12 +39,20 @@ def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int, grid: int = 1) -> Ite
         How much of the next piece a piece must at least hear.
     grid : int [samples]
         Context begins at a multiple of this, so it may be longer by as much.
+
+    Raises
+    ------
+    ParameterError
+        If a block is not a finite 1-D array, or `sr` not a rate.
     """
+    sr = check_sr(sr)
     longest, context = int(PIECE_S * sr), max(int(CONTEXT_S * sr), fade)
     # what is not yet given out, after `before` samples of context, and where in the recording it begins
     held, before, at = np.zeros(0, np.float32), 0, 0
     for wav in wavs:
-        held = np.concatenate([held, wav])
+        if np.size(wav) == 0:
+            continue
+        held = np.concatenate([held, check_wav(wav)])
         while len(held) - before > longest + context:
             n = quietest(held[before : before + longest], sr)
             yield Piece(held[: before + n + context], at, before, n, last=False)
@@ -54,6 +64,7 @@ def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int, grid: int = 1) -> Ite
 
 def quietest(wav: np.ndarray, sr: int) -> int:
     """Where in the second half of `wav` the quietest 50 ms have their middle [samples]."""
+    wav, sr = check_wav(wav), check_sr(sr)
     half = len(wav) // 2
     late = wav[half:].astype(np.float64)
     width = min(max(1, int(0.05 * sr)), len(late))

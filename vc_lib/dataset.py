@@ -163,9 +163,18 @@ def make_dls(
     -------
     DataLoaders
         Batches of two `SpecImage` (bs, 2, n_freqs, n_frames); `dls.cfg` is the config.
+
+    Raises
+    ------
+    ParameterError
+        If `cfg` has no target, or there is nothing to train on or to validate with.
     """
     if cfg.target is None:
         raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")
+    if not len(train) or not len(valid):
+        raise ParameterError(
+            f"there are no recordings to {'train on' if not len(train) else 'validate with'}; take both from split"
+        )
     disguise = DisguisePair(train, cfg)
     items = [*range(disguise.n_crops), *valid]
     splits = [range(disguise.n_crops), range(disguise.n_crops, len(items))]

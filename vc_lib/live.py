@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from .anonymize import Features, analyze, change, resynthesize, speaker_stats
-from .audio import check_wav
+from .audio import check_level, check_wav
 from .config import SpeakerStats
 from .parallel import one_blas_thread
 from .pauses import block_power, pause_gain, speech_level_db
@@ -99,9 +99,9 @@ class Stream:
         Raises
         ------
         ParameterError
-            If `block` is not a finite 1-D array of floats.
+            If `block` is not a finite 1-D array of floats, or its scale is not -1..1.
         """
-        block = check_wav(block).astype(np.float32)
+        block = check_level(check_wav(block, "block"), "block").astype(np.float32)
         self.waiting = np.concatenate([self.waiting, block])
         while len(self.waiting) >= self.n_block:
             new, self.waiting = self.waiting[: self.n_block], self.waiting[self.n_block :]

@@ -3,6 +3,9 @@
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter1d, label, uniform_filter1d
 
+from .audio import check_sr, check_wav
+from .errors import ParameterError
+
 BLOCK_S = 0.01  # what levels are measured in [s]
 BELOW_DB = 30.0  # a pause is on average this far under the level of speech ...
 NEVER_DB = 25.0  # ... and nowhere nearer to it than this [dB]
@@ -13,9 +16,11 @@ FLOOR_POWER = 1e-12  # -120 dB
 
 
 def block_power(wav: np.ndarray, sr: int) -> np.ndarray:
-    """Mean power of each 10 ms, the last ones taken for whole [shape=(n_blocks,)]."""
-    size = max(1, round(BLOCK_S * sr))
-    wav = np.asarray(wav, dtype=np.float64)
+    """Mean power of each 10 ms, the last ones taken for whole [shape=(n_blocks,); none of nothing]."""
+    size = round(BLOCK_S * check_sr(sr))
+    if np.size(wav) == 0:
+        return np.zeros(0)
+    wav = check_wav(wav).astype(np.float64)
     return (np.pad(wav, (0, -len(wav) % size)).reshape(-1, size) ** 2).mean(1)
 
 
@@ -46,7 +51,17 @@ def pause_gain(wav: np.ndarray, sr: int, level_db: float, depth_db: float) -> np
     gain : np.ndarray [shape=(n_samples,), 0..1, float32]
         1 in speech and 20 ms around it, and less where for at least 0.1 s the source is 30 dB under
         its speech, with slopes of some 30 ms.
+
+    Raises
+    ------
+    ParameterError
+        If `wav` is not a finite 1-D array, `sr` not a rate, or a level not finite.
     """
+    if not np.isfinite([level_db, depth_db]).all():
+        raise ParameterError(
+            f"level_db={level_db} and depth_db={depth_db} must be finite; measure one with speech_level_db"
+        )
+    wav = check_wav(wav)
     power = uniform_filter1d(block_power(wav, sr), 3, mode="nearest")
     below_db = level_db - 10 * np.log10(np.maximum(power, FLOOR_POWER))
     runs, n_runs = label(below_db > NEVER_DB)

@@ -16,7 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .audio import resample
+from .audio import check_sr, check_wav, resample
+from .errors import ParameterError
 
 SR = 8_000  # what is looked at [Hz]
 STEP_MS = 2.5  # between the frames that pitch is followed over, at most
@@ -57,7 +58,18 @@ def find_pitch(
     -------
     f0 : np.ndarray [shape=(n_samples / sr / frame period + 1,), float64, Hz]
         0 where unvoiced.
+
+    Raises
+    ------
+    ParameterError
+        If `wav` is not a finite 1-D array, `sr` not a rate, or the limits are none.
     """
+    wav, sr = check_wav(wav), check_sr(sr)
+    if not 0 < f0_floor < f0_ceil < float("inf") or not 0 < frame_period_ms < float("inf"):
+        raise ParameterError(
+            f"f0_floor={f0_floor} must be above 0 and below f0_ceil={f0_ceil} Hz, frame_period_ms={frame_period_ms} "
+            "above 0; try 71, 600 and 5"
+        )
     n_frames = int(len(wav) / sr / frame_period_ms * 1000) + 1
     per_frame, step_ms = _steps(frame_period_ms)
     n_steps = n_frames * per_frame
@@ -112,6 +124,8 @@ def _found(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Candidates at some steps: which (n,), frequency [Hz] and score."""
     x = resample(np.asarray(wav, np.float32), sr, SR)
+    if not len(x):  # less than a sample at this rate
+        x = np.zeros(1, np.float32)
     x = x - x.mean()
     centres = np.round(np.arange(steps.stop) * step_ms / 1000 * SR).astype(int)
     centres = np.minimum(centres, len(x))

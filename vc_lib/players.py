@@ -137,6 +137,7 @@ def play(
 
 def same_loudness(wavs: Mapping[str, np.ndarray], sr: int) -> dict[str, np.ndarray]:
     """The waveforms as `play` plays them, brought to one speech level, to be saved; same parameters."""
+    wavs = checked_wavs(wavs)
     gains_db = gains_to_level(wavs, sr)
     return {label: wav * 10 ** ((gains_db[label] or 0) / 20) for label, wav in wavs.items()}
 
@@ -148,7 +149,7 @@ def players_html(wavs: Mapping[str, np.ndarray], sr: int, exact: bool = False) -
 
 def _sounds(wavs: Mapping[str, np.ndarray], sr: int, exact: bool) -> dict[str, dict]:
     """Of each waveform the sound file, as it is played, its MIME type, its gain [dB], and that as text."""
-    sounds = {}
+    sounds, wavs = {}, checked_wavs(wavs)
     for label, gain_db in gains_to_level(wavs, sr).items():
         note = "silent" if gain_db is None else f"{gain_db:+.1f} dB".replace("-", "−")
         mime, data = _encoded(wavs[label] * 10 ** ((gain_db or 0) / 20), sr, exact)
