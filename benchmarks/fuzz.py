@@ -228,13 +228,13 @@ def changed_voice(good: list[Path], place: Path, rng: random.Random) -> Path:
                     config.write_text(
                         json.dumps(with_an_odd_value(json.loads(config.read_bytes()), rng))
                     )
-                except ValueError:
+                except (ValueError, OverflowError):
                     pass  # it is no JSON any more
             case 3:
                 try:
                     header, numbers = parts_of(weights.read_bytes())
                     weights.write_bytes(joined(with_an_odd_value(header, rng), numbers))
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, OverflowError):
                     pass
     return folder
 

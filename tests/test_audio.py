@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import socket
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -521,3 +522,134 @@ def test_a_full_temporary_folder_says_so(tmp_path, monkeypatch):
             load_wav(tmp_path / "a.g722", 16_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+# Cut, claimed and strange files
+
+
+def written(path, wav):
+    """A recording in any format by its suffix."""
+    if path.suffix in (".m4a", ".wma", ".mka", ".g722"):
+        sf.write(path.with_suffix(".tmp.wav"), wav, SR)
+        ffmpeg(path.with_suffix(".tmp.wav"), path)
+        path.with_suffix(".tmp.wav").unlink()
+    else:
+        sf.write(path, wav, SR)
+    return path
+
+
+@pytest.mark.parametrize(
+    "suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a", ".wma", ".mka"]
+)
+def test_a_file_cut_anywhere_gives_what_is_there_or_a_reason(tmp_path, suffix):
+    noise = 0.1 * np.random.default_rng(0).normal(size=4 * SR)
+    whole = written(tmp_path / f"whole{suffix}", noise)
+    data, n_whole = whole.read_bytes(), len(load_wav(whole, SR))
+    path, n_taken = tmp_path / f"cut{suffix}", 0
+    cuts = [
+        1,
+        2,
+        4,
+        8,
+        12,
+        20,
+        40,
+        44,
+        45,
+        60,
+        100,
+        200,
+        500,
+        len(data) // 4,
+        len(data) // 2,
+        len(data) - 1,
+    ]
+    for n_bytes in cuts:
+        path.write_bytes(data[:n_bytes])
+        try:
+            wav = load_wav(path, SR)
+        except ParameterError as e:
+            assert str(path) in str(e)
+            continue
+        n_taken += 1
+        assert wav.ndim == 1 and len(wav) <= n_whole + SR // 10
+        assert np.isfinite(wav).all() and np.abs(wav).max() <= 1
+    if suffix in (".wav", ".mp3", ".ogg", ".aiff"):
+        assert n_taken, "half a recording is half a recording"
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 2**31 - 1, 2**32 - 1])
+def test_a_header_that_claims_another_length_is_not_believed(tmp_path, claimed):
+    sf.write(tmp_path / "a.wav", tone(), SR, subtype="PCM_16")
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = claimed.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(bytes(data))
+    try:
+        assert len(load_wav(tmp_path / "a.wav", SR)) <= SR // 2 + SR // 10
+    except ParameterError as e:
+        assert "a.wav" in str(e)
+
+
+@pytest.mark.parametrize(
+    "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"]
+)
+@pytest.mark.parametrize("sr", [4_000, 11_025, 96_000, 192_000])
+@pytest.mark.parametrize("n_channels", [1, 2, 8])
+def test_any_depth_rate_and_number_of_channels_is_read(tmp_path, subtype, sr, n_channels):
+    wav = tone(400.0, 0.2, sr, 0.4)
+    sf.write(tmp_path / "a.wav", np.stack([wav] * n_channels, 1), sr, subtype)
+    read = load_wav(tmp_path / "a.wav", SR)
+    assert read.dtype == np.float32 and len(read) == round(len(wav) * SR / sr)
+    assert np.abs(read).max() == pytest.approx(0.4, abs=0.05)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+def test_what_never_ends_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "zero.wav").symlink_to("/dev/zero")
+    for name in ("pipe.wav", "zero.wav"):
+        with pytest.raises(ParameterError, match="is not a file"):
+            load_wav(tmp_path / name, SR)
+
+
+@pytest.mark.parametrize(
+    "suffix", [".wav", ".m3u8", ".mp3", ".m4a", ".sdp", ".pls", ".ffconcat", ".mpd"]
+)
+def test_nothing_is_fetched(tmp_path, suffix):
+    """Playlists of all kinds under all names, and a server that waits for somebody to come."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        host = f"http://127.0.0.1:{server.getsockname()[1]}/a.wav"
+        texts = (
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{host}\n#EXT-X-ENDLIST\n",
+            f"ffconcat version 1.0\nfile '{host}'\n",
+            f"[playlist]\nFile1={host}\nNumberOfEntries=1\n",
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+            f'<?xml version="1.0"?><MPD><Period><BaseURL>{host}</BaseURL></Period></MPD>',
+            host,
+        )
+        for text in texts:
+            (tmp_path / f"a{suffix}").write_text(text)
+            with pytest.raises(ParameterError):
+                load_wav(tmp_path / f"a{suffix}", SR)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_good_and_broken_files_side_by_side(tmp_path):
+    """Three of each: the good ones are found usable, each broken one says its name and what it has."""
+    for i in range(3):
+        sf.write(tmp_path / f"good {i} é.wav", tone(), SR)
+    whole = (tmp_path / "good 0 é.wav").read_bytes()
+    (tmp_path / "text.wav").write_text("not sound")
+    (tmp_path / "header.wav").write_bytes(whole[:30])
+    (tmp_path / "empty.mp3").write_bytes(b"")
+    usable, reasons = [], {}
+    for path in list_audio(tmp_path):
+        try:
+            usable.append(len(load_wav(path, SR)))
+        except ParameterError as e:
+            reasons[path.name] = str(e)
+    assert usable == [SR // 2] * 3 and set(reasons) == {"text.wav", "header.wav", "empty.mp3"}
+    assert all(name in reason for name, reason in reasons.items())
