@@ -653,3 +653,17 @@ def test_good_and_broken_files_side_by_side(tmp_path):
             reasons[path.name] = str(e)
     assert usable == [SR // 2] * 3 and set(reasons) == {"text.wav", "header.wav", "empty.mp3"}
     assert all(name in reason for name, reason in reasons.items())
+
+
+def test_what_a_format_cannot_hold_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ParameterError, match="sr=250000 Hz; OGG takes 200000 at most"):
+        save_wav(tmp_path / "a.ogg", np.zeros(100), 250_000)
+    with pytest.raises(ParameterError, match="comment has 1001 characters, must have 1000"):
+        save_wav(tmp_path / "a.wav", np.zeros(100), SR, comment="x" * 1_001)
+    monkeypatch.setattr(audio, "MAX_WAV_BYTES", 1_000)
+    with pytest.raises(ParameterError, match=r"would pass 4 GB.* end in .flac"):
+        save_wav(tmp_path / "a.wav", np.zeros(501), SR)
+    save_wav(tmp_path / "a.wav", np.zeros(500), SR, comment="x" * 1_000)
+    save_wav(tmp_path / "a.flac", np.zeros(501), SR)
+    assert read_comment(tmp_path / "a.wav") == "x" * 1_000
+    assert {f.name for f in tmp_path.iterdir()} == {"a.wav", "a.flac"}

@@ -31,6 +31,9 @@ MAX_DECODED_S = (
 )
 MAX_LOADED_S = 43_200  # what is read as a whole: 12 h are 2.8 GB at 16 kHz [s]
 ABSURD = 1e6  # where even what is no sound any more ends: its power must be a number
+MAX_WAV_BYTES = 2**32 - 65_536  # a WAV counts its bytes in 32 bits
+MAX_OGG_SR = 200_000  # above it libsndfile crashes [Hz]
+MAX_COMMENT = 1_000  # characters; a WAV of libsndfile has no room for 2048
 MAX_PEAK = 16  # of what is taken for sound in -1..1: 24 dB over full scale is no overshoot
 
 # What save_wav writes, by suffix: soundfile's format and subtype.
@@ -398,6 +401,10 @@ class WavWriter:
             raise ParameterError(
                 f"comment={comment!r} must be ASCII text; not all formats know more"
             )
+        if len(comment) > MAX_COMMENT:
+            raise ParameterError(
+                f"comment has {len(comment)} characters, must have {MAX_COMMENT} at most; say it shorter"
+            )
         self.comment = comment
         if self.path.suffix.lower() not in WRITABLE:
             raise ParameterError(
@@ -405,6 +412,10 @@ class WavWriter:
             )
         if self.path.is_dir():
             raise ParameterError(f"{self.path} is a folder; add a file name to it")
+        if self.path.suffix.lower() == ".ogg" and self.sr > MAX_OGG_SR:
+            raise ParameterError(
+                f"{self.path} cannot be written at sr={self.sr} Hz; OGG takes {MAX_OGG_SR} at most, .wav and .flac more"
+            )
         self._part = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}.part")
 
     def __enter__(self) -> "WavWriter":
@@ -435,6 +446,10 @@ class WavWriter:
         if np.size(wav) == 0:
             return
         wav = check_wav(wav)
+        if self.path.suffix.lower() == ".wav" and 2 * (self.n_samples + len(wav)) > MAX_WAV_BYTES:
+            raise ParameterError(
+                f"{self.path} would pass 4 GB, which no WAV can; let its name end in .flac"
+            )
         self._peak = max(self._peak, float(np.abs(wav).max()))
         with self._disk():
             for start in range(0, len(wav), CHUNK):  # libvorbis overruns its stack on a huge block

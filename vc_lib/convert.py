@@ -76,7 +76,7 @@ class Voice:
     @property
     def disclosure(self) -> str:
         """What files of converted speech say of themselves, in ASCII."""
-        name = self.name.encode("ascii", "replace").decode()
+        name = self.name.encode("ascii", "replace").decode()[:100]
         return (
             f"Synthetic speech: converted to the voice '{name}' by vc_lib {__version__} (Anonymous Voice Conversion). "
             "The person whose voice it is did not say this. Disclose it as synthetic wherever it is heard."
