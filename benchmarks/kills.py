@@ -91,6 +91,9 @@ def learn_data(place: Path):
 
 def run_stage(stage: str, place: Path) -> None:
     """A stage from wherever it was left to its end, as a notebook would run it."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored by what runs in the background
     os.chdir(place)
     torch.set_num_threads(1)
     default_device(False)
@@ -226,6 +229,7 @@ def measure(stages, n_kills: int, seed: int, number=signal.SIGKILL) -> Iterator[
             made = begun = 0
             off = 0.0
             while made < n_kills:
+                assert begun < 100 + 20 * n_kills, f"{stage} cannot be stopped"
                 shutil.rmtree(at, ignore_errors=True)
                 shutil.copytree(before, at)
                 for _ in range(min(rng.randint(1, 4), n_kills - made)):

@@ -116,7 +116,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
             "no recordings were given; pass a folder of audio files of one speaker"
         )
     cache_dir = Path(cache_dir).absolute()
-    with writing(cache_dir / "files"):
+    with writing(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
     sweep(cache_dir)
     jobs = _parallel(n_jobs)(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
