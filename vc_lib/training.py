@@ -473,9 +473,8 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
     def write(part: Path) -> None:
         shape = (dls.disguise.n_crops, 3, 2, cfg.n_freqs, cfg.n_frames)
         kind = dict(descr=np.dtype(np.float16).str, fortran_order=False, shape=shape)
-        with part.open(
-            "wb"
-        ) as f:  # not by memory map: where the disk is full that ends the process
+        # not by memory map: where the disk is full that ends the process
+        with part.open("wb") as f:
             np.lib.format.write_array_header_2_0(f, kind)
             for anonymized, original in progress_bar(train, leave=False):
                 with torch.no_grad():
