@@ -276,6 +276,43 @@ def test_features_that_are_none_are_refused(changes):
         anon.resynthesize(features(), -1)
 
 
+@pytest.mark.parametrize("n_bins", [1, 2, 16, 100, 256, 258, 600, 2.0])
+def test_what_would_write_past_worlds_memory_is_refused(n_bins):
+    """The heap is damaged by any of these, so that the process ends somewhere later."""
+    with pytest.raises(ParameterError, match="must be a power of two and 1"):
+        anon.envelope_from_cepstrum(np.zeros((4, 24)), SR, n_bins)
+    if isinstance(n_bins, int):
+        sp = np.ones((4, n_bins))
+        with pytest.raises(ParameterError, match="must be a power of two and 1"):
+            anon.cepstrum(anon.Features(np.zeros(4), sp, sp, SR, 5.0), 24)
+
+
+@pytest.mark.parametrize("n_cepstra", [0, -1, 257, 10**6, 2.5, None])
+def test_too_many_coefficients_are_refused(n_cepstra):
+    with pytest.raises(ParameterError, match=r"n_cepstra=.* in 1..256"):
+        anon.cepstrum(anon.Features(np.zeros(4), *2 * [np.ones((4, 257))], SR, 5.0), n_cepstra)
+    if n_cepstra in (257, 10**6):
+        with pytest.raises(ParameterError, match=r"n_cepstra=.* in 1..256"):
+            anon.envelope_from_cepstrum(np.zeros((1, n_cepstra)), SR, 257)
+
+
+@pytest.mark.parametrize(
+    "f0",
+    [np.full(9, np.nan), np.full(9, -1.0), np.full(9, 9e3), np.zeros((2, 3)), np.zeros(9, int)],
+    ids=range(5),
+)
+def test_a_pitch_that_is_none_is_refused(f0):
+    with pytest.raises(ParameterError, match="take it from find_f0"):
+        anon.analyze(make_voice(0.2), SR, CFG, f0=f0)
+
+
+def test_no_frames_are_not_analysed():
+    with pytest.raises(ParameterError, match="holds none of"):
+        anon.analyze(make_voice(0.2), SR, CFG, frames=slice(500, None))
+    with pytest.raises(ParameterError, match=r"n_bands=300 must be in 0..257"):
+        anon.average_aperiodicity(np.ones((2, 257)), 300)
+
+
 def test_no_frames_are_no_speech():
     none = features()[:0]
     assert len(anon.synthesize(none)) == 0
@@ -406,8 +443,11 @@ def test_names_are_shown_as_they_are(name):
         "\0\0",
         "stage,epoch\n1,2,3,4\n",
         "x" * 9_999,
+        "stage,x\na,1\n",
+        "stage,epoch,x\n$a$,one,2\n$b,2,3\n",
+        "stage,epoch,lsd_db,$y$_{\n$a$_{,0,1,2\n$b$,1,2,3\n",
     ],
-    ids=range(7),
+    ids=range(10),
 )
 def test_a_strange_history_is_named_or_left_out(tmp_path, text):
     run = tmp_path / "models" / "<b>run"
@@ -421,6 +461,6 @@ def test_a_strange_history_is_named_or_left_out(tmp_path, text):
         pass
     for draw in (curves.plot_runs, lambda folder: curves.plot_losses(run / "history.csv")):
         try:
-            draw(tmp_path / "models")
+            draw(tmp_path / "models").canvas.draw()
         except REFUSED:
             pass

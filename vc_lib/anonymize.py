@@ -123,8 +123,18 @@ def analyze(
     """
     cfg = cfg or AnonymizeConfig()
     x = _checked(wav, sr)
+    if f0 is not None:
+        f0 = np.asarray(f0)
+        if f0.ndim != 1 or f0.dtype.kind != "f" or not ((f0 >= 0) & (f0 < sr / 2)).all():
+            raise ParameterError(
+                f"f0 has shape {f0.shape} and dtype {f0.dtype}, must be (n_frames,) in Hz, 0 or more and under "
+                f"{sr / 2:g}; take it from find_f0"
+            )
+        f0 = f0.astype(np.float64)
     found = _f0(x, sr, cfg) if f0 is None else (f0, _times(len(f0), cfg.frame_period_ms))
     f0, times = (np.ascontiguousarray(part[frames]) for part in found)
+    if not len(f0):
+        raise ParameterError(f"frames={frames} holds none of {len(found[0])} frames; ask for some")
     fft_size = pyworld.get_cheaptrick_fft_size(sr, min(cfg.f0_floor, pyworld.default_f0_floor))
     sp = pyworld.cheaptrick(x, f0, times, sr, fft_size=fft_size)
     ap = _aperiodicity(x, f0, times, sr, fft_size, cfg.frame_period_ms)
@@ -348,15 +358,30 @@ def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
 
 def cepstrum(features: Features, n_cepstra: int = N_CEPSTRA) -> np.ndarray:
     """WORLD's mel cepstrum of the envelope [shape=(n_frames, n_cepstra)]; coefficient 0 is the level."""
+    _check_coded(n_cepstra, features.sp.shape[1])
     sp = np.ascontiguousarray(np.maximum(features.sp, FLOOR_POWER), dtype=np.float64)
     return pyworld.code_spectral_envelope(sp, features.sr, n_cepstra)
 
 
 def envelope_from_cepstrum(mc: np.ndarray, sr: int, n_bins: int) -> np.ndarray:
     """The power envelope (n_frames, n_bins) whose mel cepstrum is `mc`; fewer coefficients make it coarser."""
-    return pyworld.decode_spectral_envelope(
-        np.array(mc, dtype=np.float64, order="C"), sr, 2 * (n_bins - 1)
-    )
+    mc = np.array(mc, dtype=np.float64, order="C")
+    if mc.ndim != 2 or not np.isfinite(mc.sum()):
+        raise ParameterError(
+            f"mc has shape {mc.shape}, must be (n_frames, n_cepstra) and finite; take it from cepstrum"
+        )
+    _check_coded(mc.shape[1], n_bins)
+    return pyworld.decode_spectral_envelope(mc, check_sr(sr), 2 * (n_bins - 1))
+
+
+def _check_coded(n_cepstra: int, n_bins: int) -> None:
+    """WORLD writes past its memory where these do not fit."""
+    whole = isinstance(n_cepstra, int | np.integer) and isinstance(n_bins, int | np.integer)
+    if not whole or n_bins < 17 or (n_bins - 1) & (n_bins - 2) or not 1 <= n_cepstra < n_bins:
+        raise ParameterError(
+            f"n_bins={n_bins} must be a power of two and 1, n_cepstra={n_cepstra} in 1..{n_bins - 1}; take the "
+            "envelope from analyze"
+        )
 
 
 def highpass_envelope(sp: np.ndarray, f0: np.ndarray, sr: int, db_per_octave: float) -> np.ndarray:
@@ -383,6 +408,10 @@ def average_aperiodicity(ap: np.ndarray, n_bands: int) -> np.ndarray:
     """Average aperiodicity [dB] in `n_bands` equal bands, joined by straight lines; 0: as it is."""
     if n_bands == 0:
         return ap
+    if not 0 < n_bands <= ap.shape[1]:
+        raise ParameterError(
+            f"n_bands={n_bands} must be in 0..{ap.shape[1]}, as many as there are bins"
+        )
     db = 20 * np.log10(np.clip(ap, 1e-3, 1.0))
     edges = np.linspace(0, db.shape[1], n_bands + 1).round().astype(int)
     means = np.stack([db[:, a:b].mean(1) for a, b in pairwise(edges)], 1)

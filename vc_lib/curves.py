@@ -75,11 +75,11 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
             ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
         ax.grid(True)
     if len(stages) > 1:
-        axs[0].text(epochs[0], 1.18, stages[0], transform=axs[0].get_xaxis_transform())
+        axs[0].text(epochs[0], 1.18, plain(stages[0]), transform=axs[0].get_xaxis_transform())
     for start, name in list(stages.items())[1:]:
         for ax in axs:
             ax.axvline(epochs[start] - 0.5, color="gray", linestyle="--", linewidth=1)
-        axs[0].text(epochs[start] - 0.5, 1.18, name, transform=axs[0].get_xaxis_transform())
+        axs[0].text(epochs[start] - 0.5, 1.18, plain(name), transform=axs[0].get_xaxis_transform())
     axs[-1].set_xlabel("Epoch, all stages" if starts_over else "Epoch")
     axs[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return fig
@@ -88,6 +88,8 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
 def _by_stage(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
     """The table in the order of training, the critic stage's losses in columns of their own; first row of
     each stage."""
+    if "epoch" not in frame or not pd.api.types.is_numeric_dtype(frame["epoch"]):
+        raise ParameterError(f"history has no numbers in a column epoch; {NEEDED}")
     if "stage" not in frame:
         return frame, {0: ""}
     names = frame["stage"].astype(str)

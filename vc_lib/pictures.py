@@ -84,8 +84,10 @@ def rounded(value) -> str:
     """A number to three digits or so, text as it is, an en dash for nothing."""
     if isinstance(value, str):
         return value
-    if value is None or np.isnan(value):
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return "–"
+    if not isinstance(value, int | float | np.number):
+        return str(value)
     if isinstance(value, int | np.integer):
         return str(value).replace("-", "−")
     n_decimals = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0

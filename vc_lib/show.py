@@ -424,7 +424,7 @@ def plot_tradeoff(
         for (_, strength), at_x, at_y in zip(members, xs, ys, strict=True):
             at = (at_x, at_y)
             ax.annotate(strength, at, (3, 3), textcoords="offset points", fontsize=7, color=color)
-    ax.set(xlabel=labels.get(x, x), ylabel=labels.get(y, y))
+    ax.set(xlabel=plain(labels.get(x, x)), ylabel=plain(labels.get(y, y)))
     ax.grid(True)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
