@@ -472,4 +472,4 @@ def show_card(folder) -> ipd.Markdown:
     text = html.escape(text, quote=False)
     for sign in "[]!$\\":  # links, pictures, formulas
         text = text.replace(sign, f"&#{ord(sign)};")
-    return ipd.Markdown(re.sub("(?m)^# ", "### ", text))
+    return ipd.Markdown(re.sub("(?m)^#", "###", text))
