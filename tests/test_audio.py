@@ -6,7 +6,6 @@ import resource
 import socket
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import imageio_ffmpeg
 import numpy as np
@@ -455,7 +454,7 @@ def test_what_closing_loses_is_noticed(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     with pytest.raises(NotWritten, match="500 of 1000 samples"), WavWriter(path, 16_000) as out:
         out.write(np.zeros(1_000))
-        monkeypatch.setattr(audio.sf, "info", lambda _: SimpleNamespace(frames=500))
+        monkeypatch.setattr(WavWriter, "_n_there", lambda self: 500)
     assert not list(tmp_path.iterdir())
 
 
@@ -667,3 +666,58 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, monkeypatch):
     save_wav(tmp_path / "a.flac", np.zeros(501), SR)
     assert read_comment(tmp_path / "a.wav") == "x" * 1_000
     assert {f.name for f in tmp_path.iterdir()} == {"a.wav", "a.flac"}
+
+
+def test_names_that_no_file_can_have_are_refused(tmp_path):
+    with pytest.raises(ParameterError, match="cannot be a file .*; correct the path"):
+        load_wav(tmp_path / f"{'n' * 300}.wav", SR)
+    with pytest.raises(MissingInput, match="does not exist"):
+        load_wav(tmp_path / "a\0b.wav", SR)
+
+
+def test_a_long_name_can_be_written(tmp_path):
+    save_wav(tmp_path / f"{'n' * 245}.wav", tone(), SR)
+    assert [len(f.name) for f in tmp_path.iterdir()] == [249]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text elsewhere")
+@pytest.mark.parametrize("suffix", [".wav", ".m4a"])
+def test_names_in_no_encoding_are_read_and_written(tmp_path, suffix):
+    source = written(tmp_path / f"a{suffix}", tone())
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe folder/\xe9"))
+    odd.parent.mkdir()
+    os.replace(source, odd.with_suffix(suffix))
+    n_open = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert len(load_wav(odd.with_suffix(suffix), SR)) >= SR // 2
+    save_wav(odd.with_suffix(".flac"), tone(), SR)
+    assert len(load_wav(odd.with_suffix(".flac"), SR)) == SR // 2
+    odd.with_suffix(".wav").write_bytes(b"no sound")
+    with pytest.raises(ParameterError):
+        load_wav(odd.with_suffix(".wav"), SR)
+    if n_open:
+        assert len(os.listdir("/proc/self/fd")) == n_open, "all are closed again"
+
+
+def test_what_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    def closed(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    save_wav(tmp_path / "a.wav", tone(), SR)
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(ParameterError, match="may not be read .* change its permissions"):
+        load_wav(tmp_path / "a.wav", SR)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(ParameterError, match="is not a file; choose another name"):
+        save_wav(tmp_path / "a.wav", tone(), SR)
+
+
+def test_rates_that_a_flac_cannot_have_are_refused(tmp_path):
+    with pytest.raises(ParameterError, match="sr=65537 Hz; above 65535 FLAC takes multiples of 10"):
+        save_wav(tmp_path / "a.flac", tone(), 65_537)
+    for sr in (65_535, 65_540, 384_000):
+        save_wav(tmp_path / "a.flac", tone(), sr)
+        assert len(load_wav(tmp_path / "a.flac", sr)) == SR // 2

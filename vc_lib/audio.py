@@ -6,6 +6,7 @@ everything else goes through the ffmpeg that the imageio-ffmpeg wheel carries. N
 
 import errno
 import math
+import os
 import subprocess
 import tempfile
 import uuid
@@ -412,11 +413,17 @@ class WavWriter:
             )
         if self.path.is_dir():
             raise ParameterError(f"{self.path} is a folder; add a file name to it")
+        if os.path.lexists(self.path) and not self.path.is_file():
+            raise ParameterError(f"{self.path} is not a file; choose another name")
+        if self.path.suffix.lower() == ".flac" and self.sr > 65_535 and self.sr % 10:
+            raise ParameterError(
+                f"{self.path} cannot be written at sr={self.sr} Hz; above 65535 FLAC takes multiples of 10, .wav any"
+            )
         if self.path.suffix.lower() == ".ogg" and self.sr > MAX_OGG_SR:
             raise ParameterError(
                 f"{self.path} cannot be written at sr={self.sr} Hz; OGG takes {MAX_OGG_SR} at most, .wav and .flac more"
             )
-        self._part = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}.part")
+        self._part = self.path.with_name(f".{uuid.uuid4().hex[:16]}.part")
 
     def __enter__(self) -> "WavWriter":
         file_format, subtype = WRITABLE[self.path.suffix.lower()]
@@ -430,7 +437,8 @@ class WavWriter:
                 f"{self.path.parent} is not a folder, so {self.path.name} cannot go there"
             ) from e
         try:
-            self._file = sf.SoundFile(self._part, "w", self.sr, 1, subtype, format=file_format)
+            part = _for_libsndfile(self._part, os.O_RDWR)
+            self._file = sf.SoundFile(part, "w", self.sr, 1, subtype, None, file_format)
             if self.comment:
                 self._file.comment = self.comment
         except sf.LibsndfileError as e:
@@ -456,6 +464,11 @@ class WavWriter:
                 self._file.write(np.clip(wav[start : start + CHUNK], -1, 1))
         self.n_samples += len(wav)
 
+    def _n_there(self) -> int:
+        """How many samples the finished file has."""
+        with sf.SoundFile(_for_libsndfile(self._part, os.O_RDONLY)) as file:
+            return file.frames
+
     @contextmanager
     def _disk(self) -> Iterator[None]:
         """What libsndfile cannot write, and does not say why: samples and rate were checked before."""
@@ -479,7 +492,7 @@ class WavWriter:
                         f"nothing was written to {self.path}; it must hold at least one sample"
                     )
                 with self._disk():
-                    n_there = sf.info(str(self._part)).frames  # closing is silent about a full disk
+                    n_there = self._n_there()  # closing is silent about a full disk
                     assert n_there >= self.n_samples, f"{n_there} of {self.n_samples} samples"
                     put_in_place(self._part, self.path)
         finally:
@@ -540,13 +553,22 @@ def _stream(path: Path, sr: int) -> Iterator[np.ndarray]:
 @contextmanager
 def _open(path: Path) -> Iterator[sf.SoundFile]:
     """A recording as an open SoundFile: itself, or what ffmpeg makes of it, for a while."""
-    if not path.exists():
-        raise MissingInput(f"{path} does not exist; correct the path or record it first")
-    if not path.is_file():
-        raise ParameterError(f"{path} is not a file; list a folder's recordings with list_audio")
-    if path.stat().st_size == 0:
-        raise ParameterError(f"{path} is empty (0 bytes); record it again or take it out")
-    file = _open_directly(path)
+    try:
+        if not path.exists():
+            raise MissingInput(f"{path} does not exist; correct the path or record it first")
+        if not path.is_file():
+            raise ParameterError(
+                f"{path} is not a file; list a folder's recordings with list_audio"
+            )
+        if path.stat().st_size == 0:
+            raise ParameterError(f"{path} is empty (0 bytes); record it again or take it out")
+        file = _open_directly(path)
+    except (MissingInput, ParameterError):
+        raise
+    except PermissionError as e:
+        raise ParameterError(f"{path} may not be read ({e}); change its permissions") from e
+    except (OSError, ValueError) as e:  # too long, or a NUL in it
+        raise ParameterError(f"{str(path)!r} cannot be a file ({e}); correct the path") from e
     if file is not None:
         with file:
             yield file
@@ -562,12 +584,21 @@ def _open(path: Path) -> Iterator[sf.SoundFile]:
             yield file
 
 
+def _for_libsndfile(path: Path, flags: int) -> Path | int:
+    """A path, or the number of the open file where its name is in no encoding, as on old disks."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return os.open(path, flags)
+    return path
+
+
 def _open_directly(path: Path) -> sf.SoundFile | None:
     """A recording as soundfile sees it, or None where that is a job for ffmpeg."""
     if path.suffix.lower() in HEADERLESS:
         return None
     try:
-        file = sf.SoundFile(path.absolute())
+        file = sf.SoundFile(_for_libsndfile(path.absolute(), os.O_RDONLY))
     except (sf.LibsndfileError, TypeError):  # TypeError: its name ends in .raw
         return None
     # RAW was guessed from the suffix alone; no length: a FLAC that came through a pipe
