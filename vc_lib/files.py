@@ -185,6 +185,9 @@ def within(folder, name: str) -> Path:
     return path
 
 
-def sha256(data: bytes | memoryview) -> str:
-    """What tells whether bytes are still the same."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(*parts: bytes | memoryview) -> str:
+    """What tells whether bytes, one part after the other, are still the same."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

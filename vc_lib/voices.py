@@ -133,6 +133,7 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
         weights = load(data)
     except (SafetensorError, ValueError, RuntimeError) as e:
         raise misfit(e) from e
+    del data
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise misfit(f"{name} holds NaN or infinity")
@@ -165,7 +166,7 @@ def _digest(values: dict) -> str:
 
 def _checksum(header: dict, data: bytes | memoryview) -> str:
     tensors = {name: value for name, value in header.items() if name != "__metadata__"}
-    return sha256(json.dumps(tensors, sort_keys=True).encode() + bytes(data))
+    return sha256(json.dumps(tensors, sort_keys=True).encode(), data)
 
 
 def _with_metadata(data: bytes, said: dict[str, str]) -> bytes:
