@@ -313,6 +313,55 @@ def test_no_frames_are_not_analysed():
         anon.average_aperiodicity(np.ones((2, 257)), 300)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(
+            [
+                "f0_hz",
+                "f0_std_semitones",
+                "level_db",
+                "cepstrum_mean",
+                "cepstrum_std",
+                "voiced_mean",
+                "voiced_cov",
+                "weights",
+                "means",
+                "variances",
+            ]
+        ),
+        st.tuples(
+            st.sampled_from(["times", "plus", "one"]),
+            st.sampled_from([-1.0, 1.0]),
+            st.integers(-320, 300),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_whatever_a_voice_says_of_its_target_what_it_speaks_is_sound(model, changes):
+    """Statistics that a stranger could write into a config."""
+    stats, own = {}, {}
+    for name, (how, sign, power) in changes.items():
+        of_sounds = name in ("weights", "means", "variances")
+        values = np.array(getattr(TARGET.sounds if of_sounds else TARGET, name), float)
+        with np.errstate(all="ignore"):
+            if how == "one":
+                values.flat[-1] = sign * 10.0**power
+            else:
+                values = (
+                    values * sign * 10.0**power if how == "times" else values + sign * 10.0**power
+                )
+        (own if of_sounds else stats)[name] = float(values) if values.ndim == 0 else values
+    try:
+        target = replace(TARGET, **stats, sounds=replace(TARGET.sounds, **own))
+        voice = Voice(model.generator, replace(CFG, target=target), model.device)
+        made = voice.convert(make_voice(0.5), SR)
+    except ParameterError:
+        return
+    assert np.isfinite(made).all() and np.abs(made).max() <= 1
+
+
 def test_no_frames_are_no_speech():
     none = features()[:0]
     assert len(anon.synthesize(none)) == 0

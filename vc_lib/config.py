@@ -15,6 +15,7 @@ from .errors import MissingInput, ParameterError
 from .files import atomically, parsed_json, read_limited
 
 CONFIG_VERSION = 4
+MAX_CEPSTRUM = 1e6  # coefficients and their variances are under 1e3
 MAX_BYTES = 16_000_000  # of a config's file; that of 64 sounds has 100 kB
 
 F0_METHODS = ("dio", "harvest", "harvest-if", "swift-f0")
@@ -167,6 +168,11 @@ class Sounds:
             min(self.weights) > 0 and min(map(min, self.variances)) > 0,
             "weights and variances of Sounds must be > 0",
         )
+        largest = max(numbers, key=abs)
+        _check(
+            abs(largest) <= MAX_CEPSTRUM and min(map(min, self.variances)) >= 1 / MAX_CEPSTRUM**2,
+            f"Sounds reach {largest:g}, or vary less than {1 / MAX_CEPSTRUM**2:g}; no voice does: copy it again",
+        )
 
 
 @dataclass(frozen=True)
@@ -239,11 +245,20 @@ class SpeakerStats:
             rows in ([], [n - 1] * n),
             f"sound_map has {len(rows)} rows of {sorted(set(rows))} numbers; it must have {n} of {n - 1}, or none",
         )
+        largest = max(values[4:], key=abs)
+        _check(
+            abs(largest) <= MAX_CEPSTRUM,
+            f"SpeakerStats have a coefficient of {largest:g}; no voice's pass {MAX_CEPSTRUM:g}: copy it again",
+        )
         _check_range("warp", self.warp, 0.5, 2)
         _check(
             self.f0_hz >= 0 and min(self.f0_std_semitones, *self.cepstrum_std) >= 0,
             "f0_hz and deviations must be >= 0",
         )
+        if self.f0_hz:
+            _check_range("f0_hz", self.f0_hz, 10, 4_000, "Hz (0: nothing was voiced)")
+        _check_range("f0_std_semitones", self.f0_std_semitones, 0, 120, "semitones")
+        _check_range("level_db", self.level_db, -400, 400, "dB")
 
 
 @dataclass(frozen=True)

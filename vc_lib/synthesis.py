@@ -117,9 +117,11 @@ def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: tuple[int, float] |
     position = index - np.where(onset[index], 0, counted[index] - whole[index]) * period
     n = 2 * (sp.shape[1] - 1)
     half, bins = n // 2, np.arange(n // 2 + 1, dtype=np.float32)
+    inside = position > -half  # of a period far below any voice's the beginning may be long ago
+    period, position = period[inside], position[inside]
     hump = _hump(n)
     padded = np.zeros(len(out) + 2 * n, np.float32)
-    for a in range(0, len(index), BATCH):
+    for a in range(0, len(position), BATCH):
         where = position[a : a + BATCH]
         envelope, ratio = _between(sp, where / hop), _between(ap, where / hop)
         power = envelope * (1 - np.clip(ratio, *AP_RANGE) ** 2)
