@@ -354,6 +354,7 @@ def main():
 
 
 if __name__ == "__main__":
-    from benchmarks.fuzz import main  # so that other processes find it under its own name
+    # other processes have to find it under its own name
+    from benchmarks.fuzz import main
 
     main()

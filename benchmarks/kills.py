@@ -91,9 +91,8 @@ def learn_data(place: Path):
 
 def run_stage(stage: str, place: Path) -> None:
     """A stage from wherever it was left to its end, as a notebook would run it."""
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # ignored by what runs in the background
+    # what runs in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(place)
     torch.set_num_threads(1)
     default_device(False)
@@ -264,8 +263,7 @@ def main():
 
 
 if __name__ == "__main__":
-    from benchmarks.kills import (
-        main,  # so that other processes find the stages under their own name
-    )
+    # other processes have to find the stages under their own name
+    from benchmarks.kills import main
 
     main()

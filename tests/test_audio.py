@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -721,3 +722,11 @@ def test_rates_that_a_flac_cannot_have_are_refused(tmp_path):
     for sr in (65_535, 65_540, 384_000):
         save_wav(tmp_path / "a.flac", tone(), sr)
         assert len(load_wav(tmp_path / "a.flac", sr)) == SR // 2
+
+
+def test_what_a_killed_process_left_is_swept_from_where_sound_is_saved(tmp_path):
+    for name, age_s in ((".old.part", 7_200), (".new.part", 0)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    save_wav(tmp_path / "a.wav", tone(), SR)
+    assert {f.name for f in tmp_path.iterdir()} == {".new.part", "a.wav"}

@@ -13,6 +13,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,7 @@ from .files import put_in_place, sweep, writing
 SR_MIN, SR_MAX = 4_000, 384_000  # sampling rates taken [Hz]
 CHUNK = 65_536  # frames read or written at once: fast, in little memory
 FFMPEG_TIMEOUT_S = 900  # a day of speech decodes in less
-MAX_DECODED_S = (
-    172_800  # ffmpeg writes no more than this: a small file can say that it is endless [s]
-)
+MAX_DECODED_S = 172_800  # ffmpeg writes no more: a small file can say that it is endless [s]
 MAX_LOADED_S = 43_200  # what is read as a whole: 12 h are 2.8 GB at 16 kHz [s]
 ABSURD = 1e6  # where even what is no sound any more ends: its power must be a number
 MAX_WAV_BYTES = 2**32 - 65_536  # a WAV counts its bytes in 32 bits
@@ -430,7 +429,7 @@ class WavWriter:
         try:
             with writing(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                sweep(self.path.parent)
+                _sweep_once(self.path.parent.absolute())
                 self._part.touch()
         except (FileExistsError, NotADirectoryError) as e:
             raise ParameterError(
@@ -475,12 +474,18 @@ class WavWriter:
         try:
             with writing(self.path):
                 yield
-        except (sf.LibsndfileError, AssertionError) as e:
-            raise NotWritten(
-                f"{self.path} cannot be written ({e}): the disk is full, or gone; what was there before is as it was. "
-                "Free some space, then do this again",
-                errno.ENOSPC,
-            ) from e
+        except (
+            sf.LibsndfileError,
+            AssertionError,
+        ) as e:  # AssertionError: soundfile's, of a short write
+            raise self._not_written(e) from e
+
+    def _not_written(self, reason) -> NotWritten:
+        return NotWritten(
+            f"{self.path} cannot be written ({reason}): the disk is full, or gone; what was there before is as it was. "
+            "Free some space, then do this again",
+            errno.ENOSPC,
+        )
 
     def __exit__(self, kind, error, trace) -> None:
         try:
@@ -493,7 +498,8 @@ class WavWriter:
                     )
                 with self._disk():
                     n_there = self._n_there()  # closing is silent about a full disk
-                    assert n_there >= self.n_samples, f"{n_there} of {self.n_samples} samples"
+                    if n_there < self.n_samples:
+                        raise self._not_written(f"{n_there} of {self.n_samples} samples")
                     put_in_place(self._part, self.path)
         finally:
             self._part.unlink(missing_ok=True)
@@ -504,6 +510,12 @@ class WavWriter:
                 f"{over_db:.2f} dB over full scale; lower the level before saving",
                 stacklevel=2,
             )
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Sweep a folder when this process first writes into it: one of many files takes long to look through."""
+    sweep(folder)
 
 
 def _fit(wav: np.ndarray, n_samples: int) -> np.ndarray:

@@ -103,6 +103,26 @@ def _from_earlier(version: int, values: dict) -> None:
         values["f0_mode"] = values.get("f0_mode") or "recentre"
 
 
+def read_values(path) -> dict:
+    """What a config's file holds, of whatever version, before anything is made of it.
+
+    Raises
+    ------
+    MissingInput
+        If there is no such file.
+    ParameterError
+        If it is not JSON, no object, or too large.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder; name the config.json in it" if path.is_dir() else "does not exist"
+        raise MissingInput(f"{path} {what}; a voice's folder holds it beside generator.safetensors")
+    way_out = "copy the voice's folder again"
+    values = parsed_json(read_limited(path, MAX_BYTES, way_out), path, way_out)
+    _check(isinstance(values, dict), f"{path} must hold a JSON object, got {type(values).__name__}")
+    return values
+
+
 class Checked:
     """Has the values of a dataclass checked by each class that it is made of, as soon as it is made."""
 
@@ -447,17 +467,12 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
         ParameterError
             If it is not JSON, comes from a later version, or holds an unknown or forbidden value.
         """
-        path = Path(path)
-        if not path.is_file():
-            what = "is a folder; name the config.json in it" if path.is_dir() else "does not exist"
-            raise MissingInput(
-                f"{path} {what}; a voice's folder holds it beside generator.safetensors"
-            )
-        way_out = "copy the voice's folder again"
-        values = parsed_json(read_limited(path, MAX_BYTES, way_out), path, way_out)
-        _check(
-            isinstance(values, dict), f"{path} must hold a JSON object, got {type(values).__name__}"
-        )
+        return cls.from_values(read_values(path), path)
+
+    @classmethod
+    def from_values(cls, values: dict, path) -> "Config":
+        """The config of what `read_values` found in a file, with the errors of `load`; `path` is for these."""
+        values = dict(values)
         version = values.pop("version", None)
         _check(
             version in range(1, CONFIG_VERSION + 1),

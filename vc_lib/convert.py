@@ -102,7 +102,7 @@ class Voice:
         Raises
         ------
         ParameterError
-            If `wav` is not a finite 1-D array or `sr` not a rate.
+            If `wav` is not a finite 1-D array, its scale not -1..1, or `sr` not a rate.
         """
         wav = self._taken(wav, sr, source)
         return np.concatenate([np.zeros(0, np.float32), *self.convert_blocks([wav], source)])

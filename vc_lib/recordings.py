@@ -24,7 +24,7 @@ from .errors import MissingInput, NotWritten, ParameterError
 from .files import atomically, sweep, writing
 
 CACHE_VERSION = 2
-# What reading a damaged cache ends with
+# What reading a damaged cache ends with; NotImplementedError is zipfile's, of a compression that it does not know
 DAMAGED = (
     OSError,
     ValueError,

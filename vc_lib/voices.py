@@ -7,6 +7,7 @@ code: it is safetensors and JSON, and is looked at before memory is taken for it
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,10 +16,10 @@ from safetensors.torch import load, save
 
 from . import __version__
 from .cards import CARD, card, card_gaps, read_card
-from .config import MAX_BYTES, Config
+from .config import Config, read_values
 from .cutting import CONTEXT_S, PIECE_S
 from .errors import MissingInput, ParameterError
-from .files import atomically, parsed_json, put_in_place, read_limited, sha256, within, writing
+from .files import atomically, parsed_json, read_limited, sha256, within, writing
 from .models import WEIGHTS, Generator
 
 CONFIG, HISTORY = "config.json", "history.csv"
@@ -65,8 +66,7 @@ def save_voice(
         raise ParameterError(
             f"{lost[0]} holds NaN or infinity and is not saved in {run_dir}; go on from the last checkpoint"
         )
-    values = cfg.values()
-    said = dict(vc_lib=__version__, config_sha256=_digest(values))
+    said = dict(vc_lib=__version__, config_sha256=_digest(cfg.values()))
     if trained:
         said |= dict(stage=trained[0], epoch=str(trained[1]))
     data = _with_metadata(save(tensors), said)
@@ -97,7 +97,8 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
     if not path.is_file():
         raise MissingInput(f"{path} does not exist (looked for in {Path.cwd()}); {LOOK}")
     config_path = within(folder, CONFIG)
-    config = Config.load(config_path)
+    values = read_values(config_path)
+    config = Config.from_values(values, config_path)
     if config.target is None:
         raise ParameterError(
             f"{config_path} has no target; it is not the config of a trained voice"
@@ -122,13 +123,11 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
     said = header.get("__metadata__", {})
     if "sha256" in said and said["sha256"] != _checksum(header, memoryview(data)[n:]):
         raise misfit("its checksum is another")
-    if "config_sha256" in said:
-        raw = parsed_json(read_limited(config_path, MAX_BYTES, COPY), config_path, COPY)
-        if said["config_sha256"] != _digest(raw):
-            raise misfit(
-                f"{CONFIG} was changed since they were saved together; to try another setting change voice.config, to "
-                "keep it call save_voice"
-            )
+    if "config_sha256" in said and said["config_sha256"] != _digest(values):
+        raise misfit(
+            f"{CONFIG} was changed since they were saved together; to try another setting change voice.config, to "
+            "keep it call save_voice"
+        )
     try:
         weights = load(data)
     except (SafetensorError, ValueError, RuntimeError) as e:
@@ -149,10 +148,8 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
 def trained_until(folder) -> tuple[str, int] | None:
     """Stage and epoch that the voice in a folder is from; None if it does not say, or is none."""
     try:
-        path = within(folder, WEIGHTS)
-        said = _header(path, ParameterError)[0].get("__metadata__", {})
-        raw = parsed_json(read_limited(within(folder, CONFIG), MAX_BYTES, COPY), CONFIG, COPY)
-        if said["config_sha256"] != _digest(raw):
+        said = _header(within(folder, WEIGHTS), ParameterError)[0].get("__metadata__", {})
+        if said["config_sha256"] != _digest(read_values(within(folder, CONFIG))):
             return None
         return said["stage"], int(said["epoch"])
     except (KeyError, OSError, ValueError):
@@ -200,13 +197,13 @@ def _header(path: Path, misfit) -> tuple[dict, int]:
 
 def _check_shapes(header: dict, n_bytes: int, generator: Generator, misfit) -> None:
     """That a header has what the generator needs, all of it and nothing else, and the file as many bytes."""
-    wanted = {k: [DTYPES[v.dtype], list(v.shape)] for k, v in generator.state_dict().items()}
+    state = generator.state_dict()
+    wanted = {k: [DTYPES[v.dtype], list(v.shape)] for k, v in state.items()}
     there = {k: [v.get("dtype"), v.get("shape")] for k, v in header.items() if k != "__metadata__"}
     if there != wanted:
-        names = [k for k in sorted(there.keys() | wanted) if there.get(k) != wanted.get(k)]
-        k = names[0]
+        k = min(k for k in there.keys() | wanted if there.get(k) != wanted.get(k))
         raise misfit(f"{k[:80]!r} is {str(there.get(k))[:80]}, must be {wanted.get(k)}")
-    needed = sum(v.numel() * v.element_size() for v in generator.state_dict().values())
+    needed = sum(v.numel() * v.element_size() for v in state.values())
     if n_bytes != needed:
         raise misfit(f"it has {n_bytes} bytes of numbers, must have {needed}")
 
@@ -259,12 +256,9 @@ def export_voice(run_dir, destination) -> Path:
     names = [WEIGHTS, CONFIG, CARD, *([HISTORY] if (run_dir / HISTORY).is_file() else [])]
     part = destination.absolute().with_name(f".{destination.name}.{os.getpid()}.part")
     try:
+        for name in names:
+            atomically(part / name, partial(shutil.copyfile, within(run_dir, name)))
         with writing(destination):
-            part.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                copy = part / f"{name}.new"
-                shutil.copyfile(within(run_dir, name), copy)
-                put_in_place(copy, part / name)
             part.rename(destination)
     finally:
         shutil.rmtree(part, ignore_errors=True)
