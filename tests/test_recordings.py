@@ -307,6 +307,30 @@ def test_one_recording_cannot_be_split(prepared, target_cfg):
             split(prepared[:n], target_cfg)
 
 
+@pytest.fixture
+def long_files(tmp_path, voice, plain_cfg, short_pieces):
+    """Three recordings of several pieces each."""
+    for i in range(3):
+        soundfile.write(tmp_path / f"{i}.wav", voice(2.0, f0=200.0, seed=i), 16_000)
+    return prepare(tmp_path, plain_cfg, tmp_path / "cache", n_jobs=1)
+
+
+def test_split_keeps_the_pieces_of_a_file_together(long_files, plain_cfg):
+    assert len(long_files) > 6
+    for seed in range(5):
+        train, valid = split(long_files, replace(plain_cfg, seed=seed, valid_share=0.3))
+        assert len({r.path for r in valid}) == 1 and len({r.path for r in train}) == 2
+        assert not {r.path for r in train} & {r.path for r in valid}
+        assert len(train) + len(valid) == len(long_files)
+
+
+def test_of_a_single_file_the_end_is_held_out(long_files, plain_cfg):
+    one = [r for r in long_files if r.path == long_files[0].path]
+    with pytest.warns(UserWarning, match="is the only file: its last .* s are held out"):
+        train, valid = split(one, plain_cfg)
+    assert train + valid == one and len(valid) == 1
+
+
 def test_learn_target_finds_register_and_envelope(prepared, plain_cfg, target_cfg):
     assert target_cfg == replace(plain_cfg, target=target_cfg.target)
     assert target_cfg.target.f0_hz == pytest.approx(200, rel=0.03)

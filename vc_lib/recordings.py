@@ -220,18 +220,49 @@ def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
 
 
 def split(recordings: Sequence[Recording], cfg: Config) -> tuple[list[Recording], list[Recording]]:
-    """Hold out whole recordings for validation: (train, valid), drawn by `cfg.seed`, at least one on each side."""
+    """Hold out whole files for validation, drawn by `cfg.seed`.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        From `prepare`; pieces of one file stay together.
+    cfg : Config
+        `valid_share` is the share of the files that is held out; at least one file is on each side.
+
+    Returns
+    -------
+    train, valid : lists of Recording
+        With a single file, `valid` is its last pieces, and a warning says so.
+
+    Raises
+    ------
+    ParameterError
+        If there are not two pieces to share out.
+    """
     if len(recordings) < 2:
         raise ParameterError(
             f"{len(recordings)} recording cannot be split into training and validation; add more files"
         )
-    n_valid = min(max(1, round(cfg.valid_share * len(recordings))), len(recordings) - 1)
-    order = np.random.default_rng(cfg.seed).permutation(len(recordings))
-    valid = set(order[:n_valid].tolist())
+    files = list(dict.fromkeys(r.path for r in recordings))
+    if len(files) == 1:
+        n_valid = _n_held_out(len(recordings), cfg)
+        valid = list(recordings[-n_valid:])
+        warnings.warn(
+            f"{files[0].name} is the only file: its last {sum(r.seconds for r in valid):.0f} s are held out "
+            "for validation; with several files whole ones are",
+            stacklevel=2,
+        )
+        return list(recordings[:-n_valid]), valid
+    order = np.random.default_rng(cfg.seed).permutation(len(files))
+    held_out = {files[i] for i in order[: _n_held_out(len(files), cfg)]}
     return (
-        [r for i, r in enumerate(recordings) if i not in valid],
-        [r for i, r in enumerate(recordings) if i in valid],
+        [r for r in recordings if r.path not in held_out],
+        [r for r in recordings if r.path in held_out],
     )
+
+
+def _n_held_out(n: int, cfg: Config) -> int:
+    return min(max(1, round(cfg.valid_share * n)), n - 1)
 
 
 def learn_target(recordings: Sequence[Recording], cfg: Config) -> Config:
