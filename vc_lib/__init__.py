@@ -7,4 +7,10 @@ leakage, monitor, players, inputs, pictures, show, curves, board. Nothing heavy 
 `import vc_lib` is instant.
 """
 
+import os
+
+# Threads of OpenMP wait for work by spinning. Beside any other program a training step then takes four times as long.
+# The library reads this once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ import numpy as np
 from .anonymize import Features, analyze, change, resynthesize, speaker_stats
 from .audio import check_level, check_wav
 from .config import SpeakerStats
-from .parallel import one_blas_thread
+from .parallel import one_thread
 from .pauses import block_power, pause_gain, speech_level_db
 from .pitch import PitchFollower
 from .synthesis import phases
@@ -105,7 +105,7 @@ class Stream:
         self.waiting = np.concatenate([self.waiting, block])
         while len(self.waiting) >= self.n_block:
             new, self.waiting = self.waiting[: self.n_block], self.waiting[self.n_block :]
-            with one_blas_thread():
+            with one_thread():
                 self.ready = np.concatenate([self.ready, self._step(new)])
         out, self.ready = self.ready[: len(block)], self.ready[len(block) :]
         return out

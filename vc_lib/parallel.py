@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain, islice
 
@@ -35,6 +36,19 @@ def one_blas_thread():
     """A context in which NumPy's matrix products take one thread each: small ones gain nothing by more, and
     take the processor from what else works."""
     return _libraries().limit(limits=1, user_api="blas")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A context in which NumPy and torch take one thread: blocks of a tenth of a second gain nothing by more, and
+    wait for a second one that another program holds up."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with one_blas_thread():
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache
