@@ -1,4 +1,4 @@
-"""The four notebooks run top to bottom with `smoke = True`, in number order, in a copy of the tree.
+"""The four notebooks run top to bottom in a copy of the tree: with `smoke = True`, and with their defaults.
 
 A cell that fails is not the only way to be broken: an error inside a widget's callback stays in the
 widget, a player can be silent, a slider can fail at its second position. All of that counts here.
@@ -34,7 +34,13 @@ NEEDED = (
     "readme",
     "benchmarks",
 )  # besides the notebooks
-TIMEOUT_S = 600  # for one notebook
+SMOKE = "smoke = True"
+# All defaults, on the whole sample; of a notebook that trains, one epoch of each stage.
+ONE_EPOCH = {
+    "02-1_train-with-pretraining.ipynb": "epochs, critic_epochs, gan_epochs = 1, 1, 1",
+    "02-2_train-without-pretrain.ipynb": "gan_epochs = 1",
+}
+TIMEOUT_S = 900  # for one notebook
 DATA_URI = re.compile(r"data:audio/[^,]+;base64,([A-Za-z0-9+/=]+)")
 SOUND_FILES = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3")  # how they begin
 
@@ -77,18 +83,22 @@ _poke()
 """
 
 
-def set_smoke(nb) -> None:
-    """Make a notebook's run tiny, as a parameter of it would."""
+def set_parameters(nb, source: str) -> None:
+    """Override parameters of a notebook by a cell after the one that is tagged `parameters`."""
     at = [i for i, c in enumerate(nb.cells) if "parameters" in c.metadata.get("tags", [])]
     for i in at:
-        nb.cells.insert(i + 1, new_code_cell("smoke = True"))
+        nb.cells.insert(i + 1, new_code_cell(source))
 
 
-def run(nb, folder: Path):
+def run(nb, folder: Path, parameters: str = SMOKE, poke: str | None = None):
     """Run a notebook in `folder`, its outputs and the state of its widgets kept."""
     nb = nbformat.from_dict(nb)
-    set_smoke(nb)
-    nb.cells = [new_code_cell(KEEP_ERRORS), *nb.cells, new_code_cell(POKE)]
+    set_parameters(nb, parameters)
+    nb.cells = [
+        new_code_cell(KEEP_ERRORS),
+        *nb.cells,
+        new_code_cell(POKE if poke is None else poke),
+    ]
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -189,8 +199,10 @@ def copied_tree(copy: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_notebook_runs_is_heard_and_seen(name, tree, kernel_env):
-    nb = run(nbformat.read(tree / name, as_version=4), tree)
+@pytest.mark.parametrize("how", ["smoke", "defaults"])
+def test_notebook_runs_is_heard_and_seen(name, how, tree, kernel_env):
+    settings = (SMOKE,) if how == "smoke" else (ONE_EPOCH.get(name, ""), "")
+    nb = run(nbformat.read(tree / name, as_version=4), tree, *settings)
 
     assert not errors(nb), "\n".join(errors(nb))
     sounds = players(nb)

@@ -40,11 +40,13 @@ from vc_lib.training import (
     read_history,
     save_generated,
     save_voice,
+    suggest_lr,
     trained_until,
     write_history,
 )
 
 from fastai.callback.core import Callback
+from fastai.learner import Learner
 from fastai.torch_core import default_device
 
 REPO = Path(__file__).parents[1]
@@ -426,6 +428,20 @@ def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
         np.testing.assert_allclose(anonymized, x, atol=2e-3)
         np.testing.assert_allclose(original, y, atol=2e-3)
         np.testing.assert_allclose(made, expected, atol=5e-2 if models.has_bf16_units() else 2e-3)
+
+
+def test_the_suggested_rate_is_measured_once_a_run(prepared, tmp_path, monkeypatch):
+    (recordings, cfg), calls = prepared, []
+    dls = make_dls(recordings[1:], recordings[:1], cfg, num_workers=0)
+    find = Learner.lr_find
+    monkeypatch.setattr(
+        Learner, "lr_find", lambda *a, **kw: calls.append(1) or find(*a, num_it=12, **kw)
+    )
+    lr = suggest_lr(dls, tmp_path / "run")
+    assert 1e-5 <= lr <= 1e-2 and suggest_lr(dls, tmp_path / "run") == lr and len(calls) == 1
+    (tmp_path / "run" / "lr_find.json").write_text("{")
+    with pytest.raises(ParameterError, match="is damaged .* remove it to measure"):
+        suggest_lr(dls, tmp_path / "run")
 
 
 def test_judged_pairs_go_round_in_three(whole_run):

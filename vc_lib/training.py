@@ -60,6 +60,7 @@ warnings.filterwarnings("ignore", message="You are shadowing an attribute")
 
 STAGES = ("generator", "critic", "gan")  # in the order they are trained
 GENERATED = "generated.npy"
+LR_FIND, LR_RANGE = "lr_find.json", (1e-5, 1e-2)
 SPOILT = 4 / 3  # of the best distance to the recordings: adversarial training is lost beyond
 
 
@@ -455,6 +456,42 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
         metrics=LogSpectralDistance(cfg),
         cbs=cbs,
     )
+
+
+def suggest_lr(dls: DataLoaders, run_dir) -> float:
+    """Learning rate for the generator alone, by fastai's `lr_find`, measured once a run and kept in lr_find.json.
+
+    Parameters
+    ----------
+    dls : DataLoaders
+        From `dataset.make_dls`.
+    run_dir : str or Path
+        The run's folder; a rate that it holds already is taken, so that a resumed run has the same.
+
+    Returns
+    -------
+    lr : float
+        The valley of the curve, within 1e-5..1e-2.
+
+    Raises
+    ------
+    ParameterError
+        If the file is damaged.
+    """
+    path = Path(run_dir) / LR_FIND
+    if not path.is_file():
+        learn = generator_learner(dls)
+        valley = learn.lr_find(show_plot=False).valley
+        found = dict(
+            valley=float(np.clip(valley, *LR_RANGE)),
+            lrs=[float(lr) for lr in learn.recorder.lrs],
+            losses=[float(loss) for loss in learn.recorder.losses],
+        )
+        atomically(path, lambda part: part.write_text(json.dumps(found), encoding="utf-8"))
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["valley"])
+    except (ValueError, KeyError, TypeError) as e:
+        raise ParameterError(f"{path} is damaged ({e}); remove it to measure the rate again") from e
 
 
 def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
