@@ -4,7 +4,7 @@
 
 Converts the clips of data/sample with the voice and writes them as MP3 into OUT/clips, and OUT/index.html,
 which plays them from a disk as well as from a server, and asks nobody else for anything. The tables are
-those of README.md.
+those of docs/measurements.md.
 """
 
 import argparse
@@ -58,7 +58,8 @@ def main():
                 tracks = made(voice, path, target, a.out, name)
                 sections.append((f"{title}, {name.rpartition('_')[2]}", tracks))
                 print(name, flush=True)
-    text = page(sections, (REPO / "README.md").read_text(encoding="utf-8"))
+    measurements = (REPO / "docs" / "measurements.md").read_text(encoding="utf-8")
+    text = page(sections, measurements)
     (a.out / "index.html").write_text(text, encoding="utf-8")
 
 
@@ -84,7 +85,7 @@ def made(voice: Voice, path: Path, target: np.ndarray, out: Path, name: str) -> 
     return tracks
 
 
-def page(sections: list[tuple[str, list[dict]]], readme: str) -> str:
+def page(sections: list[tuple[str, list[dict]]], measurements: str) -> str:
     """The page as HTML, the player's code in it: a browser loads no module from a disk."""
     code = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8")
     data = json.dumps([tracks for _, tracks in sections], separators=(",", ":")).replace(
@@ -94,16 +95,18 @@ def page(sections: list[tuple[str, list[dict]]], readme: str) -> str:
         f'<section><h3>{html.escape(title)}</h3><div class="here"></div></section>'
         for title, _ in sections
     )
-    tables = "\n".join(f'<div class="wide">{table}</div>' for table in tables_of(readme))
+    tables = "\n".join(f'<div class="wide">{table}</div>' for table in tables_of(measurements))
     template = Template((REPO / "benchmarks" / "page.html").read_text(encoding="utf-8"))
     return template.substitute(players=players, tables=tables, code=code, data=data)
 
 
-def tables_of(readme: str) -> list[str]:
-    """The tables of the section on quality, as HTML."""
-    section = re.search(r"^## How good is it\n(.*?)^## ", readme, re.DOTALL | re.MULTILINE)[1]
+def tables_of(measurements: str) -> list[str]:
+    """The tables with intervals ("±") of the section on quality, as HTML."""
+    section = re.search(r"^## How good is it\n(.*?)^## ", measurements, re.DOTALL | re.MULTILINE)[1]
     found = []
     for block in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE):
+        if "±" not in block:
+            continue
         rows = [[c.strip() for c in line.strip("|\n").split("|")] for line in block.splitlines()]
         head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in rows[0])
         body = "".join(
