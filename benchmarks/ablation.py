@@ -27,7 +27,7 @@ from train_voice import add_arguments, epochs_of, settings, train
 
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
-from vc_lib.evaluate import Clip, Recordings, evaluate
+from vc_lib.evaluate import Clip, TargetClips, evaluate
 
 N_HELD_OUT, SECONDS = 40, 8
 OF_STRANGERS = (
@@ -76,7 +76,7 @@ def score(run: Path, sources: list[Path], held_out: list[Path]) -> pd.Series:
 
     def clips(paths):
         wavs = (load_wav(path, voice.sr)[: SECONDS * voice.sr] for path in paths)
-        return Recordings(Clip(wav, voice.sr, F0_METHOD) for wav in wavs)
+        return TargetClips(Clip(wav, voice.sr, F0_METHOD) for wav in wavs)
 
     herself = clips(held_out)
     kw = dict(sr=voice.sr, f0_method=F0_METHOD)

@@ -29,7 +29,7 @@ from vc_lib.anonymize import analyze, resynthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.baselines import BASELINES, TargetFrames, griffin_lim
 from vc_lib.convert import load_voice
-from vc_lib.evaluate import Clip, Recordings, evaluate, evaluate_set, summary
+from vc_lib.evaluate import Clip, TargetClips, evaluate, evaluate_set, summary
 
 METRICS = (
     "cosine_to_target",
@@ -66,7 +66,7 @@ def main():
     recordings = list_audio(a.target)
     names = set(a.names.read_text().split()) if a.names else {f.stem for f in recordings}
     held_out = [f for f in recordings if f.stem in names][:N_CENTROID]
-    herself = Recordings(Clip(load_wav(f, sr)[:n], sr, F0_METHOD) for f in held_out)
+    herself = TargetClips(Clip(load_wav(f, sr)[:n], sr, F0_METHOD) for f in held_out)
     known = [f for f in recordings if f not in held_out]
     known = known[:: max(1, len(known) // N_BASELINE)][:N_BASELINE]
     there = {label for label in BASELINES if a.csv and csv_of(a.csv, label).is_file()}
@@ -123,13 +123,13 @@ def made(system, clips, n_jobs: int) -> list[np.ndarray]:
     return joblib.Parallel(n_jobs)(joblib.delayed(system)(clip) for clip in clips)
 
 
-def of_herself(herself: Recordings, sr: int) -> pd.DataFrame:
+def of_herself(herself: TargetClips, sr: int) -> pd.DataFrame:
     """Scores of the target's own recordings, each against the centroid of the others."""
     rows = [
         evaluate(
             clip,
             sr,
-            target=Recordings(other for other in herself if other is not clip),
+            target=TargetClips(other for other in herself if other is not clip),
             only=("cosine_to_target", "distillmos", "dnsmos"),
             f0_method=F0_METHOD,
         )

@@ -66,7 +66,7 @@ def sound(seconds: float, f0: float, seed: int) -> np.ndarray:
 
 def settings() -> Config:
     """Tiny, and fast."""
-    small = dict(width=8, depth=2, critic_width=8, critic_depth=2, n_sounds=4)
+    small = dict(width=8, depth=2, critic_width=8, critic_depth=2, n_classes=4)
     train = dict(n_frames=32, bs=2, max_crops=4, ema_decay=0.5, critic_threshold=100.0)
     return replace(Config(f0_method="dio"), **small, **train)
 

@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import Disguise, change, resynthesize
+from vc_lib.anonymize import SpeakerPerturbation, resynthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.evaluate import Clip
@@ -46,10 +46,10 @@ def systems_of(cfg: AnonymizeConfig) -> dict:
 
     def disguised(clip, dials, strength, seed=None):
         draw = crc32(clip.wav.tobytes())  # another for each speaker and each utterance
-        changed = change(clip.features, dials)
+        changed = transform(clip.features, dials)
         if seed is not None:
             rng = np.random.default_rng([seed, draw])
-            changed = Disguise.draw(dials, dials.target, rng).put_on(changed)
+            changed = SpeakerPerturbation.draw(dials, dials.target, rng).apply(changed)
         return resynthesize(between(clip.features, changed, strength), len(clip.wav))
 
     systems = {"WORLD resynthesis": partial(disguised, dials=cfg, strength=0.0)}

@@ -18,7 +18,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import analyze, change, resynthesize
+from vc_lib.anonymize import analyze, resynthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import Clip, evaluate, summary
@@ -36,7 +36,7 @@ def judged(voice_dir: str, files: list[Path]) -> list[tuple[str, str, dict]]:
         found = analyze(original.wav, voice.sr, voice.config)
         sounds = {
             "WORLD resynthesis": resynthesize(found, n),
-            "anonymized": resynthesize(change(found, voice.config, source=target), n),
+            "anonymized": resynthesize(transform(found, voice.config, source=target), n),
             "converted": voice.convert(original.wav, voice.sr, source=target),
         }
         for system, wav in sounds.items():

@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib.anonymize import active_frames, analyze, change, speaker_stats, synthesize
+from vc_lib.anonymize import active_frames, analyze, speaker_stats, synthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, SECOND_CHANNELS, AudioConfig, Config
 from vc_lib.metrics import log_f0_correlation, si_snr_db
@@ -66,7 +66,7 @@ def presets(folder: str, n_clips: int) -> None:
             if name == "WORLD resynthesis":
                 changed, again = original, resynthesis
             else:
-                changed = change(original, replace(cfg, preset=name))
+                changed = transform(original, replace(cfg, preset=name))
                 again = analyze(synthesize(changed), cfg.sr, cfg)
             row.append(measure(original, resynthesis, changed, again))
     print("\n| preset | voiced frames kept [%] | log-F0 corr. | log-envelope corr. | its shape's |")

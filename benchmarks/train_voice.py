@@ -31,7 +31,7 @@ from vc_lib.config import Config
 from vc_lib.dataset import make_dls
 from vc_lib.errors import ParameterError
 from vc_lib.models import Generator
-from vc_lib.recordings import Recording, learn_target, prepare, split
+from vc_lib.recordings import CorpusItem, learn_target, prepare, split
 from vc_lib.training import (
     critic_learner,
     distributed,
@@ -88,7 +88,7 @@ def settings(texts: list[str]) -> dict:
 
 def train(
     folder, run: Path, epochs: tuple[int, int, int], n_held_out: int, changes: dict, cache
-) -> list[Recording]:
+) -> list[CorpusItem]:
     """Train a voice for so many `epochs` of generator, critic and both; the recordings that it was not trained on."""
     n_generator, n_critic, n_gan = epochs
     if n_gan and num_distrib() > 1:

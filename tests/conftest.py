@@ -195,7 +195,7 @@ def folder(tmp_path, voice):
 
 
 @pytest.fixture
-def short_pieces(monkeypatch):
+def short_chunks(monkeypatch):
     """Pieces of 0.5 s at most, so that little speech crosses many seams."""
-    monkeypatch.setattr(cutting, "PIECE_S", 0.5)
+    monkeypatch.setattr(cutting, "CHUNK_S", 0.5)
     monkeypatch.setattr(cutting, "CONTEXT_S", 0.1)

@@ -8,15 +8,14 @@ import pytest
 
 import vc_lib.anonymize
 from vc_lib.anonymize import (
-    Disguise,
     Features,
+    SpeakerPerturbation,
     active_frames,
     analyze,
     anonymize,
     average_aperiodicity,
     blur_envelope,
     cepstrum,
-    change,
     constant_f0,
     envelope_from_cepstrum,
     gaussian_f0,
@@ -26,16 +25,17 @@ from vc_lib.anonymize import (
     optimal_transport,
     power_db,
     recentre_f0,
+    scale_formants,
     shift_f0,
     speaker_stats,
     synthesize,
-    tract_ratio,
-    warp_envelope,
+    transform,
+    vtl_ratio,
 )
 from vc_lib.config import F0_METHODS, PRESETS, AnonymizeConfig, Config, SpeakerStats
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.metrics import envelope_distance_db
-from vc_lib.sounds import adapt_means
+from vc_lib.sounds import map_adapt_means
 
 SR = 16_000
 LENGTHS = (1, 2, 79, 1_000, 16_001)  # [samples]
@@ -240,15 +240,15 @@ def test_jitter_f0_spreads_by_so_many_semitones():
 @pytest.mark.parametrize("ratio", [0.7, 0.85, 1.18, 1.5])
 def test_warp_moves_a_formant_by_the_ratio(ratio):
     sp = bump(100)
-    warped = warp_envelope(sp, ratio)
+    warped = scale_formants(sp, ratio)
     assert warped.shape == sp.shape and warped.argmax() == pytest.approx(100 * ratio, abs=1)
     assert warped.max() == pytest.approx(sp.max(), rel=0.02)
 
 
 def test_warp_there_and_back():
     sp = bump(100)
-    assert (warp_envelope(sp, 1) == sp).all()
-    back = warp_envelope(warp_envelope(sp, 1.25), 0.8)
+    assert (scale_formants(sp, 1) == sp).all()
+    back = scale_formants(scale_formants(sp, 1.25), 0.8)
     np.testing.assert_allclose(np.log(back), np.log(sp), atol=0.2)
 
 
@@ -282,7 +282,7 @@ def test_what_the_match_adds_is_smoothed_over_time(features, source, matching):
 
     def added(match_smooth_ms):
         cfg = replace(matching, match_smooth_ms=match_smooth_ms)
-        return (cepstrum(change(features, cfg, source)) - cepstrum(features))[:, 1:]
+        return (cepstrum(transform(features, cfg, source)) - cepstrum(features))[:, 1:]
 
     frame_by_frame, smooth, none = added(0.0), added(10.0), added(0.01)
     np.testing.assert_allclose(none, frame_by_frame, atol=1e-9)
@@ -309,8 +309,8 @@ def test_highpass_of_nothing(features):
 
 
 def test_neutral_has_less_below_the_new_f0_and_the_same_above(features, neutral):
-    without = change(features, replace(neutral, highpass_db_per_octave=0.0))
-    cut = change(features, neutral)
+    without = transform(features, replace(neutral, highpass_db_per_octave=0.0))
+    cut = transform(features, neutral)
     hz = np.linspace(0, SR / 2, cut.sp.shape[1])
     below = cut.voiced[:, None] & (hz < 0.75 * cut.f0[:, None])
     assert below.any() and (cut.sp[below] < 0.4 * without.sp[below]).all()
@@ -338,11 +338,13 @@ def test_cepstra_of_a_coarse_envelope_are_those_it_was_made_of(features):
 
 
 @pytest.mark.parametrize(
-    "dials", [dict(n_cepstra=8), dict(blur_hz=200.0), dict(warp=1.2)], ids=lambda d: next(iter(d))
+    "dials",
+    [dict(n_cepstra=8), dict(blur_hz=200.0), dict(formant_ratio=1.2)],
+    ids=lambda d: next(iter(d)),
 )
 def test_each_frame_keeps_its_energy(features, dials):
     cfg = AnonymizeConfig(**(dict(preset="whisper", f0_mode="keep") | dials))
-    out = change(features, cfg)
+    out = transform(features, cfg)
     assert not np.allclose(out.sp, features.sp)
     np.testing.assert_allclose(power_db(out.sp), power_db(features.sp), atol=1e-6)
     assert (out.f0 == features.f0).all() and (out.ap == features.ap).all()
@@ -449,7 +451,7 @@ def test_a_loud_input_stays_in_range(speech, preset):
 @pytest.mark.parametrize("chance", [None, 0])
 def test_unvoiced_frames_stay_unvoiced(features, target, preset, chance):
     for cfg in (AnonymizeConfig(preset=preset), Config(preset=preset, target=target)):
-        out = change(features, cfg, rng=None if chance is None else rng(chance))
+        out = transform(features, cfg, rng=None if chance is None else rng(chance))
         assert (out.f0 >= 0).all() and not out.f0[~features.voiced].any()
         assert (out.voiced == features.voiced).all() or preset == "whisper"
         assert out.sp.shape == features.sp.shape and out.ap.shape == features.ap.shape
@@ -480,7 +482,7 @@ def test_inputs_are_not_modified(speech, features, neutral, preset):
     cfg, wav = replace(neutral, preset=preset), speech[:6_000].astype(np.float64)
     kept = [a.copy() for a in (wav, features.f0, features.sp, features.ap)]
     anonymize(wav, SR, cfg, rng())
-    synthesize(change(features, cfg, rng=rng()))
+    synthesize(transform(features, cfg, rng=rng()))
     speaker_stats([features])
     for now, before in zip((wav, features.f0, features.sp, features.ap), kept, strict=True):
         assert (now == before).all()
@@ -517,7 +519,7 @@ def test_pauses_stay_pauses(disguised):
 
 def test_whisper_has_no_pitch(speech, features):
     cfg = AnonymizeConfig(preset="whisper")
-    assert not change(features, cfg).voiced.any()
+    assert not transform(features, cfg).voiced.any()
 
     def periodicity(wav):
         """Highest autocorrelation between 2.5 and 14 ms, of 50 ms in the first voiced part."""
@@ -533,7 +535,7 @@ def test_robot_is_monotonous(features, target):
         (AnonymizeConfig(preset="robot", f0_register_hz=140.0), 140),
         (Config(preset="robot", target=target), target.f0_hz),
     ):
-        out = change(features, cfg)
+        out = transform(features, cfg)
         assert set(out.f0) == {0.0, float(hz)}
         said = analyze(synthesize(out), SR, AnonymizeConfig(**FAST))
         said = said.f0[said.voiced]
@@ -543,7 +545,7 @@ def test_robot_is_monotonous(features, target):
 def test_f0_shift_comes_on_top(features):
     for preset in ("robot", "neutral"):
         plain, shifted = (
-            change(features, AnonymizeConfig(preset=preset, f0_shift_semitones=n)).f0
+            transform(features, AnonymizeConfig(preset=preset, f0_shift_semitones=n)).f0
             for n in (0, 12)
         )
         np.testing.assert_allclose(shifted, 2 * plain)
@@ -565,7 +567,7 @@ def test_neutral_without_a_target_goes_to_its_own_register(speech):
 
 
 def test_neutral_keeps_the_intonation(speech, features, neutral, disguised):
-    out = change(features, neutral)
+    out = transform(features, neutral)
     assert correlation_of_log_f0(out.f0, features.f0) > 0.999
     said = analyze(disguised[0], SR, AnonymizeConfig(**FAST))
     source = analyze(speech, SR, AnonymizeConfig(**FAST))
@@ -573,7 +575,7 @@ def test_neutral_keeps_the_intonation(speech, features, neutral, disguised):
 
 
 def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, source, matching):
-    out = speaker_stats([change(features, matching, source=source)])
+    out = speaker_stats([transform(features, matching, source=source)])
     to = matching.target
     np.testing.assert_allclose(out.voiced_mean[1:], to.voiced_mean[1:], atol=0.02)
     cov, to_cov, before = (np.array(s.voiced_cov)[1:, 1:] for s in (out, to, source))
@@ -588,19 +590,19 @@ def test_neutral_moves_each_sound_to_where_the_target_has_it(voice):
         said, other = (
             analyze(voice(8.0, f0, seed=s), SR, fast) for f0, s in ((220.0, to_seed), (120.0, seed))
         )
-        to = speaker_stats([said], n_sounds=8)
-        assert to.sounds and not to.sound_means
+        to = speaker_stats([said], n_classes=8)
+        assert to.classes and not to.class_means
         own = speaker_stats([other], prior=to)
-        assert np.shape(own.sound_means) == np.shape(to.sounds.means)
+        assert np.shape(own.class_means) == np.shape(to.classes.means)
 
         told_apart, as_one = (
-            change(other, replace(fast, target=replace(to, sounds=sounds)), own)
-            for sounds in (to.sounds, None)
+            transform(other, replace(fast, target=replace(to, classes=sounds)), own)
+            for sounds in (to.classes, None)
         )
         off = []  # how far the sounds are from the target's, on average
         for out in (told_apart, as_one):
-            means = adapt_means(cepstrum(out[loud_voiced_frames(out)])[:, 1:], to.sounds)
-            off.append(np.linalg.norm(means - to.sounds.means, axis=1).mean())
+            means = map_adapt_means(cepstrum(out[loud_voiced_frames(out)])[:, 1:], to.classes)
+            off.append(np.linalg.norm(means - to.classes.means, axis=1).mean())
         nearer.append(off[0] / off[1])
     assert np.mean(nearer) < 0.6 and max(nearer) < 1
 
@@ -610,49 +612,54 @@ def test_neutral_moves_each_sound_to_where_the_target_has_it(voice):
     [(100, 200, 2**0.25), (200, 100, 2**-0.25), (150, 150, 1), (0, 200, 1), (200, 0, 1)],
 )
 def test_formants_follow_the_register_from_afar(f0, to_f0, ratio):
-    assert tract_ratio(f0, to_f0) == pytest.approx(ratio)
-    assert 0.8 <= tract_ratio(40, 2_000) <= 1.25
+    assert vtl_ratio(f0, to_f0) == pytest.approx(ratio)
+    assert 0.8 <= vtl_ratio(40, 2_000) <= 1.25
 
 
 def test_a_low_voice_is_measured_and_changed_with_a_shorter_tract(voice, target):
     man = analyze(voice(seconds=1.5, f0=110.0, seed=1), SR, AnonymizeConfig(**FAST))
     own = speaker_stats([man], prior=target)
-    assert own.warp == pytest.approx((target.f0_hz / own.f0_hz) ** 0.25)
-    warped = replace(man, sp=warp_envelope(man.sp, own.warp))
+    assert own.formant_ratio == pytest.approx((target.f0_hz / own.f0_hz) ** 0.25)
+    warped = replace(man, sp=scale_formants(man.sp, own.formant_ratio))
     same = speaker_stats([warped], prior=replace(target, f0_hz=own.f0_hz))
-    assert same.warp == 1 and own.voiced_mean == pytest.approx(same.voiced_mean, abs=1e-9)
+    assert same.formant_ratio == 1 and own.voiced_mean == pytest.approx(same.voiced_mean, abs=1e-9)
 
     fast = Config(target=target, match_smooth_ms=0.0, highpass_db_per_octave=0.0, **FAST)
-    moved = change(man, fast, own)
-    by_hand = change(warped, fast, replace(own, warp=1.0))
+    moved = transform(man, fast, own)
+    by_hand = transform(warped, fast, replace(own, formant_ratio=1.0))
     np.testing.assert_allclose(
         moved.sp / moved.sp.mean(1)[:, None], by_hand.sp / by_hand.sp.mean(1)[:, None], rtol=1e-6
     )
     np.testing.assert_allclose(
         power_db(moved.sp) - power_db(man.sp), target.level_db - own.level_db
     )
-    untouched = change(man, replace(fast, match_target=0.0, n_cepstra=0), own)
+    untouched = transform(man, replace(fast, match_target=0.0, n_cepstra=0), own)
     np.testing.assert_allclose(untouched.sp, man.sp)
 
 
 def test_without_a_known_covariance_no_formant_is_moved(features, target):
     """As for voices of the first version."""
-    assert speaker_stats([features], prior=target).warp != 1
-    assert speaker_stats([features], prior=replace(target, voiced_mean=(), voiced_cov=())).warp == 1
+    assert speaker_stats([features], prior=target).formant_ratio != 1
+    assert (
+        speaker_stats(
+            [features], prior=replace(target, voiced_mean=(), voiced_cov=())
+        ).formant_ratio
+        == 1
+    )
 
 
 def test_sounds_of_the_target_stay_where_they_are(features, source):
-    known = speaker_stats([features], n_sounds=4)
+    known = speaker_stats([features], n_classes=4)
     cfg = Config(target=known)
-    same = change(features, cfg, source=known)
-    plain = change(features, replace(cfg, target=replace(known, sounds=None)), source=known)
+    same = transform(features, cfg, source=known)
+    plain = transform(features, replace(cfg, target=replace(known, classes=None)), source=known)
     np.testing.assert_array_equal(same.sp, plain.sp)
 
 
 def test_where_the_covariance_is_not_known_deviations_are_moved(features, source, matching):
     """As for voices of the first version."""
     to = replace(matching.target, voiced_mean=(), voiced_cov=())
-    out = speaker_stats([change(features, replace(matching, target=to), source=source)])
+    out = speaker_stats([transform(features, replace(matching, target=to), source=source)])
     np.testing.assert_allclose(out.cepstrum_mean[1:], to.cepstrum_mean[1:], atol=0.02)
     ratio = np.array(to.cepstrum_std[1:]) / source.cepstrum_std[1:]
     within = (ratio > 0.5) & (ratio < 2)  # further apart is not followed
@@ -679,7 +686,7 @@ def test_neutral_sounds_nearer_to_the_target_when_analysed_again(voice, matching
 @pytest.mark.parametrize("match_target", [0.0, 0.5])
 def test_match_target_goes_part_of_the_way(features, source, matching, match_target):
     cfg = replace(matching, match_target=match_target)
-    out = speaker_stats([change(features, cfg, source=source)])
+    out = speaker_stats([transform(features, cfg, source=source)])
     own, to = (np.array(stats.voiced_mean[1:]) for stats in (source, matching.target))
     half = own + match_target * (to - own)
     np.testing.assert_allclose(out.voiced_mean[1:], half, atol=0.02)
@@ -687,18 +694,18 @@ def test_match_target_goes_part_of_the_way(features, source, matching, match_tar
 
 def test_neutral_moves_the_spread_of_the_melody_too(features, source, neutral):
     wide = replace(neutral.target, f0_std_semitones=1.5 * source.f0_std_semitones)
-    out = change(features, replace(neutral, target=wide), source=source).f0
+    out = transform(features, replace(neutral, target=wide), source=source).f0
     voiced = features.voiced
     spread = np.std(np.log2(out[voiced])) / np.std(np.log2(features.f0[voiced]))
     assert spread == pytest.approx(1.5) and (out[~voiced] == 0).all()
     monotonous = replace(neutral.target, f0_std_semitones=0.0)
-    out = change(features, replace(neutral, target=monotonous), source=source).f0
+    out = transform(features, replace(neutral, target=monotonous), source=source).f0
     assert correlation_of_log_f0(out, features.f0) > 0.999, "a spread of nothing is not copied"
 
 
 def test_neutral_keeps_the_energy_of_each_frame_up_to_one_gain(features, source, matching):
-    for given in (features, Disguise.draw(matching, source, rng()).put_on(features)):
-        out = change(given, matching, source=source)
+    for given in (features, SpeakerPerturbation.draw(matching, source, rng()).apply(features)):
+        out = transform(given, matching, source=source)
         gain = power_db(out.sp) - power_db(features.sp)
         np.testing.assert_allclose(gain, matching.target.level_db - source.level_db, atol=1e-6)
 
@@ -709,50 +716,50 @@ def test_two_speakers_come_nearer_to_each_other(voice):
     cfg = Config(target=to, **FAST)
     man = analyze(voice(seconds=1.0, f0=110.0, seed=1), SR, fast)
     woman = analyze(voice(seconds=1.0, f0=250.0, seed=2), SR, fast)
-    child = replace(woman, sp=warp_envelope(woman.sp, 1.1))
+    child = replace(woman, sp=scale_formants(woman.sp, 1.1))
     before = envelope_distance_db(man, child, SR)
     said = [anonymize(synthesize(speaker), SR, cfg) for speaker in (man, child)]
     assert envelope_distance_db(*said, SR) < 0.5 * before
-    assert envelope_distance_db(change(man, cfg), change(child, cfg), SR) < 0.5 * before
-    registers = [change(speaker, cfg) for speaker in (man, child)]
+    assert envelope_distance_db(transform(man, cfg), transform(child, cfg), SR) < 0.5 * before
+    registers = [transform(speaker, cfg) for speaker in (man, child)]
     registers = [np.median(speaker.f0[speaker.voiced]) for speaker in registers]
     np.testing.assert_allclose(registers, to.f0_hz, rtol=0.03)
 
 
 def test_a_random_disguise_is_one_for_the_whole_clip_and_two_sided(features, source):
-    """Its warp, of up to 10 % either way, is what a training crop sees from beginning to end."""
+    """Its formant_ratio, of up to 10 % either way, is what a training crop sees from beginning to end."""
     cfg = AnonymizeConfig(perturb_cepstrum=0)
     flat = replace(features, sp=np.repeat(bump(150, n_bins=513), len(features.f0), 0))
     peaks = []
     for seed in range(12):
-        out = Disguise.draw(cfg, source, rng(seed)).put_on(flat)
+        out = SpeakerPerturbation.draw(cfg, source, rng(seed)).apply(flat)
         assert len(set(out.sp.argmax(1))) == 1
         peaks.append(out.sp[0].argmax() / 150)
     assert 1 / 1.11 < min(peaks) < 0.97 and 1.03 < max(peaks) < 1.11
 
 
 def test_a_disguise_leaves_melody_and_energy(features, source):
-    disguise = Disguise.draw(AnonymizeConfig(), source, rng())
-    out = disguise.put_on(features)
+    perturbation = SpeakerPerturbation.draw(AnonymizeConfig(), source, rng())
+    out = perturbation.apply(features)
     assert (out.f0 == features.f0).all()
     np.testing.assert_allclose(power_db(out.sp), power_db(features.sp), atol=1e-6)
     moved = speaker_stats([out])
     far = np.abs(np.subtract(moved.voiced_mean, source.voiced_mean)) / source.cepstrum_std
     assert far[1:].max() > 0.1
-    parts = [disguise.put_on(features[:50]).sp, disguise.put_on(features[50:]).sp]
+    parts = [perturbation.apply(features[:50]).sp, perturbation.apply(features[50:]).sp]
     np.testing.assert_allclose(np.concatenate(parts), out.sp, err_msg="the same for every frame")
 
 
 def test_no_disguise_at_all_changes_nothing(features, source):
-    off = AnonymizeConfig(perturb_warp=0, perturb_cepstrum=0, perturb_ap_db=0)
-    out = Disguise.draw(off, source, rng()).put_on(features)
+    off = AnonymizeConfig(perturb_formants=0, perturb_cepstrum=0, perturb_ap_db=0)
+    out = SpeakerPerturbation.draw(off, source, rng()).apply(features)
     np.testing.assert_allclose(out.sp, features.sp, rtol=1e-6)
     np.testing.assert_allclose(out.ap, np.clip(features.ap, 1e-3, 1))
 
 
 def test_what_is_drawn_by_the_dials_is_drawn_by_rng(features):
     noise = AnonymizeConfig(preset="noise")
-    a, again, b = (change(features, noise, rng=rng(seed)) for seed in (1, 1, 2))
+    a, again, b = (transform(features, noise, rng=rng(seed)) for seed in (1, 1, 2))
     assert (a.f0 == again.f0).all() and (a.f0 != b.f0)[features.voiced].all()
 
 
@@ -762,7 +769,7 @@ def test_a_whisper_is_moved_too(features, target, neutral):
     own = speaker_stats([whisper])
     assert own.voiced_cov == () and target.voiced_cov
     assert speaker_stats([whisper], prior=target).voiced_cov == ()
-    there = speaker_stats([change(whisper, neutral, source=own)])
+    there = speaker_stats([transform(whisper, neutral, source=own)])
 
     def distance(stats):
         return np.abs(np.subtract(stats.cepstrum_mean, target.cepstrum_mean))[1:].sum()
@@ -774,7 +781,7 @@ def test_a_whisper_is_moved_too(features, target, neutral):
 def test_hardly_any_speech_is_not_taken_for_a_whole_voice(features, neutral, n_frames):
     voiced = np.flatnonzero(features.voiced)[0]
     few = features[voiced : voiced + n_frames]
-    out = change(few, neutral, source=speaker_stats([few]))
+    out = transform(few, neutral, source=speaker_stats([few]))
     moved = np.log(out.sp) - np.log(few.sp)
     assert np.isfinite(out.f0).all() and np.abs(moved).max() < 30
 
@@ -813,7 +820,7 @@ def test_optimal_transport_gives_the_other_covariance_by_the_least_change():
 def test_statistics_given_are_used_instead_of_measured(features, source, neutral):
     higher = replace(source, f0_hz=2 * source.f0_hz)
     cfg = replace(neutral, f0_mode="recentre")
-    plain, halved = (change(features, cfg, source=s) for s in (source, higher))
+    plain, halved = (transform(features, cfg, source=s) for s in (source, higher))
     np.testing.assert_allclose(halved.f0, plain.f0 / 2)
 
 

@@ -14,7 +14,7 @@ from vc_lib import board
 from vc_lib.board import Board, to_tensorboard
 from vc_lib.dataset import make_dls
 from vc_lib.errors import MissingInput
-from vc_lib.monitor import ListenIn
+from vc_lib.monitor import EvaluateCallback
 from vc_lib.training import Interrupted, critic_learner, fit, generator_learner, save_generated
 
 from fastai.callback.core import Callback
@@ -47,7 +47,7 @@ def learn(prepared, target_cfg):
 @pytest.fixture
 def listen(prepared, target_cfg, voice):
     own = [prepared[2].load()[0]]
-    return ListenIn(target_cfg, own, [voice(1.0, f0=110.0)], every=5)
+    return EvaluateCallback(target_cfg, own, [voice(1.0, f0=110.0)], every=5)
 
 
 class EachEpoch(Callback):

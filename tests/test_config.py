@@ -10,11 +10,11 @@ from vc_lib.config import (
     ENCODERS,
     PRESETS,
     SECOND_CHANNELS,
+    AcousticClasses,
     AnonymizeConfig,
     AudioConfig,
     Config,
     ModelConfig,
-    Sounds,
     SpeakerStats,
     TrainConfig,
 )
@@ -136,14 +136,14 @@ def test_dials_are_a_copy(cfg):
         (dict(f0_floor=100.0, f0_ceil=110.0), r"f0_ceil=110\.0 must be .* 120\.0\.\."),
         (dict(f0_register_hz=50.0), r"f0_register_hz=50\.0 must be .* 71\.0\.\.600\.0 Hz"),
         (dict(frame_period_ms=0.0), r"frame_period_ms=0\.0 must be .* 1\.\.20 ms"),
-        (dict(warp=float("nan")), r"warp=nan must be a number in 0\.5\.\.2"),
+        (dict(formant_ratio=float("nan")), r"formant_ratio=nan must be a number in 0\.5\.\.2"),
         (dict(n_cepstra=2), r"n_cepstra=2 must be 0 \(all\) or 4\.\.80"),
         (dict(match_target=1.5), r"match_target=1\.5 must be .* 0\.\.1"),
         (dict(match_smooth_ms=-1.0), r"match_smooth_ms=-1\.0 must be .* 0\.\.100 ms"),
         (dict(highpass_db_per_octave=-6.0), r"highpass_db_per_octave=-6\.0 must be .* 0\.\.96 dB"),
         (dict(n_ap_bands=33), r"n_ap_bands=33 must be an int in 0\.\.32"),
         (dict(blur_hz=-1.0), r"blur_hz=-1\.0 must be .* Hz"),
-        (dict(perturb_warp=True), "perturb_warp=True must be a number"),
+        (dict(perturb_formants=True), "perturb_formants=True must be a number"),
         (dict(encoder="vgg"), "encoder='vgg' must be one of " + ", ".join(ENCODERS)),
         (dict(width=2), r"width=2 must be an int in 4\.\.512"),
         (dict(fold=4.0), r"fold=4\.0 must be an int in 1\.\.16"),
@@ -180,8 +180,8 @@ def test_each_part_stands_alone(part):
         (dict(voiced_mean=(0.0, 1.0)), "voiced_mean has 2 .*voiced_cov 0 rows.* 3 or none"),
         (dict(voiced_mean=(0.0,) * 3, voiced_cov=((1.0,),) * 3), "voiced_cov 3 rows"),
         (dict(voiced_mean=(0.0,) * 3, voiced_cov=((float("nan"),) * 3,) * 3), "finite"),
-        (VOICED | dict(sound_map=np.eye(3)), r"3 rows of \[3\] numbers; it must have 3 of 2"),
-        (dict(warp=3), "warp=3.0 must be a number in 0.5..2"),
+        (VOICED | dict(fmllr=np.eye(3)), r"3 rows of \[3\] numbers; it must have 3 of 2"),
+        (dict(formant_ratio=3), "formant_ratio=3.0 must be a number in 0.5..2"),
     ],
 )
 def test_speaker_stats_refuse_what_cannot_be(change, message):
@@ -203,15 +203,17 @@ def test_speaker_stats_refuse_what_cannot_be(change, message):
 )
 def test_sounds_refuse_what_cannot_be(change, message):
     with pytest.raises(ParameterError, match=message):
-        Sounds(**SOUNDS | change)
+        AcousticClasses(**SOUNDS | change)
 
 
-@pytest.mark.parametrize("sounds, message", [("a, b", "Sounds or None"), (3, "less than voiced")])
+@pytest.mark.parametrize(
+    "sounds, message", [("a, b", "AcousticClasses or None"), (3, "less than voiced")]
+)
 def test_sounds_of_speaker_stats_fit_them(sounds, message):
     if sounds == 3:
-        sounds = Sounds((1.0,), ((0.0,) * 3,), ((1.0,) * 3,))
+        sounds = AcousticClasses((1.0,), ((0.0,) * 3,), ((1.0,) * 3,))
     with pytest.raises(ParameterError, match=message):
-        SpeakerStats(**STATS | VOICED, sounds=sounds)
+        SpeakerStats(**STATS | VOICED, classes=sounds)
 
 
 def test_speaker_stats_take_arrays():
@@ -224,7 +226,11 @@ def test_speaker_stats_take_arrays():
 
 @pytest.mark.parametrize(
     "target",
-    [None, SpeakerStats(**STATS), SpeakerStats(**STATS | VOICED, sounds=Sounds(**SOUNDS))],
+    [
+        None,
+        SpeakerStats(**STATS),
+        SpeakerStats(**STATS | VOICED, classes=AcousticClasses(**SOUNDS)),
+    ],
     ids=["untrained", "trained", "with sounds"],
 )
 def test_config_survives_the_file(tmp_path, target):
@@ -277,35 +283,6 @@ def test_json_of_another_kind_is_refused(tmp_path, text):
 def test_another_version_is_refused_with_the_way_out(saved, version):
     with pytest.raises(ParameterError, match=rf"config version {version!r}.* update vc_lib"):
         Config.load(saved(version=version, from_the_future=1))
-
-
-def test_a_voice_of_the_first_version_goes_on_as_it_was(saved):
-    """It moved mean and deviation of single coefficients, and the register of F0 only."""
-    path = saved(version=1, perturb_range=0.15, f0_mode=None, n_cepstra=None)
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if values["target"]:
-        del values["target"]["voiced_mean"], values["target"]["voiced_cov"]
-    path.write_text(json.dumps(values), encoding="utf-8")
-    cfg = Config.load(path)
-    assert cfg.dials["f0_mode"] == "recentre" and cfg.dials["n_cepstra"] == 24
-    assert cfg.target is None or cfg.target.voiced_cov == ()
-    whisper = saved(version=1, perturb_range=0.15, preset="whisper")
-    assert Config.load(whisper).dials["f0_mode"] == "zero"
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_an_earlier_voice_changes_bin_by_bin_and_keeps_the_phase(saved, version):
-    cfg = Config.load(saved(version=version, without=["minimum_phase", "lifter_ms"]))
-    assert (cfg.minimum_phase, cfg.lifter_ms) == (False, 0.0)
-    assert Config().minimum_phase and Config().lifter_ms > 0
-
-
-@pytest.mark.parametrize("version, n_cepstra", [(1, 24), (2, 60), (3, 60)])
-def test_an_earlier_voice_moves_envelopes_as_it_did(saved, version, n_cepstra):
-    cfg = Config.load(saved(version=version, without=["highpass_db_per_octave", "match_smooth_ms"]))
-    assert cfg.dials["highpass_db_per_octave"] == 0 < Config().dials["highpass_db_per_octave"]
-    assert cfg.match_smooth_ms == 0 < Config().match_smooth_ms
-    assert cfg.dials["n_cepstra"] == n_cepstra and Config().dials["n_cepstra"] == 0
 
 
 def test_a_file_without_version_is_refused(saved):

@@ -133,7 +133,7 @@ def test_statistics_given_are_used_instead_of_measured(model, voice):
 
 
 def test_source_statistics_do_not_depend_on_blocks_or_silence(model, voice, monkeypatch):
-    monkeypatch.setattr(cutting, "PIECE_S", 0.5)
+    monkeypatch.setattr(cutting, "CHUNK_S", 0.5)
     wav = voice(2.0)
     whole = model.source_stats([wav])
     blocks = model.source_stats(np.split(wav, [8_000, 16_000, 24_000]))
@@ -173,8 +173,8 @@ def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
 # Pieces
 
 
-def test_seams_are_exact_where_the_pieces_agree(model, voice, short_pieces, monkeypatch):
-    monkeypatch.setattr(model, "_convert_piece", lambda piece, *_: piece.wav.copy())
+def test_seams_are_exact_where_the_pieces_agree(model, voice, short_chunks, monkeypatch):
+    monkeypatch.setattr(model, "_convert_chunk", lambda piece, *_: piece.wav.copy())
     wav = voice(3.0)
     for n_block in (997, 8_000, 10**6):
         blocks = [wav[i : i + n_block] for i in range(0, len(wav), n_block)]
@@ -182,13 +182,13 @@ def test_seams_are_exact_where_the_pieces_agree(model, voice, short_pieces, monk
         assert len(out) > 5 and np.abs(np.concatenate(out) - wav).max() < 1e-6
 
 
-def test_seams_fade_from_piece_to_piece(model, short_pieces, monkeypatch):
+def test_seams_fade_from_piece_to_piece(model, short_chunks, monkeypatch):
     """Pieces that are 0 and 1 in turn: the change takes the length of the fade, and is even."""
     turns = iter(range(100))
     ones = np.ones(2 * SR, np.float32)
     monkeypatch.setattr(parallel, "n_cores", lambda: 1)
     monkeypatch.setattr(
-        model, "_convert_piece", lambda piece, *_: np.full_like(piece.wav, next(turns) % 2)
+        model, "_convert_chunk", lambda piece, *_: np.full_like(piece.wav, next(turns) % 2)
     )
     out = np.concatenate(list(model.convert_blocks([ones], model.config.target)))
     steps = np.abs(np.diff(out))
@@ -200,7 +200,7 @@ def test_speech_in_pieces_sounds_like_the_whole(model, voice, monkeypatch):
     wav = voice(2.5)
     source = model.source_stats([wav])
     whole = model.convert(wav, SR, source)
-    monkeypatch.setattr(cutting, "PIECE_S", 0.9)
+    monkeypatch.setattr(cutting, "CHUNK_S", 0.9)
     monkeypatch.setattr(cutting, "CONTEXT_S", 0.2)
     stitched = model.convert(wav, SR, source)
     assert stitched.shape == whole.shape and not np.array_equal(stitched, whole)
@@ -221,17 +221,17 @@ def sung(seconds):
 @pytest.mark.parametrize("kind", ["spoken", "sung"])
 def test_nobody_can_tell_where_the_seams_are(model, voice, monkeypatch, kind):
     """In pieces it is the whole to within -50 dB."""
-    cfg = replace(model.config, f0_method="harvest-if")
+    cfg = replace(model.config, f0_method="harvest_fast")
     model = Voice(model.generator, cfg, model.device)
     wav = voice(7.0) if kind == "spoken" else sung(7.0)
     wav = wav + 1e-3 * np.random.default_rng(7).normal(size=len(wav)).astype(np.float32)  # a room
     source = model.source_stats([wav])
     whole = model.convert(wav, SR, source)
-    monkeypatch.setattr(cutting, "PIECE_S", 2.0)
+    monkeypatch.setattr(cutting, "CHUNK_S", 2.0)
     seen = []
-    convert_piece = model._convert_piece
+    convert_piece = model._convert_chunk
     monkeypatch.setattr(
-        model, "_convert_piece", lambda *args: seen.append(args[0]) or convert_piece(*args)
+        model, "_convert_chunk", lambda *args: seen.append(args[0]) or convert_piece(*args)
     )
     stitched = model.convert(wav, SR, source)
     assert len(seen) >= 4 and stitched.shape == whole.shape
@@ -244,7 +244,7 @@ def test_nobody_can_tell_where_the_seams_are(model, voice, monkeypatch, kind):
 
 
 @pytest.mark.parametrize("sr", [SR, 22_050])
-def test_a_file_becomes_what_its_samples_become(model, voice, short_pieces, tmp_path, sr):
+def test_a_file_becomes_what_its_samples_become(model, voice, short_chunks, tmp_path, sr):
     """Longer than one piece, and 16 bits in, 16 bits out."""
     soundfile.write(tmp_path / "source.wav", voice(1.7, sr=sr), sr)
     convert_file(model, tmp_path / "source.wav", str(tmp_path / "out" / "converted.wav"))
@@ -308,14 +308,14 @@ def test_odd_sound_becomes_finite_mono_sound(model, voice, kind, sr):
     assert np.isfinite(out).all() and np.abs(out).max(initial=0) <= 1
 
 
-def test_a_long_file_is_read_in_blocks(model, voice, short_pieces, tmp_path, monkeypatch):
+def test_a_long_file_is_read_in_blocks(model, voice, short_chunks, tmp_path, monkeypatch):
     longest = []
 
     def watched(piece, *_):
         longest.append(len(piece.wav))
         return piece.wav.copy()
 
-    monkeypatch.setattr(model, "_convert_piece", watched)
+    monkeypatch.setattr(model, "_convert_chunk", watched)
     monkeypatch.setattr(convert, "STATS_S", 1.0)
     soundfile.write(tmp_path / "source.flac", np.tile(voice(3.0), 15), SR)  # 45 s
     convert_file(model, tmp_path / "source.flac", tmp_path / "converted.flac")
@@ -403,7 +403,7 @@ def test_a_file_is_not_converted_onto_itself(model, voice, tmp_path):
 
 @pytest.mark.parametrize("old", [None, b"old"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_nothing_is_half_written(model, voice, short_pieces, tmp_path, monkeypatch, old, error):
+def test_nothing_is_half_written(model, voice, short_chunks, tmp_path, monkeypatch, old, error):
     calls = []
 
     def fails(piece, *_):
@@ -412,7 +412,7 @@ def test_nothing_is_half_written(model, voice, short_pieces, tmp_path, monkeypat
             raise error("in the middle")
         return piece.wav.copy()
 
-    monkeypatch.setattr(model, "_convert_piece", fails)
+    monkeypatch.setattr(model, "_convert_chunk", fails)
     soundfile.write(tmp_path / "source.wav", voice(2.5), SR)
     (tmp_path / "out").mkdir()
     if old:
@@ -437,7 +437,7 @@ def test_a_bad_source_or_destination_is_refused(model, voice, tmp_path):
 
 def test_a_bad_destination_is_refused_before_the_slow_part(model, voice, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "source.wav", voice(0.5), SR)
-    monkeypatch.setattr(model, "_listen", lambda pieces: pytest.fail("analysed first"))
+    monkeypatch.setattr(model, "_estimate_speaker", lambda pieces: pytest.fail("analysed first"))
     with pytest.raises(ParameterError, match=r"must end in one of \.wav"):
         convert_file(model, tmp_path / "source.wav", tmp_path / "converted.txt")
 
@@ -476,7 +476,9 @@ def test_weights_that_are_something_else_are_refused(folder):
         load_voice(folder)
 
 
-@pytest.mark.parametrize("change", [dict(width=16), dict(depth=3), dict(keep_phase=False)], ids=str)
+@pytest.mark.parametrize(
+    "change", [dict(width=16), dict(depth=3), dict(filter_output=False)], ids=str
+)
 def test_a_config_of_another_voice_is_refused(folder, target_cfg, change):
     replace(target_cfg, **change).save(folder / "config.json")
     with pytest.raises(ParameterError, match=r"does not fit .*config\.json"):

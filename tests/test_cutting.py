@@ -15,7 +15,7 @@ def pieces(*args, **kw):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 0.61, 2.7])
-def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_pieces, seconds):
+def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_chunks, seconds):
     wav = voice(3.0)[: int(seconds * SR)]
     cuts = []
     for n_block in (100, 3_333, 8_000, 10**6):
@@ -33,7 +33,7 @@ def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_pieces, 
 
 
 @pytest.mark.parametrize("grid", [1, 320, 441])
-def test_pieces_begin_on_the_grid_and_say_where(voice, short_pieces, grid):
+def test_pieces_begin_on_the_grid_and_say_where(voice, short_chunks, grid):
     wav = voice(3.0)
     for piece in cutting.pieces([wav[:9_000], wav[9_000:]], SR, 320, grid):
         assert piece.at % grid == 0 and piece.start < 0.1 * SR + grid
@@ -41,13 +41,13 @@ def test_pieces_begin_on_the_grid_and_say_where(voice, short_pieces, grid):
 
 
 def test_the_context_is_at_least_the_fade(monkeypatch, voice):
-    monkeypatch.setattr(cutting, "PIECE_S", 0.5)
+    monkeypatch.setattr(cutting, "CHUNK_S", 0.5)
     monkeypatch.setattr(cutting, "CONTEXT_S", 0.0)
     for part, n_before, n, last in pieces([voice(2.0)], SR, fade=320):
         assert last or len(part) >= n_before + n + 320
 
 
-def test_cuts_are_made_where_it_is_quiet(voice, short_pieces):
+def test_cuts_are_made_where_it_is_quiet(voice, short_chunks):
     wav = 0.1 * np.random.default_rng(0).normal(size=3 * SR).astype(np.float32)
     starts = np.arange(6_000, len(wav), 6_000)
     for start in starts:

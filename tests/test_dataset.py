@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_info
 from vc_lib import dataset
 from vc_lib.config import SECOND_CHANNELS, Config
 from vc_lib.dataset import (
-    DisguisePair,
-    NewDisguises,
+    PerturbedPairs,
+    SetEpoch,
     SpecImage,
     crop_pair,
     make_dls,
@@ -60,7 +60,7 @@ def lag(a, b, sr=SR):
 
 def epoch_of(dls, epoch):
     """All training batches of an epoch, as a Learner would see them."""
-    callback = NewDisguises()
+    callback = SetEpoch()
     callback.learn = SimpleNamespace(dls=dls, epoch=epoch)
     callback.before_epoch()
     return [torch.stack(batch).as_subclass(torch.Tensor) for batch in dls.train]
@@ -154,7 +154,7 @@ def test_a_crop_is_normalised_as_a_stranger_is(prepared, target_cfg):
 
 
 def test_what_a_preset_draws_is_new_in_every_crop(prepared, target_cfg):
-    off = dict(perturb_warp=0.0, perturb_cepstrum=0.0, perturb_ap_db=0.0)
+    off = dict(perturb_formants=0.0, perturb_cepstrum=0.0, perturb_ap_db=0.0)
     noise = replace(target_cfg, n_frames=200, preset="noise", **off)
     (a, x), (b, y) = (crop_pair(prepared[0], noise, rng(seed)) for seed in (1, 2))
     assert (x == y).all() and np.abs(a - b).max() > 0.01
@@ -193,10 +193,10 @@ def test_make_dls_needs_a_target(prepared, plain_cfg):
 def test_an_epoch_is_as_long_as_the_recordings_or_max_crops(prepared, target_cfg):
     seconds = 63 * HOP / SR
     n_slots = sum(max(1, round(r.seconds / seconds)) for r in prepared[1:])
-    assert len(make_dls(prepared[1:], prepared[:1], target_cfg).disguise.slots) == n_slots
+    assert len(make_dls(prepared[1:], prepared[:1], target_cfg).pairs.slots) == n_slots
     for max_crops, n_crops in ((1, 1), (5, 5), (400, n_slots)):
         short = make_dls(prepared[1:], prepared[:1], replace(target_cfg, max_crops=max_crops), 0)
-        assert short.disguise.n_crops == n_crops == len(short.train_ds)
+        assert short.pairs.n_crops == n_crops == len(short.train_ds)
         assert short.train.one_batch()[0].shape[0] == min(2, n_crops)
 
 
@@ -204,7 +204,7 @@ def test_every_epoch_brings_new_disguises_and_a_seed_the_same(prepared, target_c
     cfg = replace(target_cfg, max_crops=6)
     one, two = (make_dls(prepared[1:], prepared[:1], cfg, num_workers=0) for _ in range(2))
     first, second = epoch_of(one, 0), epoch_of(one, 1)
-    assert len(first) == one.disguise.n_crops // 2
+    assert len(first) == one.pairs.n_crops // 2
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     for epoch, expected in ((1, second), (0, first)):  # in any order, as after a resume
         for a, b in zip(epoch_of(two, epoch), expected, strict=True):
@@ -224,7 +224,7 @@ def test_a_process_of_its_own_makes_the_same_crops(prepared, target_cfg):
 def test_validation_is_the_same_in_every_epoch(dls):
     images = []
     for epoch in (0, 1):
-        dls.disguise.epoch = epoch
+        dls.pairs.epoch = epoch
         images.append(torch.stack(next(iter(dls.valid))))
     assert torch.equal(*images)
 
@@ -240,7 +240,7 @@ def test_a_crop_is_made_with_one_thread_and_the_others_come_back(prepared, targe
     seen, before = [], n_threads()
     monkeypatch.setattr(dataset, "crop_pair", look)
     for item in (0, prepared[0]):  # of training and of validation
-        DisguisePair(prepared, target_cfg).encodes(item)
+        PerturbedPairs(prepared, target_cfg).encodes(item)
     assert set(seen) <= {1} and len(seen) == 2 * len(before)
     assert n_threads() == before
 
@@ -256,13 +256,13 @@ def test_a_walk_covers_every_slot_before_any_comes_again(
         return np.zeros((2, 63 * HOP), np.float32)
 
     monkeypatch.setattr(dataset, "crop_pair", visit)
-    disguise = DisguisePair(prepared, replace(target_cfg, max_crops=max_crops))
-    n = len(disguise.slots)
-    for epoch in range(2 * n // disguise.n_crops + 1):
-        disguise.epoch = epoch
-        for item in range(disguise.n_crops):
-            disguise.encodes(item)
-    slots = sorted(r.path.name for r in disguise.slots)
+    pairs = PerturbedPairs(prepared, replace(target_cfg, max_crops=max_crops))
+    n = len(pairs.slots)
+    for epoch in range(2 * n // pairs.n_crops + 1):
+        pairs.epoch = epoch
+        for item in range(pairs.n_crops):
+            pairs.encodes(item)
+    slots = sorted(r.path.name for r in pairs.slots)
     first, second = visited[:n], visited[n : 2 * n]
     assert sorted(first) == sorted(second) == slots and first != second
     assert slots.count("5.wav") > slots.count("1.wav") >= 1, "long ones more often"

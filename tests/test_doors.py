@@ -20,12 +20,12 @@ from vc_lib.dataset import make_dls
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.live import Stream
 from vc_lib.models import Generator
-from vc_lib.recordings import Recording, learn_target, split
+from vc_lib.recordings import CorpusItem, learn_target, split
 from vc_lib.spectrogram import image_to_wav, wav_to_image
 
 SR, N = 16_000, 8_000
-CFG = Config(f0_method="dio", width=4, depth=2, n_sounds=4)
-TARGET = anon.speaker_stats([anon.analyze(make_voice(1.0, f0=210.0), SR, CFG)], n_sounds=4)
+CFG = Config(f0_method="dio", width=4, depth=2, n_classes=4)
+TARGET = anon.speaker_stats([anon.analyze(make_voice(1.0, f0=210.0), SR, CFG)], n_classes=4)
 TCFG = replace(CFG, target=TARGET)
 REFUSED = (ParameterError, MissingInput)
 
@@ -268,7 +268,7 @@ def test_features_that_are_none_are_refused(changes):
     for use in (
         anon.synthesize,
         lambda f: anon.resynthesize(f, 100),
-        lambda f: anon.change(f, CFG),
+        lambda f: anon.transform(f, CFG),
     ):
         with pytest.raises(ParameterError, match="take them from analyze"):
             use(bad)
@@ -344,7 +344,7 @@ def test_whatever_a_voice_says_of_its_target_what_it_speaks_is_sound(model, chan
     stats, own = {}, {}
     for name, (how, sign, power) in changes.items():
         of_sounds = name in ("weights", "means", "variances")
-        values = np.array(getattr(TARGET.sounds if of_sounds else TARGET, name), float)
+        values = np.array(getattr(TARGET.classes if of_sounds else TARGET, name), float)
         with np.errstate(all="ignore"):
             if how == "one":
                 values.flat[-1] = sign * 10.0**power
@@ -354,7 +354,7 @@ def test_whatever_a_voice_says_of_its_target_what_it_speaks_is_sound(model, chan
                 )
         (own if of_sounds else stats)[name] = float(values) if values.ndim == 0 else values
     try:
-        target = replace(TARGET, **stats, sounds=replace(TARGET.sounds, **own))
+        target = replace(TARGET, **stats, classes=replace(TARGET.classes, **own))
         voice = Voice(model.generator, replace(CFG, target=target), model.device)
         made = voice.convert(make_voice(0.5), SR)
     except ParameterError:
@@ -367,7 +367,7 @@ def test_no_frames_are_no_speech():
     assert len(anon.synthesize(none)) == 0
     assert anon.speaker_stats([none], prior=TARGET) == TARGET
     with pytest.raises(ParameterError, match="no frame"):
-        anon.change(none, CFG)
+        anon.transform(none, CFG)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -444,7 +444,7 @@ def test_recordings_are_recordings():
     with pytest.raises(ParameterError, match="no recordings"):
         make_dls([], [], TCFG)
     with pytest.raises(MissingInput, match="call prepare again"):
-        Recording(None, "nowhere.npz", 1.0, 10).load()
+        CorpusItem(None, "nowhere.npz", 1.0, 10).load()
 
 
 # What strangers named

@@ -123,7 +123,7 @@ def test_a_preset_fills_the_dials(preset):
 
 def test_a_preset_puts_every_dial_in_its_place():
     dials = Dials(AnonymizeConfig())
-    dials.dials["warp"].value, dials.dials["f0_shift_semitones"].value = 1.3, 5.0
+    dials.dials["formant_ratio"].value, dials.dials["f0_shift_semitones"].value = 1.3, 5.0
     dials.presets.value = "robot"
     assert dials.config == AnonymizeConfig(preset="robot")
 

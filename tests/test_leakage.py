@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vc_lib import leakage as module
-from vc_lib.anonymize import analyze, change
+from vc_lib.anonymize import analyze, transform
 from vc_lib.config import AnonymizeConfig
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate import Clip
@@ -47,7 +47,7 @@ def test_eer_of_two_bells():
 
 def test_strength_goes_from_untouched_to_anonymised(features):
     for preset in ("whisper", "robot", "neutral"):
-        changed = change(features, AnonymizeConfig(preset=preset))
+        changed = transform(features, AnonymizeConfig(preset=preset))
         for strength, end in ((0.0, features), (1.0, changed)):
             at = between(features, changed, strength)
             np.testing.assert_allclose(at.f0, end.f0, rtol=1e-9)

@@ -20,7 +20,7 @@ SR = 16_000
 
 @pytest.fixture(scope="module")
 def model(tiny_cfg, voice):
-    cfg = replace(tiny_cfg, f0_method="harvest-if")
+    cfg = replace(tiny_cfg, f0_method="harvest_fast")
     cfg = replace(cfg, target=speaker_stats([analyze(voice(1.0, f0=220.0, seed=3), SR, cfg)]))
     torch.manual_seed(0)
     generator = Generator(cfg)

@@ -217,11 +217,11 @@ def test_the_loss_of_the_critic_falls_when_it_is_right(cfg):
     assert critic_loss(cfg, Stub(fake=-9.0, wrong=-9.0), real=9.0)[0] < 1e-3
 
 
-@pytest.mark.parametrize("wrong_weight", [0.0, 0.3, 1.0])
-def test_wrong_weight_shares_what_is_refused(cfg, wrong_weight):
-    cfg = replace(cfg, wrong_weight=wrong_weight)
-    refused = (1 - wrong_weight) * judged(torch.tensor([-1.0]), False)
-    refused += wrong_weight * judged(torch.tensor([2.0]), False)
+@pytest.mark.parametrize("mismatch_weight", [0.0, 0.3, 1.0])
+def test_wrong_weight_shares_what_is_refused(cfg, mismatch_weight):
+    cfg = replace(cfg, mismatch_weight=mismatch_weight)
+    refused = (1 - mismatch_weight) * judged(torch.tensor([-1.0]), False)
+    refused += mismatch_weight * judged(torch.tensor([2.0]), False)
     expected = (judged(torch.tensor([0.5]), True) + refused) / 2
     value, loss = critic_loss(cfg, Stub(fake=-1.0, wrong=2.0), real=0.5)
     assert value == pytest.approx(expected.item(), rel=1e-5)
@@ -260,7 +260,7 @@ class Pair(nn.Module):
 
 @pytest.fixture
 def pair(tiny_cfg):
-    pair = Pair(replace(tiny_cfg, restrained=False))
+    pair = Pair(replace(tiny_cfg, limit_change=False))
     with torch.no_grad():
         for p in pair.generator.parameters():
             p.add_(0.02 * torch.randn_like(p))

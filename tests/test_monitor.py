@@ -8,7 +8,7 @@ from vc_lib import listeners
 from vc_lib.dataset import make_dls
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate import METRICS
-from vc_lib.monitor import OTHERS, OWN, ListenIn
+from vc_lib.monitor import OTHERS, OWN, EvaluateCallback
 from vc_lib.training import fit, generator_learner, read_history
 
 from fastai.torch_core import default_device
@@ -34,14 +34,14 @@ def quick(monkeypatch):
 @pytest.fixture
 def learn(prepared, target_cfg):
     dls = make_dls(prepared[1:], prepared[:1], target_cfg, num_workers=0)
-    dls.disguise.n_crops = 4
+    dls.pairs.n_crops = 4
     return generator_learner(dls)
 
 
 @pytest.fixture
 def listen(prepared, target_cfg, voice):
     own = [prepared[2].load()[0]]
-    return ListenIn(target_cfg, own, [voice(1.0, f0=110.0)], every=2)
+    return EvaluateCallback(target_cfg, own, [voice(1.0, f0=110.0)], every=2)
 
 
 def test_what_is_heard_is_in_the_history(learn, listen, tmp_path):
@@ -59,7 +59,7 @@ def test_what_is_heard_is_in_the_history(learn, listen, tmp_path):
 def test_listening_changes_nothing(learn, listen, tmp_path, prepared, target_cfg):
     fit(learn, tmp_path / "run", "generator", 2, cbs=[listen])
     dls = make_dls(prepared[1:], prepared[:1], target_cfg, num_workers=0)
-    dls.disguise.n_crops = 4
+    dls.pairs.n_crops = 4
     alone = generator_learner(dls)
     fit(alone, tmp_path / "alone", "generator", 2)
     for a, b in zip(learn.model.parameters(), alone.model.parameters(), strict=True):
@@ -77,7 +77,7 @@ def test_it_listens_to_the_averaged_weights(learn, listen, tmp_path):
 
 def test_it_needs_something_to_hear(target_cfg, voice):
     with pytest.raises(ParameterError, match="own=\\[\\] must hold"):
-        ListenIn(target_cfg, [], [voice(0.5)])
+        EvaluateCallback(target_cfg, [], [voice(0.5)])
     with pytest.raises(ParameterError, match="every=0"):
-        ListenIn(target_cfg, [voice(0.5)], [], every=0)
-    assert ListenIn(target_cfg, [voice(0.5)], []).others == []
+        EvaluateCallback(target_cfg, [voice(0.5)], [], every=0)
+    assert EvaluateCallback(target_cfg, [voice(0.5)], []).others == []

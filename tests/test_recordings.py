@@ -13,7 +13,7 @@ from vc_lib import anonymize
 from vc_lib.anonymize import analyze
 from vc_lib.audio import load_wav
 from vc_lib.errors import MissingInput, NotWritten, ParameterError
-from vc_lib.recordings import Recording, learn_target, prepare, split
+from vc_lib.recordings import CorpusItem, learn_target, prepare, split
 
 SR = 16_000
 
@@ -80,7 +80,7 @@ def test_the_second_call_analyses_nothing(folder, tmp_path, plain_cfg, analysed)
         (dict(frame_period_ms=10.0), True),
         (dict(sr=22_050), True),
         (dict(preset="whisper"), False),
-        (dict(n_cepstra=30, warp=1.1, perturb_warp=0.3), False),
+        (dict(n_cepstra=30, formant_ratio=1.1, perturb_formants=0.3), False),
         (dict(n_fft=1024, hop_length=256, second_channel="real_imag"), False),
         (dict(n_frames=128, lr=0.1, seed=7), False),
     ],
@@ -224,7 +224,7 @@ def test_a_dask_cluster_prepares_what_one_machine_does(
 
 
 def test_a_long_recording_is_kept_in_pieces(
-    folder, tmp_path, voice, plain_cfg, analysed, short_pieces
+    folder, tmp_path, voice, plain_cfg, analysed, short_chunks
 ):
     wav = np.concatenate([voice(2.0), np.zeros(SR, np.float32), voice(0.5)])
     soundfile.write(folder / "0.wav", wav, SR, subtype="FLOAT")
@@ -308,7 +308,7 @@ def test_one_recording_cannot_be_split(prepared, target_cfg):
 
 
 @pytest.fixture
-def long_files(tmp_path, voice, plain_cfg, short_pieces):
+def long_files(tmp_path, voice, plain_cfg, short_chunks):
     """Three recordings of several pieces each."""
     for i in range(3):
         soundfile.write(tmp_path / f"{i}.wav", voice(2.0, f0=200.0, seed=i), 16_000)
@@ -334,15 +334,15 @@ def test_of_a_single_file_the_end_is_held_out(long_files, plain_cfg):
 def test_learn_target_finds_register_and_envelope(prepared, plain_cfg, target_cfg):
     assert target_cfg == replace(plain_cfg, target=target_cfg.target)
     assert target_cfg.target.f0_hz == pytest.approx(200, rel=0.03)
-    n_sounds = target_cfg.n_sounds
-    whole = anonymize.speaker_stats((r.load()[1] for r in prepared), n_sounds=n_sounds)
-    assert target_cfg.target == whole and whole.sounds
-    assert learn_target(prepared, replace(plain_cfg, n_sounds=0)).target.sounds is None
+    n_classes = target_cfg.n_classes
+    whole = anonymize.speaker_stats((r.load()[1] for r in prepared), n_classes=n_classes)
+    assert target_cfg.target == whole and whole.classes
+    assert learn_target(prepared, replace(plain_cfg, n_classes=0)).target.classes is None
 
 
 def test_learn_target_needs_speech(target_cfg):
     @dataclass(frozen=True)
-    class Silent(Recording):
+    class Silent(CorpusItem):
         def load(self, frames=slice(None)):
             return np.zeros(4_000), analyze(np.zeros(4_000), SR)
 

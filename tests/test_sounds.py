@@ -1,19 +1,19 @@
-"""Sounds that are there are told apart, found again in another voice, and moved to where the target has them."""
+"""Acoustic classes are told apart, found again in another voice, and moved to where the target has them."""
 
 import numpy as np
 import pytest
 
-from vc_lib.config import Sounds
+from vc_lib.config import AcousticClasses
 from vc_lib.sounds import (
     MAP_FRAMES,
     MAX_FRAMES,
     RELEVANCE,
-    adapt_means,
-    fit_sounds,
-    map_to_sounds,
-    mapped,
-    move_sounds,
-    which_sound,
+    apply_fmllr,
+    class_posteriors,
+    estimate_fmllr,
+    fit_gmm,
+    map_adapt_means,
+    shift_class_means,
 )
 
 CENTRES = np.array([[0.0, 0.0, 0.0], [6.0, 0.0, 1.0], [0.0, 6.0, -1.0]])
@@ -30,9 +30,9 @@ def spoken(n_frames, centres=CENTRES, seed=0):
 
 @pytest.fixture(scope="module")
 def sounds():
-    found = fit_sounds(spoken(6_000)[0], 3)
+    found = fit_gmm(spoken(6_000)[0], 3)
     order = np.linalg.norm(np.array(found.means)[:, None] - CENTRES, axis=2).argmin(0)
-    return Sounds(
+    return AcousticClasses(
         *(np.array(part)[order] for part in (found.weights, found.means, found.variances))
     )
 
@@ -45,56 +45,58 @@ def test_sounds_that_are_there_are_found(sounds):
 
 def test_the_same_frames_give_the_same_sounds():
     frames, _ = spoken(600)
-    assert fit_sounds(frames, 3) == fit_sounds(frames, 3)
+    assert fit_gmm(frames, 3) == fit_gmm(frames, 3)
 
 
 @pytest.mark.parametrize("n_frames, n_found", [(0, None), (99, None), (100, 2), (180, 3), (999, 8)])
 def test_little_speech_has_fewer_sounds(n_frames, n_found):
-    found = fit_sounds(spoken(n_frames)[0], 8)
+    found = fit_gmm(spoken(n_frames)[0], 8)
     assert (found and len(found.weights)) == n_found
 
 
 def test_much_speech_is_thinned_evenly():
     frames, _ = spoken(3 * MAX_FRAMES)
-    assert len(np.unique(np.round(fit_sounds(frames, 3).means), axis=0)) == 3
+    assert len(np.unique(np.round(fit_gmm(frames, 3).means), axis=0)) == 3
 
 
 def test_each_frame_is_of_its_sound(sounds):
     frames, which = spoken(500, seed=1)
-    share = which_sound(frames, sounds)
+    share = class_posteriors(frames, sounds)
     assert share.shape == (500, 3)
     np.testing.assert_allclose(share.sum(1), 1)
     assert (share.argmax(1) == which).mean() > 0.99
-    far = which_sound(np.full((1, 3), 1e4), sounds)
+    far = class_posteriors(np.full((1, 3), 1e4), sounds)
     assert np.isfinite(far).all(), "however far away a frame is"
 
 
 def test_sounds_of_another_voice_are_found_where_it_has_them(sounds):
     frames, _ = spoken(3_000, CENTRES + SHIFTS, seed=2)
-    np.testing.assert_allclose(adapt_means(frames, sounds), CENTRES + SHIFTS, atol=0.1)
+    np.testing.assert_allclose(map_adapt_means(frames, sounds), CENTRES + SHIFTS, atol=0.1)
 
 
 def test_what_was_hardly_heard_stays_where_the_target_has_it(sounds):
     frames, which = spoken(3_000, CENTRES + SHIFTS, seed=2)
     few = np.concatenate([frames[which == 0], frames[which == 1][: int(RELEVANCE)]])
-    moved = (adapt_means(few, sounds) - sounds.means) / SHIFTS
+    moved = (map_adapt_means(few, sounds) - sounds.means) / SHIFTS
     np.testing.assert_allclose(moved.mean(1), [1, 0.5, 0], atol=0.2)
-    np.testing.assert_array_equal(adapt_means(frames[:0], sounds), sounds.means)
+    np.testing.assert_array_equal(map_adapt_means(frames[:0], sounds), sounds.means)
 
 
 def test_a_voice_that_is_the_target_moved_as_one_is_moved_back(sounds):
     frames, _ = spoken(20_000, seed=4)
     matrix = np.array([[1.1, 0.1, 0.0], [-0.15, 0.9, 0.05], [0.1, 0.0, 1.2]])
     other = frames @ matrix + [0.5, -0.4, 0.2]
-    back = mapped(other, map_to_sounds(other, sounds))
+    back = apply_fmllr(other, estimate_fmllr(other, sounds))
     assert np.abs(back - frames).max() < 0.15 * np.abs(other - frames).max()
 
 
 def test_of_little_speech_the_map_changes_little(sounds):
     other = spoken(20_000, seed=4)[0] + [0.5, -0.4, 0.2]
-    np.testing.assert_array_equal(map_to_sounds(other[:0], sounds), np.eye(4, 3))
+    np.testing.assert_array_equal(estimate_fmllr(other[:0], sounds), np.eye(4, 3))
     n_frames = (10, int(MAP_FRAMES), 20_000)
-    moved = [mapped(other[:n], map_to_sounds(other[:n], sounds)) - other[:n] for n in n_frames]
+    moved = [
+        apply_fmllr(other[:n], estimate_fmllr(other[:n], sounds)) - other[:n] for n in n_frames
+    ]
     little, some, all_of_it = (np.abs(change.mean(0)).mean() for change in moved)
     assert little < 0.7 * all_of_it and little < some < all_of_it
     assert all_of_it == pytest.approx(np.mean([0.5, 0.4, 0.2]), rel=0.15)
@@ -102,12 +104,12 @@ def test_of_little_speech_the_map_changes_little(sounds):
 
 def test_the_targets_own_speech_is_left_alone(sounds):
     frames, _ = spoken(5_000, seed=5)
-    assert np.abs(mapped(frames, map_to_sounds(frames, sounds)) - frames).max() < 0.1
+    assert np.abs(apply_fmllr(frames, estimate_fmllr(frames, sounds)) - frames).max() < 0.1
 
 
 def test_sounds_come_to_where_the_target_has_them(sounds):
     frames, which = spoken(3_000, CENTRES + SHIFTS, seed=2)
-    moved = move_sounds(frames, sounds, adapt_means(frames, sounds), FRAME_S)
+    moved = shift_class_means(frames, sounds, map_adapt_means(frames, sounds), FRAME_S)
     for i in range(3):
         there = np.linalg.norm(moved[which == i].mean(0) - CENTRES[i])
         assert there < 0.2 * np.linalg.norm(SHIFTS[i])
@@ -115,11 +117,11 @@ def test_sounds_come_to_where_the_target_has_them(sounds):
 
 def test_one_sound_gives_way_to_the_next_without_a_jump(sounds):
     frames = np.repeat(CENTRES[:2], 40, 0)
-    change = move_sounds(frames, sounds, CENTRES + 2 * SHIFTS, FRAME_S) - frames
+    change = shift_class_means(frames, sounds, CENTRES + 2 * SHIFTS, FRAME_S) - frames
     assert np.abs(np.diff(change, axis=0)).max() < 0.2 * np.ptp(change, axis=0).max()
 
 
 def test_where_the_sounds_are_the_targets_nothing_moves(sounds):
     frames, _ = spoken(200, seed=3)
-    same = move_sounds(frames, sounds, np.array(sounds.means), FRAME_S)
+    same = shift_class_means(frames, sounds, np.array(sounds.means), FRAME_S)
     np.testing.assert_allclose(same, frames)

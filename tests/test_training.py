@@ -27,9 +27,9 @@ from vc_lib.recordings import learn_target, prepare
 from vc_lib.spectrogram import wav_to_image
 from vc_lib.training import (
     AverageWeights,
+    EarlyStopping,
     Interrupted,
     JudgedPair,
-    StopWhenSpoilt,
     critic_learner,
     fit,
     gan_learner,
@@ -235,7 +235,7 @@ def test_saved_and_loaded_weights_give_the_same_output(prepared, tmp_path):
 
 def test_one_batch_can_be_overfitted(prepared):
     recordings, cfg = prepared
-    cfg = replace(cfg, n_frames=16, image_weight=10.0, mel_weight=0.0, restrained=False)
+    cfg = replace(cfg, n_frames=16, image_weight=10.0, mel_weight=0.0, limit_change=False)
     pair = crop_pair(recordings[2], cfg, np.random.default_rng(0))
     anonymized, original = (torch.from_numpy(wav_to_image(wav, cfg))[None] for wav in pair)
     torch.manual_seed(0)
@@ -420,9 +420,9 @@ def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
     dls, generator = learn["generator"].dls, learn["generator"].model.eval()
     kept = np.load(run / "generated.npy", allow_pickle=False)
     assert kept.shape == (4, 3, 2, 257, 32) and kept.dtype == np.float16
-    dls.disguise.epoch = 0
+    dls.pairs.epoch = 0
     for i, (anonymized, made, original) in enumerate(kept.astype(np.float32)):
-        x, y = (img.as_subclass(torch.Tensor) for img in dls.disguise.encodes(i))
+        x, y = (img.as_subclass(torch.Tensor) for img in dls.pairs.encodes(i))
         with torch.no_grad():
             expected = generator(x[None])[0]
         np.testing.assert_allclose(anonymized, x, atol=2e-3)
@@ -589,9 +589,9 @@ def test_a_loss_that_is_not_finite_stops_with_a_reason_and_keeps_the_run(
 def test_the_recordings_of_a_lost_batch_are_named(make, tmp_path, monkeypatch):
     made_of = []
     learn = make()
-    recording = learn.dls.disguise.recording
+    recording = learn.dls.pairs.recording
     monkeypatch.setattr(
-        learn.dls.disguise, "recording", lambda i: made_of.append(recording(i)) or made_of[-1]
+        learn.dls.pairs, "recording", lambda i: made_of.append(recording(i)) or made_of[-1]
     )
     with pytest.raises(FloatingPointError, match=r"this batch was made of: \d\.wav") as lost:
         fit(learn, tmp_path / "run", "generator", N_EPOCHS, cbs=[At(1, spoil)])
@@ -728,7 +728,7 @@ def test_stop_when_spoilt_keeps_the_voice_before(make, tmp_path, capsys):
         "Let the second epoch pass the limit."
 
         def before_epoch(self):
-            self.learn.stop_when_spoilt.limit_db = 1_000.0 if self.epoch == 0 else 0.1
+            self.learn.early_stopping.limit_db = 1_000.0 if self.epoch == 0 else 0.1
 
     kept = {}
 
@@ -738,7 +738,7 @@ def test_stop_when_spoilt_keeps_the_voice_before(make, tmp_path, capsys):
             kept[self.epoch] = file.read_bytes() if file.exists() else b""
 
     learn = make("gan")
-    fit(learn, tmp_path / "run", "gan", 3, cbs=[StopWhenSpoilt(1_000.0), Spoil(), Keep()])
+    fit(learn, tmp_path / "run", "gan", 3, cbs=[EarlyStopping(1_000.0), Spoil(), Keep()])
     assert "over the limit of 0.10 dB: stopped" in capsys.readouterr().out
     assert list(kept) == [0, 1], "no third epoch"
     assert (tmp_path / "run" / "generator.safetensors").read_bytes() == kept[1] != b""
@@ -748,7 +748,7 @@ def test_stop_when_spoilt_keeps_the_voice_before(make, tmp_path, capsys):
 
 
 def test_stop_when_spoilt_lets_a_good_run_pass(make, tmp_path, whole_run):
-    fit(make("gan"), tmp_path / "run", "gan", N_EPOCHS, cbs=[StopWhenSpoilt(1_000.0)])
+    fit(make("gan"), tmp_path / "run", "gan", N_EPOCHS, cbs=[EarlyStopping(1_000.0)])
     assert_as_undisturbed(whole_run, tmp_path / "run", "gan")
 
 

@@ -18,7 +18,7 @@ from .audio import check_sr, check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
 from .errors import MissingInput, ParameterError
 from .pitch import find_pitch
-from .sounds import adapt_means, fit_sounds, map_to_sounds, mapped, move_sounds
+from .sounds import apply_fmllr, estimate_fmllr, fit_gmm, map_adapt_means, shift_class_means
 from .synthesis import synthesis
 
 with warnings.catch_warnings():
@@ -32,8 +32,8 @@ MAX_STRETCH = 3.0  # of a direction in the cepstrum's space
 BEND = 1.5  # how far across a bend a speaker's frames are spread [deviations]
 FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
 MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
-TRACT_POWER = 0.25  # of the ratio of two registers: the ratio of the formants
-TRACT_RATIOS = (0.8, 1.25)  # the least and the most of it
+VTL_POWER = 0.25  # of the ratio of two registers: the ratio of the formants
+VTL_RATIOS = (0.8, 1.25)  # the least and the most of it
 SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own means and deviations
 SHRINK_COVARIANCE_FRAMES = 800  # likewise of voiced frames: a covariance takes more to know
 SR_MIN, SR_MAX = 8_000, 192_000  # [Hz]
@@ -181,7 +181,7 @@ def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.nd
     limits = dict(f0_floor=cfg.f0_floor, f0_ceil=cfg.f0_ceil, frame_period=cfg.frame_period_ms)
     if cfg.f0_method == "harvest":
         return pyworld.harvest(x, sr, **limits)
-    if cfg.f0_method == "harvest-if":
+    if cfg.f0_method == "harvest_fast":
         f0 = find_pitch(x, sr, cfg.f0_floor, cfg.f0_ceil, cfg.frame_period_ms)
         return f0, _times(len(f0), cfg.frame_period_ms)
     if cfg.f0_method == "dio":
@@ -325,7 +325,7 @@ def between_columns(values: np.ndarray, position: np.ndarray) -> np.ndarray:
     return values[:, low] * (1 - share) + values[:, high] * share
 
 
-def warp_envelope(sp: np.ndarray, ratio: float) -> np.ndarray:
+def scale_formants(sp: np.ndarray, ratio: float) -> np.ndarray:
     """Move every formant to `ratio` times its frequency; above 1 sounds like a shorter vocal tract."""
     if ratio == 1:
         return sp
@@ -333,7 +333,7 @@ def warp_envelope(sp: np.ndarray, ratio: float) -> np.ndarray:
     return np.exp(between_columns(np.log(np.maximum(sp, FLOOR_POWER)), position))
 
 
-def tract_ratio(f0_hz: float, to_f0_hz: float) -> float:
+def vtl_ratio(f0_hz: float, to_f0_hz: float) -> float:
     """What brings the formants of a voice of one register near to those of another; 1 if either is 0.
 
     A voice twice as high has formants 19 % higher here, for its vocal tract is shorter: what one
@@ -341,7 +341,7 @@ def tract_ratio(f0_hz: float, to_f0_hz: float) -> float:
     """
     if min(f0_hz, to_f0_hz) <= 0:
         return 1.0
-    return float(np.clip((to_f0_hz / f0_hz) ** TRACT_POWER, *TRACT_RATIOS))
+    return float(np.clip((to_f0_hz / f0_hz) ** VTL_POWER, *VTL_RATIOS))
 
 
 def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
@@ -441,7 +441,7 @@ def loud_voiced_frames(features: Features) -> np.ndarray:
 
 
 def speaker_stats(
-    recordings: Iterable[Features], prior: SpeakerStats | None = None, n_sounds: int = 0
+    recordings: Iterable[Features], prior: SpeakerStats | None = None, n_classes: int = 0
 ) -> SpeakerStats:
     """Register and long-term envelope of one speaker.
 
@@ -453,10 +453,10 @@ def speaker_stats(
         What to assume where there is little speech: the envelope's statistics are drawn towards it
         with the weight of 100 frames (800 for a covariance), so that half a second is not taken for a
         whole voice; with no speech at all the prior comes back. If it knows a covariance, the envelope is measured with
-        its formants moved by `tract_ratio`, which is kept as `warp`; if it knows its sounds, it is
+        its formants moved by `vtl_ratio`, which is kept as `formant_ratio`; if it knows its sounds, it is
         found where this speaker has them.
-    n_sounds : int
-        Of a target: how many sounds to tell apart, see `sounds.fit_sounds`.
+    n_classes : int
+        Of a target: how many sounds to tell apart, see `sounds.fit_gmm`.
 
     Returns
     -------
@@ -469,17 +469,17 @@ def speaker_stats(
     ParameterError
         If no frame is active and there is no prior.
     """
-    warp = 1.0
+    formant_ratio = 1.0
     if prior is not None and prior.voiced_cov:
         recordings = list(recordings)
         f0 = np.concatenate([np.empty(0), *(r.f0[r.voiced] for r in recordings)])
-        warp = tract_ratio(np.median(f0) if len(f0) else 0.0, prior.f0_hz)
+        formant_ratio = vtl_ratio(np.median(f0) if len(f0) else 0.0, prior.f0_hz)
     f0s, powers, cepstra, voiced = [], [], [], []
     for features in recordings:
         if not len(features.f0):
             continue
         active = active_frames(features)
-        mc = cepstrum(replace(features, sp=warp_envelope(features.sp, warp)))
+        mc = cepstrum(replace(features, sp=scale_formants(features.sp, formant_ratio)))
         voiced.append(mc[loud_voiced_frames(features)])
         f0s.append(features.f0[features.voiced])
         powers.append(features.sp[active].mean(1))
@@ -500,12 +500,12 @@ def speaker_stats(
         level_db=float(10 * np.log10(max(power.mean(), FLOOR_POWER))),
         cepstrum_mean=tuple(mc.mean(0)),
         cepstrum_std=tuple(mc.std(0)),
-        warp=warp,
+        formant_ratio=formant_ratio,
     )
     if len(voiced) > 2 * N_CEPSTRA:
         stats = replace(stats, voiced_mean=voiced.mean(0), voiced_cov=np.cov(voiced.T))
-        if n_sounds:
-            stats = replace(stats, sounds=fit_sounds(voiced[:, 1:], n_sounds))
+        if n_classes:
+            stats = replace(stats, classes=fit_gmm(voiced[:, 1:], n_classes))
     if prior is None:
         return stats
 
@@ -520,19 +520,19 @@ def speaker_stats(
         voiced_mean=drawn("voiced_mean", len(voiced)),
         voiced_cov=drawn("voiced_cov", len(voiced), SHRINK_COVARIANCE_FRAMES),
     )
-    if not (stats.voiced_cov and prior.sounds):
+    if not (stats.voiced_cov and prior.classes):
         return stats
     moved = _transported(voiced[:, 1:], stats, prior)
-    sound_map = map_to_sounds(moved, prior.sounds)
-    sound_means = adapt_means(mapped(moved, sound_map), prior.sounds)
-    return replace(stats, sound_map=sound_map, sound_means=sound_means)
+    fmllr = estimate_fmllr(moved, prior.classes)
+    class_means = map_adapt_means(apply_fmllr(moved, fmllr), prior.classes)
+    return replace(stats, fmllr=fmllr, class_means=class_means)
 
 
 # Speakers that never were
 
 
 @dataclass(frozen=True)
-class Disguise:
+class SpeakerPerturbation:
     """What makes a speaker that never was out of another: constant over a recording, drawn for training.
 
     Formants are moved, and the cepstrum is sent through a random network of one layer, near to the
@@ -540,7 +540,7 @@ class Disguise:
     not the same map stretched.
     """
 
-    warp: float  # formants times this
+    formant_ratio: float  # formants times this
     whiten: np.ndarray  # (n, n) coefficients from 1 on to a usual speaker's deviations
     colour: np.ndarray  # (n, n) the way back
     mean: np.ndarray  # (n,) a usual speaker's
@@ -553,7 +553,7 @@ class Disguise:
     @classmethod
     def draw(
         cls, cfg: AnonymizeConfig, usual: SpeakerStats, rng: np.random.Generator
-    ) -> "Disguise":
+    ) -> "SpeakerPerturbation":
         """Draw one as wide as `cfg` says, in the deviations of a `usual` speaker."""
         n = N_CEPSTRA - 1
         if usual.voiced_cov:
@@ -566,7 +566,7 @@ class Disguise:
         width = cfg.perturb_cepstrum / np.sqrt(2)  # two parts of one size
         cov = _believable(cov)
         return cls(
-            warp=(1 + cfg.perturb_warp) ** rng.uniform(-1, 1),
+            formant_ratio=(1 + cfg.perturb_formants) ** rng.uniform(-1, 1),
             whiten=_root(cov, -0.5),
             colour=_root(cov, 0.5),
             mean=mean,
@@ -577,9 +577,9 @@ class Disguise:
             ap_gain=10 ** (rng.normal(0, cfg.perturb_ap_db) / 20),
         )
 
-    def put_on(self, features: Features) -> Features:
+    def apply(self, features: Features) -> Features:
         """The features with it on; F0 and the power of each frame stay."""
-        warped = replace(features, sp=warp_envelope(features.sp, self.warp))
+        warped = replace(features, sp=scale_formants(features.sp, self.formant_ratio))
         mc = cepstrum(warped)
         z = (mc[:, 1:] - self.mean) @ self.whiten
         bends = np.tanh(z @ self.fold + self.offset)
@@ -633,7 +633,7 @@ def optimal_transport(cov: np.ndarray, to_cov: np.ndarray) -> np.ndarray:
 # All together
 
 
-def change(
+def transform(
     features: Features,
     cfg: AnonymizeConfig,
     source: SpeakerStats | None = None,
@@ -671,13 +671,13 @@ def change(
     source = source or speaker_stats([features], prior=cfg.target or _own_mean(features))
     dials = cfg.dials
     rng = rng or np.random.default_rng(0)
-    f0 = _change_f0(features.f0, cfg, dials, source, rng)
-    sp = _change_envelope(features, cfg, dials, source)
+    f0 = _transform_f0(features.f0, cfg, dials, source, rng)
+    sp = _transform_envelope(features, cfg, dials, source)
     return replace(
         features,
         f0=f0,
         sp=highpass_envelope(sp, f0, features.sr, dials["highpass_db_per_octave"]),
-        ap=_change_aperiodicity(features.ap, dials, rng),
+        ap=_transform_aperiodicity(features.ap, dials, rng),
     )
 
 
@@ -688,12 +688,12 @@ def _own_mean(features: Features) -> SpeakerStats:
     return SpeakerStats(features.sr, 0.0, 0.0, level_db, tuple(mc.mean(0)), tuple(mc.std(0)))
 
 
-def change_f0(f0: np.ndarray, cfg: AnonymizeConfig, source: SpeakerStats) -> np.ndarray:
+def transform_f0(f0: np.ndarray, cfg: AnonymizeConfig, source: SpeakerStats) -> np.ndarray:
     """The contour alone of what `change` gives, without chance [shape=(n_frames,), Hz]."""
-    return _change_f0(f0, cfg, cfg.dials, source, np.random.default_rng(0))
+    return _transform_f0(f0, cfg, cfg.dials, source, np.random.default_rng(0))
 
 
-def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:
+def _transform_f0(f0, cfg, dials, source, rng) -> np.ndarray:
     register = cfg.target.f0_hz if cfg.target and cfg.target.f0_hz > 0 else cfg.f0_register_hz
     mode = dials["f0_mode"]
     if mode == "zero":
@@ -710,9 +710,9 @@ def _change_f0(f0, cfg, dials, source, rng) -> np.ndarray:
     return shift_f0(f0, cfg.f0_shift_semitones)
 
 
-def _change_envelope(features, cfg, dials, source) -> np.ndarray:
+def _transform_envelope(features, cfg, dials, source) -> np.ndarray:
     strength = dials["match_target"] if cfg.target else 0.0
-    sp = warp_envelope(features.sp, cfg.warp * source.warp**strength)
+    sp = scale_formants(features.sp, cfg.formant_ratio * source.formant_ratio**strength)
     sp = blur_envelope(sp, features.sr, dials["blur_hz"])
     if dials["n_cepstra"] or strength:
         sp = _move_cepstrum(replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source)
@@ -746,9 +746,9 @@ def _moved(
     far as those are known; else with its mean and deviations."""
     if source.voiced_cov and target.voiced_cov:
         moved = _transported(mc, source, target)
-        if source.sound_means and target.sounds:
-            moved, means = mapped(moved, source.sound_map), np.array(source.sound_means)
-            moved = move_sounds(moved, target.sounds, means, frame_period_s)
+        if source.class_means and target.classes:
+            moved, means = apply_fmllr(moved, source.fmllr), np.array(source.class_means)
+            moved = shift_class_means(moved, target.classes, means, frame_period_s)
         return moved
     mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
     std, to_std = (np.maximum(s.cepstrum_std[1:], 1e-6) for s in (source, target))
@@ -762,7 +762,7 @@ def _transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> 
     return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean
 
 
-def _change_aperiodicity(ap, dials, rng) -> np.ndarray:
+def _transform_aperiodicity(ap, dials, rng) -> np.ndarray:
     ap = average_aperiodicity(ap, dials["n_ap_bands"])
     if dials["ap_noise"]:
         ap = np.clip(ap + rng.normal(0, dials["ap_noise"], ap.shape), 1e-3, 1.0)
@@ -786,7 +786,7 @@ def anonymize(
         A whole `Config` will do. Its `target`, if there is one, gives the register and envelope to
         move to.
     rng : np.random.Generator, optional
-        Given: a random `Disguise` is put on first, as in training. Not given: the same bytes every
+        Given: a random `SpeakerPerturbation` is put on first, as in training. Not given: the same bytes every
         time.
     source : SpeakerStats, optional
         Statistics of this speaker over more speech than `wav`, if known.
@@ -810,5 +810,5 @@ def anonymize(
     features = analyze(wav, sr, cfg)
     if rng is not None:
         usual = cfg.target or speaker_stats([features], prior=_own_mean(features))
-        features = Disguise.draw(cfg, usual, rng).put_on(features)
-    return resynthesize(change(features, cfg, source, rng), len(wav))
+        features = SpeakerPerturbation.draw(cfg, usual, rng).apply(features)
+    return resynthesize(transform(features, cfg, source, rng), len(wav))

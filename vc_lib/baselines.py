@@ -19,13 +19,13 @@ from .anonymize import (
     active_frames,
     average_aperiodicity,
     cepstrum,
-    change,
     envelope_from_cepstrum,
     gaussian_f0,
     power_db,
     recentre_f0,
+    scale_formants,
     speaker_stats,
-    warp_envelope,
+    transform,
 )
 from .audio import check_wav, resample
 from .config import AnonymizeConfig, SpeakerStats
@@ -66,7 +66,7 @@ class TargetFrames:
 def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
     """Cepstra without the level, in deviations of their speaker, each beside its neighbours in time."""
     mean, std = (np.array(v)[1:] for v in (stats.cepstrum_mean, stats.cepstrum_std))
-    warped = replace(features, sp=warp_envelope(features.sp, stats.warp))
+    warped = replace(features, sp=scale_formants(features.sp, stats.formant_ratio))
     z = (cepstrum(warped)[:, 1:] - mean) / np.maximum(std, 1e-6)
     padded = np.pad(z, ((CONTEXT, CONTEXT), (0, 0)), mode="edge")
     shifts = range(2 * CONTEXT + 1)
@@ -80,7 +80,7 @@ def _keep_energy(sp: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def _stats(target: "TargetFrames | SpeakerStats") -> SpeakerStats:
     stats = target if isinstance(target, SpeakerStats) else target.stats
-    return replace(stats, sounds=None)  # statistics alone, no sound by itself
+    return replace(stats, classes=None)  # statistics alone, no sound by itself
 
 
 def shifted_f0(features: Features, target: TargetFrames | SpeakerStats) -> Features:
@@ -96,7 +96,7 @@ def world_statistics(features: Features, target: TargetFrames | SpeakerStats) ->
     stats = _stats(target)
     own = speaker_stats([features], prior=stats)
     cfg = AnonymizeConfig(preset="neutral", n_cepstra=N_FINE, target=stats)
-    moved = change(features, cfg, source=own)
+    moved = transform(features, cfg, source=own)
     sp = _keep_energy(moved.sp, features.sp)
     return replace(moved, f0=gaussian_f0(features.f0, own, stats), sp=sp)
 

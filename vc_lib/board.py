@@ -33,7 +33,7 @@ def watch(run_dir, stage: str, tensorboard: bool = False) -> list[Callback]:
 class Board(Callback):
     """After every epoch show how training goes: curves, numbers, the time left, and a clip as it sounds now.
 
-    Give it to `fit` beside a `ListenIn`, whose first clip of another speaker is the one that is heard; without one
+    Give it to `fit` beside an `EvaluateCallback`, whose first clip of another speaker is played; without one
     there is no sound. The player stays where it is while its sounds are renewed.
     """
 
@@ -94,7 +94,7 @@ def in_words(seconds: float) -> str:
 def to_tensorboard(run_dir, stage: str) -> list[Callback]:
     """Callbacks that write a stage's curves, sounds and spectrograms for TensorBoard.
 
-    fastai's own callback writes the losses, rates and metrics; what `ListenIn` hears goes beside them. Look
+    fastai's own callback writes the losses, rates and metrics; what `EvaluateCallback` hears goes beside them. Look
     with `tensorboard --logdir models`.
 
     Parameters
@@ -115,19 +115,19 @@ def to_tensorboard(run_dir, stage: str) -> list[Callback]:
             "tensorboard is not installed; pip install tensorboard, or leave it away"
         ) from e
     folder = Path(run_dir) / TENSORBOARD / stage
-    return [TensorBoardCallback(folder, trace_model=False, log_preds=False), HeardEvents()]
+    return [TensorBoardCallback(folder, trace_model=False, log_preds=False), ScoreEvents()]
 
 
-class HeardEvents(Callback):
-    "After every epoch write what ListenIn heard beside what fastai's TensorBoardCallback has written."
+class ScoreEvents(Callback):
+    "After every epoch write what EvaluateCallback heard beside what fastai's TensorBoardCallback has written."
 
-    order = 63  # after ListenIn
+    order = 63  # after EvaluateCallback
 
     def after_epoch(self):
         if not (epoch_values(self.learn) and hasattr(self.learn, "listen_in")):
             return
         writer, step, sr = self.learn.tensor_board.writer, self.train_iter, self.dls.cfg.sr
-        for name, value in self.learn.heard.items():
+        for name, value in self.learn.scores.items():
             writer.add_scalar(name, value, step)
         sounds = self.learn.listen_in.preview()
         for label, wav in sounds.items():

@@ -14,11 +14,11 @@ from pathlib import Path
 from .errors import MissingInput, ParameterError
 from .files import atomically, parsed_json, read_limited
 
-CONFIG_VERSION = 4
+CONFIG_VERSION = 1
 MAX_CEPSTRUM = 1e6  # coefficients and their variances are under 1e3
-MAX_BYTES = 16_000_000  # of a config's file; that of 64 sounds has 100 kB
+MAX_BYTES = 16_000_000  # of a config's file; that of 64 classes has 100 kB
 
-F0_METHODS = ("dio", "harvest", "harvest-if", "swift-f0")
+F0_METHODS = ("dio", "harvest", "harvest_fast", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
 # unchanged, unvoiced, monotonous, register moved, register and spread of log-F0 moved, random
 F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
@@ -73,38 +73,8 @@ def _check_range(name: str, value, low: float, high: float, unit: str = "") -> N
     _check(ok, f"{name}={value!r} must be a number in {low}..{high}{' ' + unit if unit else ''}")
 
 
-def _from_earlier(version: int, values: dict) -> None:
-    """Let a voice of an earlier version go on as it was: in 1, the spread of F0 and pauses stayed, and the
-    loss was the image's; until 2 each bin was changed by itself, and the phase stayed; until 3 envelopes were
-    drawn by 60 cepstral coefficients (in 1: 24), moved frame by frame, and went on below F0."""
-    for name, value in dict(
-        highpass_db_per_octave=0.0,
-        match_smooth_ms=0.0,
-        restrained=False,
-        change_below_hz=0.0,
-        change_smooth_ms=0.0,
-        change_strength=1.0,
-    ).items():
-        values.setdefault(name, value)
-    if values.get("preset") == "neutral" and values.get("n_cepstra") is None:
-        values["n_cepstra"] = 24 if version == 1 else 60
-    if version > 2:
-        return
-    values.setdefault("minimum_phase", False)
-    values.setdefault("lifter_ms", 0.0)
-    if version > 1:
-        return
-    values.pop("perturb_range", None)
-    for name, value in dict(
-        pause_depth_db=0.0, n_sounds=0, image_weight=10.0, mel_weight=0.0, variance_weight=0.0
-    ).items():
-        values.setdefault(name, value)
-    if values.get("preset") == "neutral":
-        values["f0_mode"] = values.get("f0_mode") or "recentre"
-
-
 def read_values(path) -> dict:
-    """What a config's file holds, of whatever version, before anything is made of it.
+    """What a config's file holds before anything is made of it.
 
     Raises
     ------
@@ -160,11 +130,11 @@ def _matrix(rows) -> tuple[tuple[float, ...], ...]:
 
 
 @dataclass(frozen=True)
-class Sounds:
-    """A mixture of Gaussians that tells the sounds of a voice apart, by cepstral coefficients 1 and up."""
+class AcousticClasses:
+    """A mixture of Gaussians that tells the classes of a voice apart, by cepstral coefficients 1 and up."""
 
-    weights: tuple[float, ...]  # (n_sounds,) how common each is
-    means: tuple[tuple[float, ...], ...]  # (n_sounds, n_coefficients)
+    weights: tuple[float, ...]  # (n_classes,) how common each is
+    means: tuple[tuple[float, ...], ...]  # (n_classes, n_coefficients)
     variances: tuple[tuple[float, ...], ...]  # likewise; a sound's coefficients vary independently
 
     def __post_init__(self):
@@ -173,25 +143,27 @@ class Sounds:
             for name in ("means", "variances"):
                 object.__setattr__(self, name, _matrix(getattr(self, name)))
         except (TypeError, ValueError, OverflowError) as e:
-            raise ParameterError(f"Sounds must hold numbers ({e}); copy it again") from e
+            raise ParameterError(f"AcousticClasses must hold numbers ({e}); copy it again") from e
         shape = [len(row) for row in self.means]
         _check(
             0 < len(self.weights) == len(shape)
             and shape == [len(row) for row in self.variances]
             and len(set(shape)) == 1,
-            f"Sounds has {len(self.weights)} weights, {len(shape)} means and {len(self.variances)} "
+            f"AcousticClasses has {len(self.weights)} weights, {len(shape)} means and {len(self.variances)} "
             "variances; they must agree",
         )
         numbers = (*self.weights, *(v for row in (*self.means, *self.variances) for v in row))
-        _check(all(math.isfinite(v) for v in numbers), "Sounds must hold finite numbers only")
+        _check(
+            all(math.isfinite(v) for v in numbers), "AcousticClasses must hold finite numbers only"
+        )
         _check(
             min(self.weights) > 0 and min(map(min, self.variances)) > 0,
-            "weights and variances of Sounds must be > 0",
+            "weights and variances of AcousticClasses must be > 0",
         )
         largest = max(numbers, key=abs)
         _check(
             abs(largest) <= MAX_CEPSTRUM and min(map(min, self.variances)) >= 1 / MAX_CEPSTRUM**2,
-            f"Sounds reach {largest:g}, or vary less than {1 / MAX_CEPSTRUM**2:g}; no voice does: copy it again",
+            f"AcousticClasses reach {largest:g}, or vary less than {1 / MAX_CEPSTRUM**2:g}: copy it again",
         )
 
 
@@ -211,19 +183,19 @@ class SpeakerStats:
     cepstrum_std: tuple[float, ...]  # likewise
     voiced_mean: tuple[float, ...] = ()  # of the same coefficients over loud voiced frames
     voiced_cov: tuple[tuple[float, ...], ...] = ()  # how they go together there; (): not known
-    warp: float = 1.0  # of a source: what its formants were multiplied by before all this
-    sounds: Sounds | None = None  # of a target: what its voiced frames are made of
-    sound_map: tuple[tuple[float, ...], ...] = ()  # of a source: see sounds.map_to_sounds
-    sound_means: tuple[tuple[float, ...], ...] = ()  # likewise: where it has its target's sounds
+    formant_ratio: float = 1.0  # of a source: what its formants were multiplied by before all this
+    classes: AcousticClasses | None = None  # of a target: what its voiced frames are made of
+    fmllr: tuple[tuple[float, ...], ...] = ()  # of a source: see classes.estimate_fmllr
+    class_means: tuple[tuple[float, ...], ...] = ()  # likewise: where it has its target's classes
 
     def __post_init__(self):
         _check_int("sr", self.sr, 8_000, 192_000, "Hz")
         try:
-            for name in ("f0_hz", "f0_std_semitones", "level_db", "warp"):
+            for name in ("f0_hz", "f0_std_semitones", "level_db", "formant_ratio"):
                 object.__setattr__(self, name, float(getattr(self, name)))
             for name in ("cepstrum_mean", "cepstrum_std", "voiced_mean"):
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-            for name in ("voiced_cov", "sound_map", "sound_means"):
+            for name in ("voiced_cov", "fmllr", "class_means"):
                 object.__setattr__(self, name, _matrix(getattr(self, name)))
         except (TypeError, ValueError, OverflowError) as e:
             raise ParameterError(f"SpeakerStats must hold numbers ({e}); copy it again") from e
@@ -231,11 +203,11 @@ class SpeakerStats:
             self.f0_hz,
             self.f0_std_semitones,
             self.level_db,
-            self.warp,
+            self.formant_ratio,
             *self.cepstrum_mean,
             *self.cepstrum_std,
             *self.voiced_mean,
-            *(v for row in (*self.voiced_cov, *self.sound_map, *self.sound_means) for v in row),
+            *(v for row in (*self.voiced_cov, *self.fmllr, *self.class_means) for v in row),
         )
         _check(
             all(math.isfinite(v) for v in values),
@@ -252,25 +224,25 @@ class SpeakerStats:
             f"voiced_mean has {n} coefficients, voiced_cov {len(self.voiced_cov)} rows; both must "
             f"have {len(self.cepstrum_mean)} or none",
         )
-        if isinstance(self.sounds, dict):  # as it comes out of a file
-            object.__setattr__(self, "sounds", Sounds(**self.sounds))
-        ok = self.sounds is None or isinstance(self.sounds, Sounds)
-        _check(ok, f"sounds must be Sounds or None, got {type(self.sounds).__name__}")
+        if isinstance(self.classes, dict):  # as it comes out of a file
+            object.__setattr__(self, "classes", AcousticClasses(**self.classes))
+        ok = self.classes is None or isinstance(self.classes, AcousticClasses)
+        _check(ok, f"classes must be AcousticClasses or None, got {type(self.classes).__name__}")
         _check(
-            self.sounds is None or len(self.sounds.means[0]) == n - 1,
-            "sounds must have a coefficient less than voiced_mean, which has the level too",
+            self.classes is None or len(self.classes.means[0]) == n - 1,
+            "classes must have a coefficient less than voiced_mean, which has the level too",
         )
-        rows = [len(row) for row in self.sound_map]
+        rows = [len(row) for row in self.fmllr]
         _check(
             rows in ([], [n - 1] * n),
-            f"sound_map has {len(rows)} rows of {sorted(set(rows))} numbers; it must have {n} of {n - 1}, or none",
+            f"fmllr has {len(rows)} rows of {sorted(set(rows))} numbers; it must have {n} of {n - 1}, or none",
         )
         largest = max(values[4:], key=abs)
         _check(
             abs(largest) <= MAX_CEPSTRUM,
             f"SpeakerStats have a coefficient of {largest:g}; no voice's pass {MAX_CEPSTRUM:g}: copy it again",
         )
-        _check_range("warp", self.warp, 0.5, 2)
+        _check_range("formant_ratio", self.formant_ratio, 0.5, 2)
         _check(
             self.f0_hz >= 0 and min(self.f0_std_semitones, *self.cepstrum_std) >= 0,
             "f0_hz and deviations must be >= 0",
@@ -286,7 +258,9 @@ class AnonymizeConfig(Checked):
     """How a recording is stripped of its speaker. Dials left at None are set by `preset`."""
 
     preset: str = "neutral"  # whisper, robot, noise or neutral, see PRESETS
-    f0_method: str = "harvest-if"  # of pitch.py; harvest (WORLD's, 18 times slower), dio (less sure), swift-f0 (extra)
+    f0_method: str = (
+        "harvest_fast"  # harvest (WORLD's, 18 times slower), dio (less sure) or swift-f0 (extra)
+    )
     f0_floor: float = 71.0  # lowest F0 looked for [Hz]
     f0_ceil: float = 600.0  # highest F0 looked for [Hz]
     frame_period_ms: float = 5.0  # step between WORLD frames [ms]
@@ -295,18 +269,18 @@ class AnonymizeConfig(Checked):
     f0_register_hz: float = 160.0  # where F0 is moved to without a `target` [Hz]
     f0_shift_semitones: float = 0.0  # added after f0_mode [semitones]
     f0_noise_semitones: float = 2.0  # spread of f0_mode="noise" [semitones]
-    warp: float = 1.0  # formants times this; above 1: a shorter vocal tract
+    formant_ratio: float = 1.0  # formants times this; above 1: a shorter vocal tract
     n_cepstra: int | None = None  # cepstral coefficients kept; fewer: coarser; 0: all
     blur_hz: float | None = None  # Gaussian blur along frequency [Hz, std]
     match_target: float | None = None  # 0..1: cepstral mean and covariance to the target's
     match_smooth_ms: float = 10.0  # what match_target adds is smoothed over time [ms, std]
-    n_sounds: int = 64  # sounds of the target that match_target tells apart; 0: none
+    n_classes: int = 64  # classes of the target that match_target tells apart; 0: none
     highpass_db_per_octave: float | None = None  # how voiced frames fall off below F0; 0: not
     n_ap_bands: int | None = None  # aperiodicity averaged over this many bands; 0: left as it is
     ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
     pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
 
-    perturb_warp: float = 0.1  # training: formants times up to 1.1 or its inverse
+    perturb_formants: float = 0.1  # training: formants times up to 1.1 or its inverse
     perturb_cepstrum: float = 0.45  # training: random moves in the cepstrum's space [deviations]
     perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
 
@@ -321,7 +295,7 @@ class AnonymizeConfig(Checked):
         _check_range("f0_register_hz", self.f0_register_hz, self.f0_floor, self.f0_ceil, "Hz")
         _check_range("f0_shift_semitones", self.f0_shift_semitones, -24, 24, "semitones")
         _check_range("f0_noise_semitones", self.f0_noise_semitones, 0, 24, "semitones")
-        _check_range("warp", self.warp, 0.5, 2)
+        _check_range("formant_ratio", self.formant_ratio, 0.5, 2)
         ok = self.target is None or isinstance(self.target, SpeakerStats)
         _check(ok, f"target must be SpeakerStats or None, got {type(self.target).__name__}")
         dials = self.dials
@@ -335,11 +309,11 @@ class AnonymizeConfig(Checked):
         _check_range("match_target", dials["match_target"], 0, 1)
         _check_range("match_smooth_ms", self.match_smooth_ms, 0, 100, "ms")
         _check_range("highpass_db_per_octave", dials["highpass_db_per_octave"], 0, 96, "dB")
-        _check_int("n_sounds", self.n_sounds, 0, 1_024)
+        _check_int("n_classes", self.n_classes, 0, 1_024)
         _check_int("n_ap_bands", dials["n_ap_bands"], 0, 32, "(0: all)")
         _check_range("ap_noise", dials["ap_noise"], 0, 1)
         _check_range("pause_depth_db", self.pause_depth_db, 0, 100, "dB")
-        _check_range("perturb_warp", self.perturb_warp, 0, 0.5)
+        _check_range("perturb_formants", self.perturb_formants, 0, 0.5)
         _check_range("perturb_cepstrum", self.perturb_cepstrum, 0, 2)
         _check_range("perturb_ap_db", self.perturb_ap_db, 0, 20, "dB")
 
@@ -360,10 +334,9 @@ class ModelConfig(Checked):
     encoder: str = "compact"  # compact (a CPU trains it) or resnet18 (as in 2019)
     width: int = 32  # channels of the compact encoder's first stage
     depth: int = 4  # stages of the compact encoder
-    keep_phase: bool = True  # filter what the vocoder made; False: both channels are made anew
-    minimum_phase: bool = True  # the filter has a phase, too
+    filter_output: bool = True  # filter what the vocoder made; False: both channels are made anew
     lifter_ms: float = 2.0  # how long it is: the gain is as smooth along frequency; 0: bin by bin
-    restrained: bool = True  # of it only what serves any speaker, see models.Restraint: ...
+    limit_change: bool = True  # of it only what serves any speaker, see models.ChangeLimiter: ...
     change_below_hz: float = 3_000.0  # ... below this [Hz] ...
     change_smooth_ms: float = 24.0  # ... and no quicker than this [ms, standard deviation]
     change_strength: float = 1.0  # conversion: of the change; 0: none, the anonymized sound
@@ -373,7 +346,7 @@ class ModelConfig(Checked):
 
     def _check_fields(self):
         _check_choice("encoder", self.encoder, ENCODERS)
-        for name in ("keep_phase", "minimum_phase", "restrained"):
+        for name in ("filter_output", "limit_change"):
             _check_bool(name, getattr(self, name))
         for name, low, high in (
             ("width", 4, 512),
@@ -405,7 +378,7 @@ class TrainConfig(Checked):
     mel_weight: float = 3.0  # of the waveform's log-mel loss
     variance_weight: float = 3.0  # of how much the spectra of a batch vary, against speech
     gan_weight: float = 0.5  # of the critic's opinion, against all of these
-    wrong_weight: float = 0.3  # share of wrong content in what the critic refuses
+    mismatch_weight: float = 0.3  # share of wrong content in what the critic refuses
     critic_threshold: float = 0.65  # train the critic until its loss is below this ...
     max_critic_steps: int = 2  # ... but never longer than this before a generator step
     ema_decay: float = 0.99  # the running average of the weights is what is saved
@@ -423,7 +396,7 @@ class TrainConfig(Checked):
         _check_range("valid_share", self.valid_share, 0.0, 0.9)
         for name in ("lr", "lr_critic", "lr_gan"):
             _check_range(name, getattr(self, name), 1e-8, 1)
-        _check_range("wrong_weight", self.wrong_weight, 0, 1)
+        _check_range("mismatch_weight", self.mismatch_weight, 0, 1)
         for name in ("image_weight", "mr_stft_weight", "mel_weight", "variance_weight"):
             _check_range(name, getattr(self, name), 0, 1_000)
         _check(
@@ -475,12 +448,10 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
         values = dict(values)
         version = values.pop("version", None)
         _check(
-            version in range(1, CONFIG_VERSION + 1),
-            f"{path} has config version {version!r}, this code reads 1..{CONFIG_VERSION}; "
+            version == CONFIG_VERSION,
+            f"{path} has config version {version!r}, this code reads {CONFIG_VERSION}; "
             "update vc_lib or train the voice again",
         )
-        if version < CONFIG_VERSION:
-            _from_earlier(version, values)
         names = {f.name for f in dataclasses.fields(cls)}
         missing = sorted(names - set(values))
         _check(not missing, f"{path} lacks {', '.join(missing)}; copy the voice's folder again")

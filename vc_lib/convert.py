@@ -23,14 +23,14 @@ from .anonymize import (
     AP_PERIOD_MS,
     analyze,
     anonymize,
-    change,
-    change_f0,
     resynthesize,
     speaker_stats,
+    transform,
+    transform_f0,
 )
 from .audio import WavWriter, blocks, check_level, check_wav, list_audio, resample
 from .config import Config, SpeakerStats
-from .cutting import Piece
+from .cutting import Chunk
 from .errors import NotWritten, ParameterError
 from .live import Stream
 from .models import Generator
@@ -64,7 +64,7 @@ class Voice:
     ):
         self.name = name
         self.generator, self.config, self.device = generator.to(device).eval(), config, device
-        self.generator.equalises(False)
+        self.generator.train_equalizer(False)
         self.live = None  # the conversion that `stream` goes on with
         if device.type == "cpu":
             self.generator.to(memory_format=torch.channels_last)
@@ -151,7 +151,7 @@ class Voice:
 
     def source_stats(self, wavs: Iterable[np.ndarray]) -> SpeakerStats:
         """Register and envelope of whoever speaks in `wavs`, waveforms at `self.sr`; the first minute count."""
-        return self._listen(cutting.pieces(wavs, self.sr, 0))[1]
+        return self._estimate_speaker(cutting.pieces(wavs, self.sr, 0))[1]
 
     def convert_blocks(
         self, wavs: Iterable[np.ndarray], source: SpeakerStats | None = None
@@ -165,14 +165,14 @@ class Voice:
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         tail = None  # what the last piece says of the first samples of this one
         pieces = cutting.pieces(wavs, self.sr, fade, self.grid())
-        heard, stats, level_db = self._listen(pieces)
+        heard, stats, level_db = self._estimate_speaker(pieces)
         source = source or stats
 
-        def converted(linked: tuple[Piece, Future, Future]) -> tuple[Piece, np.ndarray]:
+        def converted(linked: tuple[Chunk, Future, Future]) -> tuple[Chunk, np.ndarray]:
             piece, before, after = linked
             try:
                 piece = self._in_phase(piece, source, before, after)
-                return piece, self._convert_piece(piece, source, level_db)
+                return piece, self._convert_chunk(piece, source, level_db)
             except BaseException as e:
                 if not after.done():
                     after.set_exception(e)  # nobody waits for ever
@@ -196,12 +196,12 @@ class Voice:
         both = math.lcm(frames, round(BLOCK_S * self.sr))
         return both if both < MAX_GRID_S * self.sr else frames
 
-    def _in_phase(self, piece: Piece, source: SpeakerStats, before: Future, after: Future) -> Piece:
+    def _in_phase(self, piece: Chunk, source: SpeakerStats, before: Future, after: Future) -> Chunk:
         """The piece, analysed, with the phase that goes on where the one before it ends; tells the next one where
         it ends itself [periods; None where it is not voiced]."""
         if piece.features is None:
             piece = self._analyzed(piece)
-        f0 = change_f0(piece.features.f0, self.config, source)
+        f0 = transform_f0(piece.features.f0, self.config, source)
         reached = before.result()
         if reached is not None:
             piece = replace(piece, phase=(piece.start, reached))
@@ -211,7 +211,9 @@ class Voice:
             after.set_result(float(end % 1) if np.isfinite(end) else None)
         return piece
 
-    def _listen(self, pieces: Iterator[Piece]) -> tuple[deque[Piece], SpeakerStats, float]:
+    def _estimate_speaker(
+        self, pieces: Iterator[Chunk]
+    ) -> tuple[deque[Chunk], SpeakerStats, float]:
         """Take pieces until they make a minute and analyse them: they, their speaker, the level of the speech."""
         own, powers = [], []
 
@@ -230,7 +232,7 @@ class Voice:
         level_db = speech_level_db(np.concatenate([np.empty(0), *powers]))
         return heard, speaker_stats(own, prior=self.config.target), level_db
 
-    def _analyzed(self, piece: Piece) -> Piece:
+    def _analyzed(self, piece: Chunk) -> Chunk:
         """The piece with its features and half of its context: what WORLD finds near the ends is not what it would
         find in the whole."""
         features = analyze(piece.wav, self.sr, self.config).compact()
@@ -246,15 +248,15 @@ class Voice:
             features=features[round(first / frame) : math.ceil(end / frame) + 1],
         )
 
-    def _frames(self, piece: Piece) -> slice:
+    def _frames(self, piece: Chunk) -> slice:
         """Of a piece's features, those without its context."""
         frames_a_sample = 1000 / self.config.frame_period_ms / self.sr
         ends = (piece.start, piece.start + piece.n)
         first, last = (round(n * frames_a_sample) for n in ends)
         return slice(first, last + piece.last)
 
-    def _convert_piece(self, piece: Piece, source: SpeakerStats, level_db: float) -> np.ndarray:
-        features = change(piece.features, self.config, source)
+    def _convert_chunk(self, piece: Chunk, source: SpeakerStats, level_db: float) -> np.ndarray:
+        features = transform(piece.features, self.config, source)
         out = resynthesize(features, len(piece.wav), piece.at, piece.phase)
         skipped = -piece.at % (self.config.hop_length * self.generator.step_t)  # images on one grid
         if skipped < len(out):
@@ -345,7 +347,7 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         )
     give_memory_back()
     with WavWriter(destination_path, voice.sr, voice.disclosure) as out:
-        block = int(cutting.PIECE_S * voice.sr)
+        block = int(cutting.CHUNK_S * voice.sr)
         for wav in voice.convert_blocks(blocks(source_path, voice.sr, block)):
             out.write(wav)
 
@@ -422,7 +424,7 @@ def convert_folder(
     }
 
 
-def _linked(pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Future, Future]]:
+def _linked(pieces: Iterable[Chunk]) -> Iterator[tuple[Chunk, Future, Future]]:
     """Each piece with what the one before it will say, and where it says the same for the next."""
     after = Future()
     after.set_result(None)

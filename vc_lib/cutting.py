@@ -10,12 +10,12 @@ import numpy as np
 
 from .audio import check_sr, check_wav
 
-PIECE_S = 8.0  # longest piece [s]
+CHUNK_S = 8.0  # longest piece [s]
 CONTEXT_S = 0.5  # heard on either side of a piece, not kept [s]
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """A part of a recording, with context on either side."""
 
     wav: np.ndarray  # (n_samples,), context and all
@@ -27,8 +27,8 @@ class Piece:
     phase: tuple[int, float] | None = None  # of the voice, at a sample of `wav` [periods]
 
 
-def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int, grid: int = 1) -> Iterator[Piece]:
-    """Cut a recording at its quietest moments, into pieces of at most `PIECE_S`.
+def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int, grid: int = 1) -> Iterator[Chunk]:
+    """Cut a recording at its quietest moments, into pieces of at most `CHUNK_S`.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int, grid: int = 1) -> Ite
         If a block is not a finite 1-D array, or `sr` not a rate.
     """
     sr = check_sr(sr)
-    longest, context = int(PIECE_S * sr), max(int(CONTEXT_S * sr), fade)
+    longest, context = int(CHUNK_S * sr), max(int(CONTEXT_S * sr), fade)
     # what is not yet given out, after `before` samples of context, and where in the recording it begins
     held, before, at = np.zeros(0, np.float32), 0, 0
     for wav in wavs:
@@ -55,11 +55,11 @@ def pieces(wavs: Iterable[np.ndarray], sr: int, fade: int, grid: int = 1) -> Ite
         held = np.concatenate([held, check_wav(wav)])
         while len(held) - before > longest + context:
             n = quietest(held[before : before + longest], sr)
-            yield Piece(held[: before + n + context], at, before, n, last=False)
+            yield Chunk(held[: before + n + context], at, before, n, last=False)
             start = max(0, (at + before + n - context) // grid * grid - at)
             held, before, at = held[start:], before + n - start, at + start
     if len(held) > before:
-        yield Piece(held, at, before, len(held) - before, last=True)
+        yield Chunk(held, at, before, len(held) - before, last=True)
 
 
 def quietest(wav: np.ndarray, sr: int) -> int:

@@ -17,7 +17,7 @@ from . import compat  # noqa: F401
 from .config import Config
 from .errors import ParameterError
 from .parallel import one_blas_thread
-from .recordings import Recording
+from .recordings import CorpusItem
 from .spectrogram import image_to_wav, log_magnitude, wav_to_image
 
 from fastai.vision.all import (
@@ -69,14 +69,14 @@ class SpecImage(TensorImageBase):
 
 
 def crop_pair(
-    recording: Recording, cfg: Config, rng: np.random.Generator | None = None
+    recording: CorpusItem, cfg: Config, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut the anonymized and the original waveform of one image, `cfg.n_frames` wide, out of a
     recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : CorpusItem
     cfg : Config
         With its `target` set.
     rng : np.random.Generator, optional
@@ -98,12 +98,12 @@ def crop_pair(
     wav, features = recording.load(np.arange(first - MARGIN, first + n_world + MARGIN) % n_there)
     source = cfg.target
     if rng is not None:  # as a stranger's speech comes: its envelope is known from this recording
-        disguise = anon.Disguise.draw(cfg, cfg.target, rng)
-        whole = disguise.put_on(recording.load(slice(None, None, STATS_STEP))[1])
-        features = disguise.put_on(features)
+        perturbation = anon.SpeakerPerturbation.draw(cfg, cfg.target, rng)
+        whole = perturbation.apply(recording.load(slice(None, None, STATS_STEP))[1])
+        features = perturbation.apply(features)
         own = anon.speaker_stats([whole], prior=cfg.target)
         source = replace(own, **{name: getattr(cfg.target, name) for name in KNOWN})
-    features = anon.change(features, cfg, source, rng)
+    features = anon.transform(features, cfg, source, rng)
     skip, start = round(MARGIN * samples_per_frame), round(first * samples_per_frame)
     anonymized = anon.synthesize(features)[skip : skip + n_samples]
     period = round(n_there * samples_per_frame)
@@ -113,8 +113,8 @@ def crop_pair(
     return np.clip(anonymized, -1, 1), original
 
 
-class DisguisePair(Transform):
-    """Make (anonymized, original) images: of a `Recording` for validation, of a number for
+class PerturbedPairs(Transform):
+    """Make (anonymized, original) images: of a `CorpusItem` for validation, of a number for
     training.
 
     A number stands for a place in an endless shuffled walk over all training recordings, long ones
@@ -122,21 +122,21 @@ class DisguisePair(Transform):
     the seed, the epoch and the number.
     """
 
-    def __init__(self, train: Sequence[Recording], cfg: Config):
+    def __init__(self, train: Sequence[CorpusItem], cfg: Config):
         seconds = (cfg.n_frames - 1) * cfg.hop_length / cfg.sr
         self.slots = [r for r in train for _ in range(max(1, round(r.seconds / seconds)))]
         self.n_crops = min(cfg.max_crops, len(self.slots))  # an epoch
         self.cfg, self.epoch = cfg, 0
 
-    def recording(self, number: int) -> Recording:
+    def recording(self, number: int) -> CorpusItem:
         """What a number stands for in this epoch."""
         walk, step = divmod(self.epoch * self.n_crops + number, len(self.slots))
         order = np.random.default_rng([self.cfg.seed, walk]).permutation(len(self.slots))
         return self.slots[order[step]]
 
-    def encodes(self, item):  # fasttransform cannot read an annotation such as int | Recording
+    def encodes(self, item):  # fasttransform cannot read an annotation such as int | CorpusItem
         rng = None
-        if not isinstance(item, Recording):
+        if not isinstance(item, CorpusItem):
             rng = np.random.default_rng([self.cfg.seed, self.epoch, item])
             item = self.recording(item)
         with one_blas_thread():
@@ -147,13 +147,13 @@ class DisguisePair(Transform):
 
 
 def make_dls(
-    train: Sequence[Recording], valid: Sequence[Recording], cfg: Config, num_workers: int = 1
+    train: Sequence[CorpusItem], valid: Sequence[CorpusItem], cfg: Config, num_workers: int = 1
 ) -> DataLoaders:
     """fastai DataLoaders of (anonymized, original) images.
 
     Parameters
     ----------
-    train, valid : sequences of Recording
+    train, valid : sequences of CorpusItem
     cfg : Config
         With its `target` set, see `learn_target`.
     num_workers : int
@@ -175,25 +175,25 @@ def make_dls(
         raise ParameterError(
             f"there are no recordings to {'train on' if not len(train) else 'validate with'}; take both from split"
         )
-    disguise = DisguisePair(train, cfg)
-    items = [*range(disguise.n_crops), *valid]
-    splits = [range(disguise.n_crops), range(disguise.n_crops, len(items))]
-    bs = min(cfg.bs, disguise.n_crops)
-    dls = TfmdLists(items, disguise, splits=splits).dataloaders(
+    pairs = PerturbedPairs(train, cfg)
+    items = [*range(pairs.n_crops), *valid]
+    splits = [range(pairs.n_crops), range(pairs.n_crops, len(items))]
+    bs = min(cfg.bs, pairs.n_crops)
+    dls = TfmdLists(items, pairs, splits=splits).dataloaders(
         bs=bs, val_bs=bs, num_workers=num_workers
     )
-    dls.cfg, dls.disguise = cfg, disguise
+    dls.cfg, dls.pairs = cfg, pairs
     return dls
 
 
-class NewDisguises(Callback):
+class SetEpoch(Callback):
     """Tell the dataset the epoch and seed the order of crops by it: a resumed run sees the same."""
 
     order = -20
 
     def before_epoch(self):
-        if hasattr(self.dls, "disguise"):
-            self.dls.disguise.epoch = self.epoch
+        if hasattr(self.dls, "pairs"):
+            self.dls.pairs.epoch = self.epoch
         train = getattr(
             self.dls.train, "dl", self.dls.train
         )  # with several processes there is one around it

@@ -77,7 +77,7 @@ class Clip:
         return listeners.speaker_embedding(self.wav, self.sr)
 
 
-class Recordings(list):
+class TargetClips(list):
     """Several clips of one speaker, whose middle is found once, and what else is known of that speaker."""
 
     def __init__(self, clips: Iterable[Clip], stats: SpeakerStats | None = None):
@@ -99,7 +99,7 @@ class Given:
 
     converted: Clip
     source: Clip | None = None
-    target: Recordings | None = None
+    target: TargetClips | None = None
     reference: Clip | None = None
     text: str | None = None
     align: str = "frames"
@@ -310,7 +310,7 @@ def evaluate(
     source : the same, optional
         The speech that was converted; as long, within 5 ms.
     target : the same or a list of them, optional
-        Recordings of the target's voice, any sentence. SpeakerStats, such as a voice's
+        TargetClips of the target's voice, any sentence. SpeakerStats, such as a voice's
         `config.target`, may stand for them or beside them: register and envelope are then compared
         with these.
     reference : the same, optional
@@ -413,16 +413,16 @@ def _given(converted, sr, source, target, reference, text, align, f0_method) -> 
     return given
 
 
-def _recordings(target, clip: Callable[..., Clip]) -> Recordings | None:
+def _recordings(target, clip: Callable[..., Clip]) -> TargetClips | None:
     """What is known of the target; `clip` makes clips of arrays and checks those that are clips."""
-    if target is None or isinstance(target, Recordings):
+    if target is None or isinstance(target, TargetClips):
         return target
     several = target if isinstance(target, list | tuple) else [target]
     stats = next((t for t in several if isinstance(t, SpeakerStats)), None)
     clips = [clip(t, "target") for t in several if not isinstance(t, SpeakerStats)]
     if not clips and not stats:
         raise ParameterError("target=[] must hold a recording; leave it out to skip its numbers")
-    return Recordings(clips, stats)
+    return TargetClips(clips, stats)
 
 
 def _wanted(given: Given, only: Iterable[str] | None) -> list[str]:

@@ -22,7 +22,7 @@ SLIDERS = {
     "f0_register_hz": ("register without a target [Hz]", 80.0, 320.0, 5.0),
     "f0_shift_semitones": ("pitch up or down [semitones]", -12.0, 12.0, 0.5),
     "f0_noise_semitones": ("noise of the pitch [semitones]", 0.0, 6.0, 0.5),
-    "warp": ("formants times", 0.7, 1.4, 0.05),
+    "formant_ratio": ("formants times", 0.7, 1.4, 0.05),
     "n_cepstra": ("cepstral coefficients (0: all)", 0, 80, 4),
     "blur_hz": ("blur of the envelope [Hz]", 0.0, 800.0, 50.0),
     "match_target": ("envelope to the target (0 to 1)", 0.0, 1.0, 0.1),

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .anonymize import Features, analyze, change, resynthesize, speaker_stats
+from .anonymize import Features, analyze, resynthesize, speaker_stats, transform
 from .audio import check_level, check_wav
 from .config import SpeakerStats
 from .parallel import one_thread
@@ -72,7 +72,7 @@ class Stream:
         self.wav = _Tail(self.sr * PAUSE_S + self.latency + grid)
         self.sound = _Tail(self.sr * NETWORK_S + self.latency + self.unit)
         self.follower = None  # for the other methods all pitch is found anew
-        if self.cfg.f0_method == "harvest-if":
+        if self.cfg.f0_method == "harvest_fast":
             limits = self.cfg.f0_floor, self.cfg.f0_ceil, self.cfg.frame_period_ms
             self.follower = PitchFollower(self.sr, *limits)
         self.waiting = np.zeros(0, np.float32)  # came in, and is not yet worked on
@@ -133,8 +133,8 @@ class Stream:
         f0 = self.follower(wav, first) if self.follower else None
         found = analyze(wav, self.sr, cfg, new, f0)
         together = found if self.features is None else _joined(self.features, found)
-        self._listen(found[: settled - self.n_frames])
-        moved = change(together, cfg, self.source)[n_kept:]
+        self._estimate_speaker(found[: settled - self.n_frames])
+        moved = transform(together, cfg, self.source)[n_kept:]
         end = n_kept + settled - self.n_frames
         self.features = together[max(0, end - n_near) : end]
         self.n_new = settled - self.n_frames
@@ -180,7 +180,7 @@ class Stream:
         grid = self.voice.grid()
         return max(0, int(self.wav.end - seconds * self.sr) // grid * grid)
 
-    def _listen(self, found: Features) -> None:
+    def _estimate_speaker(self, found: Features) -> None:
         """Get to know who speaks, and how loud, unless that was said."""
         if (self.known and self.level_known) or self.n_heard >= len(LISTEN_S):
             return

@@ -166,7 +166,7 @@ class ConditionalGANLoss(GANLoss):
     sound for other speech.
 
     The critic's loss counts recorded images for one half, and for the other what the generator made
-    and, `wrong_weight` of it, recorded images beside the anonymized image of another clip (as in
+    and, `mismatch_weight` of it, recorded images beside the anonymized image of another clip (as in
     WSEGAN), so that content matters too.
     """
 
@@ -189,8 +189,10 @@ class ConditionalGANLoss(GANLoss):
         real_loss = judged(real_pred, True)
         self.real_fake_loss = ((real_loss + fake_loss) / 2).detach()
         refuse = fake_loss
-        if len(original) > 1 and self.cfg.wrong_weight:
+        if len(original) > 1 and self.cfg.mismatch_weight:
             wrong_loss = judged(self.gan_model.critic(original.roll(1, 0), anonymized), False)
-            refuse = (1 - self.cfg.wrong_weight) * fake_loss + self.cfg.wrong_weight * wrong_loss
+            refuse = (
+                1 - self.cfg.mismatch_weight
+            ) * fake_loss + self.cfg.mismatch_weight * wrong_loss
         self.crit_loss = (real_loss + refuse) / 2
         return self.crit_loss

@@ -37,7 +37,7 @@ warnings.filterwarnings("ignore", message=".*weight_norm. is deprecated", catego
 CONTRAST = 5.0  # of what the critic sees: 10 dB become a step of 1
 FADE = (-0.7, -0.5)  # level under the loud frames at which a change is gone, and whole [50 dB]
 LOUD_SHARE = 0.95  # of frames are quieter than the level of the loud ones
-STEP_SHARE = 0.02  # of what a restraint counts is of the last step
+STEP_SHARE = 0.02  # of what a limiter counts is of the last step
 WEIGHTS = "generator.safetensors"  # in a voice's folder
 
 
@@ -92,19 +92,19 @@ def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*stages)
 
 
-class Restraint(nn.Module):
+class ChangeLimiter(nn.Module):
     """Let through what of a change serves any speaker, not only the target's own recordings.
 
     A change is let through below `cfg.change_below_hz`, no quicker than `cfg.change_smooth_ms`, fading out where
     a frame is 25 to 35 dB under the loud ones, and without its
     mean over the frames that are not quiet (of the batch; once trained, of many): that is an equaliser from what a
-    disguise leaves of the target to the target, and takes strangers away from it. While training (`equalises`) a
+    disguise leaves of the target to the target, and takes strangers away from it. While training (`train_equalizer`) a
     fixed equaliser of its own stands in for it, so that the network need not learn one.
     """
 
     def __init__(self, cfg: Config):
         super().__init__()
-        self.cfg, self.equalises = cfg, False
+        self.cfg, self.train_equalizer = cfg, False
         sigma = max(cfg.change_smooth_ms / 1000 * cfg.sr / cfg.hop_length, 1e-3)  # [frames]
         t = torch.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
         kernel = torch.exp(-0.5 * (t / sigma) ** 2)
@@ -133,7 +133,7 @@ class Restraint(nn.Module):
                 for total, new in ((self.mean, mean), (self.loud, loud), (self.counted, one)):
                     total.lerp_(new, STEP_SHARE)
         change = change - mean
-        if self.equalises:
+        if self.train_equalizer:
             change = change + self.equalizer
         return change * gate * self.band
 
@@ -167,10 +167,10 @@ class Generator(nn.Module):
 
     The U-Net sees the image without its Nyquist row (which takes what the row below takes), padded
     to a size that can be halved evenly; its last layer starts at zero, so an untrained generator
-    gives its input back. With `cfg.keep_phase` it filters what the vocoder made: the change is a gain, as
+    gives its input back. With `cfg.filter_output` it filters what the vocoder made: the change is a gain, as
     smooth along frequency as a filter of `cfg.lifter_ms` has it, so that harmonics and noise stay the
-    vocoder's; and with `cfg.minimum_phase`, where channel 0 is a logarithm, the filter's phase is added
-    to the vocoder's; what of it serves any speaker says `Restraint`, with `cfg.restrained`.
+    vocoder's. Where channel 0 is a logarithm, the filter's minimum phase is added to the vocoder's phase.
+    With `cfg.limit_change`, `ChangeLimiter` then limits the change.
     """
 
     def __init__(self, cfg: Config):
@@ -178,7 +178,7 @@ class Generator(nn.Module):
         self.cfg = cfg
         self.n_quefrencies = math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
         self.bf16 = None  # True or False: bfloat16 or not; None: where the device gains by it
-        n_out = 1 if cfg.keep_phase else 2
+        n_out = 1 if cfg.filter_output else 2
         if cfg.encoder == "compact":
             fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
             encoder = compact_encoder(2 * fold, cfg.width, cfg.depth)
@@ -193,7 +193,7 @@ class Generator(nn.Module):
             body = create_body(resnet18(weights=None), n_in=2, pretrained=False)
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
-        self.restraint = Restraint(cfg) if cfg.restrained and cfg.keep_phase else None
+        self.limiter = ChangeLimiter(cfg) if cfg.limit_change and cfg.filter_output else None
         self.skips = [m.hook for m in unet.modules() if isinstance(m, UnetBlock)]
         for hook in self.skips:
             hook.__class__ = SkipHook
@@ -201,10 +201,10 @@ class Generator(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
-    def equalises(self, on: bool) -> "Generator":
+    def train_equalizer(self, on: bool) -> "Generator":
         """Training: whether the equaliser that only the target's own recordings need is on."""
-        if self.restraint:
-            self.restraint.equalises = on
+        if self.limiter:
+            self.limiter.train_equalizer = on
         return self
 
     def laid_out_for(self, device: torch.device) -> "Generator":
@@ -228,20 +228,18 @@ class Generator(nn.Module):
             hook.forget()
         change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
         change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
-        if not self.cfg.keep_phase:
+        if not self.cfg.filter_output:
             return img + strength * change
-        if self.restraint:
-            change = self.restraint(change, img)
-        return filtered(
-            img, strength * change, self.cfg, self.n_quefrencies, self.cfg.minimum_phase
-        )
+        if self.limiter:
+            change = self.limiter(change, img)
+        return filtered(img, strength * change, self.cfg, self.n_quefrencies)
 
 
 class Critic(nn.Module):
     """Judge patches of an image beside the anonymized image it should have been made from.
 
     Gives one logit per patch: above 0, "recorded, and of this speech"; below, "made, or of other
-    speech". With `cfg.keep_phase` it sees log-magnitudes only, of what is heard: those of the
+    speech". With `cfg.filter_output` it sees log-magnitudes only, of what is heard: those of the
     waveform that an image stands for. Of the angles it must know nothing, as the generator leaves
     them as they are, which would give away everything made. Spectral normalisation would blind it:
     what is made differs from what is recorded by a few dB, which layers of little gain hardly pass on.
@@ -251,7 +249,7 @@ class Critic(nn.Module):
         super().__init__()
         self.cfg = cfg
         kw = dict(norm_type=NormType.Weight, act_cls=lambda: nn.LeakyReLU(0.2))
-        n, n_in = cfg.critic_width, 2 if cfg.keep_phase else 4
+        n, n_in = cfg.critic_width, 2 if cfg.filter_output else 4
         layers = [ConvLayer(n_in, n, ks=4, stride=2, padding=1, **kw)]
         for _ in range(cfg.critic_depth - 1):
             layers.append(
@@ -266,7 +264,7 @@ class Critic(nn.Module):
 
     def seen(self, img):  # (B, 2, n_freqs, n_frames) -> (B, 1 or 2, n_freqs, n_frames)
         img = img.as_subclass(torch.Tensor)
-        if not self.cfg.keep_phase:
+        if not self.cfg.filter_output:
             return img
         n_samples = (img.shape[-1] - 1) * self.cfg.hop_length
         return heard_log_magnitude(istft(from_image(img, self.cfg), self.cfg, n_samples), self.cfg)

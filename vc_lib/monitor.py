@@ -13,7 +13,7 @@ from .anonymize import anonymize
 from .config import Config
 from .convert import Voice
 from .errors import ParameterError
-from .evaluate import METRICS, Clip, Recordings, evaluate
+from .evaluate import METRICS, Clip, TargetClips, evaluate
 from .listeners import installed
 from .training import epoch_values
 
@@ -24,7 +24,7 @@ F0_METHOD = "dio"  # quick: rows of a run are compared with each other only
 OTHERS = ("envelope_distance_db", "cosine_to_target", "cosine_to_source", "distillmos")
 
 
-class ListenIn(Callback):
+class EvaluateCallback(Callback):
     """After every epoch convert some clips and note how they score, in history.csv and for the curves.
 
     Columns are named after `evaluate`'s, with `own_` and `others_` in front; metrics whose package is
@@ -35,7 +35,7 @@ class ListenIn(Callback):
     cfg : Config
         With its `target` set.
     own : sequence of np.ndarray [shape=(n_samples,), -1..1], at `cfg.sr`
-        Recordings of the target that training never sees.
+        TargetClips of the target that training never sees.
     others : sequence of the same
         Speech of other speakers.
     every : int
@@ -63,7 +63,7 @@ class ListenIn(Callback):
         self.own = [Clip(wav, cfg.sr, F0_METHOD, "own") for wav in own]
         self.others = [Clip(wav, cfg.sr, F0_METHOD, "others") for wav in others]
         stats = cfg.target
-        self.target = Recordings(self.own, stats)
+        self.target = TargetClips(self.own, stats)
         self.shown, self.converted = len(self.own) if self.others else 0, None  # see `preview`
         self.anonymized = [anonymize(c.wav, cfg.sr, cfg, source=stats) for c in self.own]
         self.anonymized += [anonymize(c.wav, cfg.sr, cfg) for c in self.others]
@@ -74,7 +74,7 @@ class ListenIn(Callback):
     def after_epoch(self):
         last = self.epoch == self.n_epoch - 1
         if epoch_values(self.learn) and (last or self.epoch % self.every == 0):
-            self.learn.heard = self.listen()
+            self.learn.scores = self.listen()
 
     def preview(self) -> dict[str, np.ndarray]:
         """The first clip of another speaker (of the target, if there are none) and what becomes of it

@@ -39,7 +39,7 @@ AP_STEP = 8  # bins; D4C's aperiodicity is straight over far more [dB against Hz
 
 
 @dataclass(frozen=True)
-class Recording:
+class CorpusItem:
     """One analysed file: where it came from, where its analysis is kept, how long it is."""
 
     path: Path  # of the recording, or of the one that it is a piece of
@@ -82,7 +82,7 @@ def _spread(ap_db: np.ndarray, n_bins: int) -> np.ndarray:
     return anon.between_columns(ap_db, np.interp(np.arange(n_bins), kept, np.arange(len(kept))))
 
 
-def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> list[Recording]:
+def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> list[CorpusItem]:
     """Analyse recordings with WORLD, on all cores, keeping the result on disk.
 
     Parameters
@@ -99,7 +99,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
 
     Returns
     -------
-    list of Recording
+    list of CorpusItem
         In the order of the files, those over 8 s in pieces, cut where they are quiet; pieces
         without voiced speech do not appear. Files that cannot be used are left out with a warning
         that names them.
@@ -144,7 +144,7 @@ def _parallel(n_jobs: int) -> joblib.Parallel:
         return joblib.Parallel(n_jobs=n_jobs)
 
 
-def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[Recording] | str:
+def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[CorpusItem] | str:
     """Analyse one file unless that was done before; a file that cannot be used gives the reason."""
     settings = [
         CACHE_VERSION,
@@ -170,21 +170,21 @@ def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[Recording] |
         return str(e)
 
 
-def _kept(file: Path, cache_dir: Path, key: str) -> list[Recording]:
+def _kept(file: Path, cache_dir: Path, key: str) -> list[CorpusItem]:
     """What was analysed of a file before: one recording, or the pieces that its list names."""
     pieces = cache_dir / f"{key}.json"
     names = json.loads(pieces.read_text()) if pieces.is_file() else [f"{key}.npz"]
     return [_recording(file, cache_dir / Path(name).name) for name in names]
 
 
-def _recording(file: Path, cache: Path) -> Recording:
+def _recording(file: Path, cache: Path) -> CorpusItem:
     with np.load(cache, allow_pickle=False) as kept:
-        return Recording(file, cache, float(kept["seconds"]), len(kept["f0"]))
+        return CorpusItem(file, cache, float(kept["seconds"]), len(kept["f0"]))
 
 
 def _analyse(file: Path, cache_dir: Path, key: str, cfg: Config) -> None:
     """Analyse a file piece by piece; of more than one piece a list is written last."""
-    wavs = blocks(file, cfg.sr, int(cutting.PIECE_S * cfg.sr))
+    wavs = blocks(file, cfg.sr, int(cutting.CHUNK_S * cfg.sr))
     names = []
     for i, piece in enumerate(cutting.pieces(wavs, cfg.sr, fade=0)):
         name = f"{key}.npz" if i == 0 and piece.last else f"{key}-{i}.npz"
@@ -219,19 +219,21 @@ def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
     return True
 
 
-def split(recordings: Sequence[Recording], cfg: Config) -> tuple[list[Recording], list[Recording]]:
+def split(
+    recordings: Sequence[CorpusItem], cfg: Config
+) -> tuple[list[CorpusItem], list[CorpusItem]]:
     """Hold out whole files for validation, drawn by `cfg.seed`.
 
     Parameters
     ----------
-    recordings : sequence of Recording
+    recordings : sequence of CorpusItem
         From `prepare`; pieces of one file stay together.
     cfg : Config
         `valid_share` is the share of the files that is held out; at least one file is on each side.
 
     Returns
     -------
-    train, valid : lists of Recording
+    train, valid : lists of CorpusItem
         With a single file, `valid` is its last pieces, and a warning says so.
 
     Raises
@@ -265,7 +267,7 @@ def _n_held_out(n: int, cfg: Config) -> int:
     return min(max(1, round(cfg.valid_share * n)), n - 1)
 
 
-def learn_target(recordings: Sequence[Recording], cfg: Config) -> Config:
+def learn_target(recordings: Sequence[CorpusItem], cfg: Config) -> Config:
     """The same config with register, long-term envelope and sounds of the speaker of `recordings` as its target."""
     features = (recording.load()[1] for recording in recordings)
-    return replace(cfg, target=anon.speaker_stats(features, n_sounds=cfg.n_sounds))
+    return replace(cfg, target=anon.speaker_stats(features, n_classes=cfg.n_classes))

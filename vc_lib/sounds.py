@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import logsumexp, softmax
 
-from .config import Sounds
+from .config import AcousticClasses
 
 FRAMES_EACH = 50  # a mixture has no more sounds than this would allow
 RELEVANCE = 16.0  # frames of a sound at which half of what was found of it is believed
@@ -31,69 +31,69 @@ def _some(frames: np.ndarray) -> np.ndarray:
     return frames[:: max(1, -(-len(frames) // MAX_FRAMES))]
 
 
-def fit_sounds(frames: np.ndarray, n_sounds: int) -> Sounds | None:
+def fit_gmm(frames: np.ndarray, n_classes: int) -> AcousticClasses | None:
     """Tell the sounds of a speaker apart.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
         Cepstra of voiced frames, without the level.
-    n_sounds : int
+    n_classes : int
         How many; fewer where there are less than 50 frames for each.
 
     Returns
     -------
-    Sounds or None
+    AcousticClasses or None
         None if there are not frames enough for two.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture  # slow to import, and only training needs it
 
     frames = _some(frames)
-    n_sounds = min(n_sounds, len(frames) // FRAMES_EACH)
-    if n_sounds < 2:
+    n_classes = min(n_classes, len(frames) // FRAMES_EACH)
+    if n_classes < 2:
         return None
     mixture = GaussianMixture(
-        n_sounds, covariance_type="diag", reg_covar=LEAST_VARIANCE, max_iter=40, random_state=0
+        n_classes, covariance_type="diag", reg_covar=LEAST_VARIANCE, max_iter=40, random_state=0
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near enough is good enough
         mixture.fit(frames)
-    return Sounds(mixture.weights_, mixture.means_, mixture.covariances_)
+    return AcousticClasses(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
-def which_sound(frames: np.ndarray, sounds: Sounds, means=None) -> np.ndarray:
-    """How probable each sound, its mean where `means` says, is in each frame [shape=(n_frames, n_sounds)]."""
+def class_posteriors(frames: np.ndarray, sounds: AcousticClasses, means=None) -> np.ndarray:
+    """How probable each sound, its mean where `means` says, is in each frame [shape=(n_frames, n_classes)]."""
     weights, own, variances = _arrays(sounds)
     means = own if means is None else np.asarray(means)
     return softmax(_log_densities(frames, weights, means, variances), axis=1)
 
 
-def _arrays(sounds: Sounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(sounds: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(sounds.weights), np.array(sounds.means), np.array(sounds.variances)
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:
-    """Of each frame under each sound, weighted, but for a constant [shape=(n_frames, n_sounds)]."""
+    """Of each frame under each sound, weighted, but for a constant [shape=(n_frames, n_classes)]."""
     narrow = 1 / variances
     far = frames**2 @ narrow.T - 2 * frames @ (means * narrow).T + (means**2 * narrow).sum(1)
     return np.log(weights) - (far - np.log(narrow).sum(1)) / 2
 
 
-def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
+def estimate_fmllr(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
     """The affine map of another speaker's cepstra under which the target's sounds explain them best.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
         Cepstra of voiced frames, their mean and covariance moved to the target's already.
-    sounds : Sounds
+    sounds : AcousticClasses
         The target's.
 
     Returns
     -------
     np.ndarray [shape=(n_coefficients + 1, n_coefficients)]
-        To multiply (frame, 1) with, see `mapped`. Constrained maximum likelihood linear regression, drawn towards
+        To multiply (frame, 1) with, see `apply_fmllr`. Constrained maximum likelihood linear regression, drawn towards
         no change by as much as 500 frames count.
 
     References
@@ -137,39 +137,39 @@ def map_to_sounds(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
     return np.vstack([matrix, move[n] * spread + centre - centre @ matrix])
 
 
-def mapped(frames: np.ndarray, sound_map) -> np.ndarray:
-    """Frames (n_frames, n_coefficients) after the map that `map_to_sounds` found."""
-    sound_map = np.asarray(sound_map)
-    return frames @ sound_map[:-1] + sound_map[-1]
+def apply_fmllr(frames: np.ndarray, fmllr) -> np.ndarray:
+    """Frames (n_frames, n_coefficients) after the map that `estimate_fmllr` found."""
+    fmllr = np.asarray(fmllr)
+    return frames @ fmllr[:-1] + fmllr[-1]
 
 
-def adapt_means(frames: np.ndarray, sounds: Sounds) -> np.ndarray:
+def map_adapt_means(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
     """Where another speaker has the target's sounds.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
-        Cepstra of voiced frames, moved by `map_to_sounds` already.
-    sounds : Sounds
+        Cepstra of voiced frames, moved by `estimate_fmllr` already.
+    sounds : AcousticClasses
         The target's.
 
     Returns
     -------
-    means : np.ndarray [shape=(n_sounds, n_coefficients)]
+    means : np.ndarray [shape=(n_classes, n_coefficients)]
         Maximum a posteriori: a sound that was not heard stays where the target has it.
     """
     frames, own = _some(frames), np.array(sounds.means)
     means = own
     for _ in range(ROUNDS):
-        share = which_sound(frames, sounds, means)
+        share = class_posteriors(frames, sounds, means)
         means = (share.T @ frames + RELEVANCE * own) / (share.sum(0)[:, None] + RELEVANCE)
     return means
 
 
-def move_sounds(
-    frames: np.ndarray, sounds: Sounds, means: np.ndarray, frame_period_s: float
+def shift_class_means(
+    frames: np.ndarray, sounds: AcousticClasses, means: np.ndarray, frame_period_s: float
 ) -> np.ndarray:
     """Frames, in a row, with each sound taken from where `means` has it to where `sounds` does [shape as `frames`]."""
-    share = which_sound(frames, sounds, means)
+    share = class_posteriors(frames, sounds, means)
     share = gaussian_filter1d(share, SMOOTH_S / frame_period_s, axis=0, mode="nearest")
     return frames + share @ (np.array(sounds.means) - means)

@@ -221,9 +221,8 @@ def filtered(
     log_gain: torch.Tensor,
     cfg: AudioConfig,
     n_quefrencies: int | None = None,
-    turns_phase: bool = True,
 ) -> torch.Tensor:
-    """An image after a filter for each frame.
+    """An image after a filter of minimum phase for each frame.
 
     Parameters
     ----------
@@ -233,8 +232,6 @@ def filtered(
         each), else in nepers of what is compressed there.
     n_quefrencies : int, optional
         As for `minimum_phase`: how smooth along frequency the gain is made.
-    turns_phase : bool
-        Whether the filters have a phase, that of least delay; only where channel 1 is an angle.
 
     Returns
     -------
@@ -243,12 +240,10 @@ def filtered(
     if not has_logarithm(cfg):
         return img * torch.exp(minimum_phase(log_gain, n_quefrencies).real)
     response = minimum_phase(log_gain * NEPERS, n_quefrencies)
-    angle = img[..., 1:, :, :]
-    if turns_phase:
-        turn = response.imag
-        if cfg.second_channel == "instantaneous_frequency":
-            turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
-        angle = angle + turn / math.pi
+    turn = response.imag
+    if cfg.second_channel == "instantaneous_frequency":
+        turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
+    angle = img[..., 1:, :, :] + turn / math.pi
     return torch.cat([img[..., :1, :, :] + response.real / NEPERS, angle], -3)
 
 

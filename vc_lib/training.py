@@ -31,7 +31,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from . import compat  # noqa: F401
 from .config import Config
-from .dataset import NewDisguises
+from .dataset import SetEpoch
 from .errors import MissingInput, ParameterError
 from .files import atomically, only_process
 from .losses import ConditionalGANLoss, GeneratorLoss, lsd_db
@@ -61,7 +61,7 @@ warnings.filterwarnings("ignore", message="You are shadowing an attribute")
 STAGES = ("generator", "critic", "gan")  # in the order they are trained
 GENERATED = "generated.npy"
 LR_FIND, LR_RANGE = "lr_find.json", (1e-5, 1e-2)
-SPOILT = 4 / 3  # of the best distance to the recordings: adversarial training is lost beyond
+TOLERATED = 4 / 3  # of the best distance to the recordings: adversarial training is lost beyond
 
 
 class Interrupted(KeyboardInterrupt):
@@ -106,13 +106,13 @@ class StopAtNaN(Callback):
 
     def recordings(self) -> set[str]:
         """Names of the files that the crops of this batch were cut from, where that is known."""
-        disguise = getattr(self.dls, "disguise", None)
+        pairs = getattr(self.dls, "pairs", None)
         loader = getattr(self.dls.train, "dl", self.dls.train)
         order = getattr(loader, "_DataLoader__idxs", None)  # fastai does not tell it otherwise
-        if disguise is None or order is None or num_distrib() > 1:
+        if pairs is None or order is None or num_distrib() > 1:
             return set()
         batch = order[self.iter * loader.bs : (self.iter + 1) * loader.bs]
-        return {disguise.recording(item).path.name for item in batch}
+        return {pairs.recording(item).path.name for item in batch}
 
 
 class AverageWeights(Callback):
@@ -167,8 +167,8 @@ class Checkpoint(Callback):
         if "smooth" in kept:  # the loss that is shown goes on, too
             smooth = self.learn.recorder.smooth_loss
             smooth.count, smooth.val = kept["smooth"]["count"], kept["smooth"]["val"]
-        if hasattr(self.learn, "stop_when_spoilt"):
-            self.learn.stop_when_spoilt.best = kept.get("best")
+        if hasattr(self.learn, "early_stopping"):
+            self.learn.early_stopping.best = kept.get("best")
         if hasattr(self.learn, "average_weights"):
             self.learn.average_weights.average = {
                 k: v.to(self.dls.device) for k, v in kept["average"].items()
@@ -198,8 +198,8 @@ class Checkpoint(Callback):
         )
         if hasattr(self.learn, "average_weights"):
             state["average"] = self.learn.average_weights.average
-        if hasattr(self.learn, "stop_when_spoilt"):
-            state["best"] = self.learn.stop_when_spoilt.best
+        if hasattr(self.learn, "early_stopping"):
+            state["best"] = self.learn.early_stopping.best
         data = io.BytesIO()  # torch's own writing tells nobody that a disk is full
         torch.save(state, data)
         atomically(self.path, lambda part: part.write_bytes(data.getbuffer()))
@@ -214,7 +214,7 @@ class History(Callback):
         self.path, self.stage = path, stage
 
     def before_epoch(self):
-        self.learn.heard = {}  # see monitor.ListenIn
+        self.learn.scores = {}  # see monitor.EvaluateCallback
 
     def after_epoch(self):
         values = epoch_values(self.learn)
@@ -225,7 +225,7 @@ class History(Callback):
         }
         if hasattr(self.learn, "capped_gan_switcher"):
             row |= self.learn.capped_gan_switcher.turns()
-        row |= {k: f"{v:.5g}" for k, v in self.learn.heard.items()}
+        row |= {k: f"{v:.5g}" for k, v in self.learn.scores.items()}
         rows = [
             r
             for r in read_history(self.path)
@@ -248,8 +248,8 @@ class SaveVoice(Callback):
             save_voice(self.learn.average_weights.average, self.dls.cfg, self.run_dir, trained)
 
 
-class StopWhenSpoilt(Callback):
-    """Stop the adversarial stage once validation is spoilt; the voice is the best of it before.
+class EarlyStopping(Callback):
+    """Stop the adversarial stage once validation is stopped; the voice is the best of it before.
 
     Spoilt is what passes `limit_db`; if that is not given, what is a third worse than the best epoch, of this stage or
     of the pretraining (`reference_db`). Every adversarial stage has one.
@@ -259,17 +259,17 @@ class StopWhenSpoilt(Callback):
 
     def __init__(self, limit_db: float | None = None, reference_db: float = float("inf")):
         self.limit_db, self.reference_db = limit_db, reference_db
-        self.best, self.spoilt = None, False
+        self.best, self.stopped = None, False
 
     def before_fit(self):
-        self.best, self.spoilt = None, False
+        self.best, self.stopped = None, False
 
     def limit(self) -> float:
         """What validation may not pass [dB]."""
         if self.limit_db is not None:
             return self.limit_db
         best_db = self.best["lsd_db"] if self.best else float("inf")
-        return SPOILT * min(best_db, self.reference_db)
+        return TOLERATED * min(best_db, self.reference_db)
 
     def after_epoch(self):
         now, limit = epoch_values(self.learn).get("lsd_db"), self.limit()
@@ -280,7 +280,7 @@ class StopWhenSpoilt(Callback):
                 average = {k: v.clone() for k, v in self.learn.average_weights.average.items()}
                 self.best = dict(epoch=self.epoch, lsd_db=now, average=average)
             return
-        self.spoilt = True
+        self.stopped = True
         print(
             f"epoch {self.epoch}: {now:.2f} dB from the recordings is over the limit of {limit:.2f} dB: stopped; "
             + (
@@ -446,10 +446,10 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     if generator is None:
         torch.manual_seed(cfg.seed)
         generator = Generator(cfg)
-    cbs = [NewDisguises(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
+    cbs = [SetEpoch(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
     return Learner(
         dls,
-        generator.equalises(True).laid_out_for(dls.device),
+        generator.train_equalizer(True).laid_out_for(dls.device),
         GeneratorLoss(cfg),
         lr=cfg.lr,
         wd=0.0,
@@ -508,7 +508,7 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
     train = dls.train.new(shuffle=False, drop_last=False)
 
     def write(part: Path) -> None:
-        shape = (dls.disguise.n_crops, 3, 2, cfg.n_freqs, cfg.n_frames)
+        shape = (dls.pairs.n_crops, 3, 2, cfg.n_freqs, cfg.n_frames)
         kind = dict(descr=np.dtype(np.float16).str, fortran_order=False, shape=shape)
         # not by memory map: where the disk is full that ends the process
         with part.open("wb") as f:
@@ -521,7 +521,7 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
                 )
                 f.write(batch.cpu().numpy().astype(np.float16).tobytes())
 
-    dls.disguise.epoch = 0
+    dls.pairs.epoch = 0
     with only_process(run_dir):
         atomically(path, write)
     return path
@@ -569,7 +569,7 @@ def critic_learner(run_dir, cfg: Config, num_workers: int = 1) -> Learner:
     )
     dls.cfg = cfg
     torch.manual_seed(cfg.seed)
-    cbs = [NewDisguises(), StopAtNaN()]
+    cbs = [SetEpoch(), StopAtNaN()]
     return Learner(
         dls, Critic(cfg), patch_loss, lr=cfg.lr_critic, wd=0.0, metrics=patch_accuracy, cbs=cbs
     )
@@ -600,9 +600,9 @@ def gan_learner(
     generator, critic = (
         _copied(given, new) for given, new in ((generator, Generator(cfg)), (critic, Critic(cfg)))
     )
-    generator.equalises(True).laid_out_for(dls.device)
+    generator.train_equalizer(True).laid_out_for(dls.device)
     switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
-    cbs = [NewDisguises(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
+    cbs = [SetEpoch(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
     cbs.append(AverageWeights(generator, cfg.ema_decay))
     learn = GANLearner(
         dls,
@@ -703,8 +703,8 @@ def _fit(learn: Learner, run_dir: Path, stage: str, n_epochs: int, cbs: list[Cal
             renew_voice(run_dir, stage, kept, cfg)
         return leave_as_kept(learn, checkpoint, untrained)
     keep = Checkpoint(checkpoint, before)
-    if hasattr(learn, "gan_trainer") and not any(isinstance(cb, StopWhenSpoilt) for cb in cbs):
-        cbs = [*cbs, StopWhenSpoilt(reference_db=last_lsd_db(run_dir / HISTORY))]
+    if hasattr(learn, "gan_trainer") and not any(isinstance(cb, EarlyStopping) for cb in cbs):
+        cbs = [*cbs, EarlyStopping(reference_db=last_lsd_db(run_dir / HISTORY))]
     if not first:
         cbs = [keep]  # one process writes and listens for all
     else:
@@ -721,11 +721,11 @@ def _fit(learn: Learner, run_dir: Path, stage: str, n_epochs: int, cbs: list[Cal
         ) from None
     finally:
         leave_as_kept(learn, checkpoint, untrained)
-    spoilt = [cb.best for cb in cbs if isinstance(cb, StopWhenSpoilt) and cb.spoilt and cb.best]
-    if spoilt:
-        learn.average_weights.network.load_state_dict(spoilt[0]["average"])
+    stopped = [cb.best for cb in cbs if isinstance(cb, EarlyStopping) and cb.stopped and cb.best]
+    if stopped:
+        learn.average_weights.network.load_state_dict(stopped[0]["average"])
         learn.average_weights.reset()
-        save_voice(spoilt[0]["average"], cfg, run_dir, (stage, spoilt[0]["epoch"]))
+        save_voice(stopped[0]["average"], cfg, run_dir, (stage, stopped[0]["epoch"]))
 
 
 @contextmanager
@@ -754,7 +754,7 @@ def distributed(learn: Learner):
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
         learn.dls.to(device)
-    # fastai sends the order of crops by CUDA; it is the same in all processes anyway, see NewDisguises
+    # fastai sends the order of crops by CUDA; it is the same in all processes anyway, see SetEpoch
     DistributedDL._broadcast = lambda self, order, rank: order
     # batch norm over all processes is a thing of GPUs
     with learn.distrib_ctx(sync_bn=on_gpus, cpu=not on_gpus):

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from . import __version__
 from .cards import CARD, card, card_gaps, read_card
 from .config import Config, read_values
-from .cutting import CONTEXT_S, PIECE_S
+from .cutting import CHUNK_S, CONTEXT_S
 from .errors import MissingInput, ParameterError
 from .files import atomically, parsed_json, read_limited, sha256, within, writing
 from .models import WEIGHTS, Generator
@@ -210,13 +210,13 @@ def _check_shapes(header: dict, n_bytes: int, generator: Generator, misfit) -> N
 
 def _check_memory(cfg: Config, path: Path) -> None:
     """That images of a piece of speech, and what a network makes of them, have room."""
-    n_bins = cfg.n_freqs * (PIECE_S + 2 * CONTEXT_S) * cfg.sr / cfg.hop_length
+    n_bins = cfg.n_freqs * (CHUNK_S + 2 * CONTEXT_S) * cfg.sr / cfg.hop_length
     channels = 128 if cfg.encoder == "resnet18" else max(2, cfg.width / cfg.fold)
     needed = 4 * 8 * channels * n_bins
     if needed > MAX_IMAGE_BYTES:
         raise ParameterError(
             f"{path} asks for n_fft={cfg.n_fft}, hop_length={cfg.hop_length}, width={cfg.width} at {cfg.sr} Hz, with "
-            f"which {PIECE_S:g} s of speech take about {needed / 1e9:.0f} GB; no voice needs over "
+            f"which {CHUNK_S:g} s of speech take about {needed / 1e9:.0f} GB; no voice needs over "
             f"{MAX_IMAGE_BYTES / 1e9:.0f}: train it with a longer hop"
         )
 
