@@ -19,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_notebooks import copied_tree, set_smoke
 from test_repo import NOTEBOOKS, REPO
 
@@ -188,6 +188,98 @@ def test_one_player_is_heard_at_a_time_in_a_notebook_too(player):
     player.wait_for_function("document.querySelectorAll('audio')[3].currentTime > 0.2")
     paused = [state["paused"] for state in player.evaluate(STATE)]
     assert paused == [True, True, True, False]
+    player.focus(".vc-player")  # the first keeps its keys where it has the focus
+    player.keyboard.press("3")
+    assert row_of(player) == "3" and not player.evaluate(STATE)[3]["paused"]
+
+
+@pytest.fixture
+def outside(player):
+    """What else may have the focus: a text field and others, which note the keys that reach the page."""
+    player.evaluate(
+        """() => {
+        document.body.insertAdjacentHTML("beforeend", `<input class="text"><textarea class="text"></textarea>
+            <select class="text"><option>-<option>3</select><p class="text" contenteditable></p>
+            <div class="text cm-editor" tabindex="0"></div><div id="shadow"></div>
+            <input id="check" type="checkbox"><button id="button">a button</button>`);
+        document.getElementById("shadow").attachShadow({ mode: "open" }).innerHTML = `<input class="text">`;
+        window.reached = [];
+        document.addEventListener("keydown", (event) => reached.push(event.key), true);
+        window.clicks = 0;
+        document.getElementById("button").addEventListener("click", () => clicks++);
+        document.activeElement.blur();
+        }"""
+    )
+    return player
+
+
+def row_of(page) -> str:
+    """The number of the row that is heard."""
+    return page.locator(".vc-name[aria-pressed=true]").first.inner_text()[0]
+
+
+def begin(page) -> None:
+    """Play by a click, and leave the player."""
+    page.locator(".vc-play").first.click()
+    page.wait_for_function("document.querySelector('audio').currentTime > 0.1")
+    page.evaluate("document.activeElement.blur()")
+
+
+def test_while_it_plays_keys_are_its_own_wherever_the_focus_is(outside):
+    begin(outside)
+    for focus in (None, "#button", "#check"):
+        if focus:
+            outside.focus(focus)
+        for key in ("3", "2"):
+            outside.keyboard.press(key)
+            assert row_of(outside) == key, focus
+    outside.keyboard.press("9")  # a key of no row is no one's
+    assert row_of(outside) == "2" and outside.evaluate("reached") == []
+    outside.keyboard.press("ArrowRight")
+    for key in ("Control", "Meta", "Alt"):
+        outside.keyboard.press(f"{key}+3")
+    assert row_of(outside) == "2" and outside.evaluate("reached").count("3") == 3
+    assert "ArrowRight" in outside.evaluate("reached")
+
+
+def test_the_space_bar_pauses_from_outside_and_does_nothing_else(outside):
+    begin(outside)
+    outside.focus("#button")
+    outside.keyboard.down("Space")
+    outside.keyboard.down("Space")  # held
+    outside.keyboard.up("Space")
+    assert all(state["paused"] for state in outside.evaluate(STATE))
+    assert outside.evaluate("[reached, clicks]") == [[], 0]
+    outside.keyboard.press("Space")  # nothing plays: the button's again
+    assert outside.evaluate("[reached, clicks]") == [[" "], 1]
+    assert all(state["paused"] for state in outside.evaluate(STATE))
+
+
+def test_a_text_field_keeps_its_keys(outside):
+    begin(outside)
+    fields = outside.locator(".text")
+    for i in range(fields.count()):
+        fields.nth(i).focus()
+        for key in ("3", "Space"):
+            outside.keyboard.press(key)
+        outside.keyboard.press("Escape")  # closes a list
+    assert outside.evaluate("reached").count("3") == outside.evaluate("reached").count(" ") == 6
+    assert [fields.nth(i).input_value() for i in (0, 1, 2, 5)] == ["3 ", "3 ", "3", "3 "]
+    assert fields.nth(3).inner_text().strip() == "3"
+    assert row_of(outside) == "1" and not any(s["paused"] for s in outside.evaluate(STATE))
+
+
+def test_when_nothing_plays_keys_outside_are_not_its_own(outside):
+    outside.keyboard.press("3")
+    begin(outside)
+    outside.click(".vc-play")
+    outside.evaluate("document.activeElement.blur()")
+    outside.keyboard.press("3")
+    outside.keyboard.press("Space")
+    begin(outside)
+    outside.evaluate("window.player.destroy()")
+    outside.keyboard.press("3")
+    assert outside.evaluate("reached") == ["3", "3", " ", "3"]
 
 
 def test_at_the_end_it_is_at_the_beginning_again(player):
@@ -300,8 +392,8 @@ def wait_until(page, true_of, timeout_s: float) -> dict:
     return state
 
 
-def write(path: Path, *sources: str) -> None:
-    nb = new_notebook(cells=[new_code_cell(source) for source in sources])
+def write(path: Path, *cells: str | nbformat.NotebookNode) -> None:
+    nb = new_notebook(cells=[new_code_cell(c) if isinstance(c, str) else c for c in cells])
     nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}  # or Jupyter asks
     nbformat.write(nb, path)
 
@@ -348,6 +440,57 @@ def test_a_recording_and_an_upload_reach_python(lab, page):
     execute_last(page)
     name, n_samples, _ = result(page).split()
     assert name == "fr_woman_june_1" and int(n_samples) > 16_000
+
+
+def test_keys_are_the_players_and_no_shortcuts_of_jupyterlab_while_it_plays(lab, page):
+    tree, address = lab
+    write(
+        tree / "keys.ipynb",
+        "import ipywidgets\nimport numpy as np\nfrom vc_lib.players import play\n"
+        "wav = np.random.default_rng(0).normal(0, 0.1, 20 * 16_000)\n"
+        "play({name: wav for name in 'abcd'}, 16_000, f0=False)\nipywidgets.Text()",
+        "play({'other': wav}, 16_000, f0=False)",
+        new_markdown_cell("words"),
+    )
+    state = run_all(page, address("keys.ipynb"))
+    assert not state["errors"], state["errors"]
+    page.wait_for_function("document.querySelectorAll('.vc-player').length === 2")
+    words = page.locator(".jp-MarkdownCell")
+
+    def text() -> str:
+        return page.evaluate(
+            "() => [...window.jupyterapp.shell.currentWidget.content.widgets].at(-1).model.toJSON().source"
+        )
+
+    def paused() -> list[bool]:
+        return [state["paused"] for state in page.evaluate(STATE)]
+
+    page.locator(".vc-play").first.click()
+    page.wait_for_function("document.querySelector('audio').currentTime > 0.2")
+    words.locator(".jp-RenderedMarkdown").click()
+    page.wait_for_selector(".jp-Notebook.jp-mod-commandMode .jp-MarkdownCell:focus")
+    for key in "364":  # of the fourth row at last; 6 is no row's
+        page.keyboard.press(key)
+    assert (text(), row_of(page)) == ("words", "4")
+    field = page.locator(".widget-text input")
+    field.click()
+    page.keyboard.press("3")
+    assert (field.input_value(), row_of(page)) == ("3", "4")
+    words.locator(".jp-RenderedMarkdown").dblclick()
+    words.locator(".cm-content").press("End")
+    page.keyboard.type(" 3")
+    assert (text(), row_of(page)) == ("words 3", "4")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Space")
+    assert all(paused()) and row_of(page) == "4"
+    page.keyboard.press("3")  # JupyterLab's own, now that nothing plays
+    assert (text(), row_of(page)) == ("### words 3", "4")
+    page.locator(".vc-play").nth(1).click()  # a second player, of a second module
+    words.locator(".jp-InputPrompt").click()
+    page.keyboard.press("2")
+    assert (text(), row_of(page)) == ("### words 3", "4")
+    page.keyboard.press("Space")
+    assert all(paused())
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -417,6 +560,10 @@ def test_the_static_page_plays(how, page, served):
     state = page.evaluate(STATE)[:5]
     assert [s["muted"] for s in state] == [True, True, True, False, True]
     assert state[3]["t"] > 0.3 and not state[3]["paused"]
+    page.locator("h1").click()
+    page.keyboard.press("5")
+    assert page.evaluate(STATE)[3]["muted"] and row_of(page) == "5", "a key from anywhere"
+    page.keyboard.press("4")
     box = player.locator(".vc-picture").nth(3).bounding_box()
     page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 10)
     assert page.evaluate(STATE)[3]["t"] > 2, "a click goes there"

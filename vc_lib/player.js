@@ -28,8 +28,44 @@ const CSS = `
 `;
 const F0_RANGE = [60, 600]; // of the pitch that is drawn over a spectrogram, bottom to top [Hz]
 const APART_S = 0.03; // what keeps up may be off by so much [s]
+// these keep their keys while something plays: a player that has the focus, and what a person writes in or chooses from
+const KEEPS_KEYS = ".vc-player, :read-write, select, .cm-editor";
 // whoever plays on this page, one at a time; a notebook loads this module anew for each player
 const page = (globalThis.vcPlayers ??= { heard: null });
+
+const modified = (event) => event.ctrlKey || event.metaKey || event.altKey;
+const keepsKeys = (event) => event.composedPath().some((node) => node.matches?.(KEEPS_KEYS));
+const somethingPlays = () => Boolean(page.heard?.playing?.());
+// whether a key is for whoever plays, wherever the focus is
+const taken = (event) => /^[1-9 ]$/.test(event.key) && !modified(event) && !keepsKeys(event) && somethingPlays();
+
+function consume(event) {
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
+function keyDown(event) {
+  const space = event.key === " ";
+  if (space && event.repeat) return page.spaceTaken && consume(event); // held down, it pauses once
+  const ours = taken(event);
+  if (space) page.spaceTaken = ours;
+  if (!ours) return;
+  page.heard.pressed(event);
+  consume(event); // a digit without a row, too: it would be a shortcut
+}
+
+// A button elsewhere takes the space bar when it is let go.
+function keyUp(event) {
+  if (event.key === " " && page.spaceTaken) consume(event);
+}
+
+// JupyterLab makes a cell a heading by a digit. It listens on the document, and the window comes before. The first
+// module listens for all; it is harmless later, as a player that is gone does not play.
+if (!page.listens) {
+  page.listens = true;
+  window.addEventListener("keydown", keyDown, true);
+  window.addEventListener("keyup", keyUp, true);
+}
 
 function element(tag, className, parent, text = "") {
   const e = document.createElement(tag);
@@ -189,7 +225,7 @@ export function mount(root, tracks, told = () => {}) {
     if (playing()) frame = requestAnimationFrame(draw);
   }
   function pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (modified(event)) return;
     const digit = /^[1-9]$/.test(event.key) ? Number(event.key) - 1 : -1;
     if (digit >= 0 && rows[digit]) select(digit);
     else if (event.key === " ") playing() ? stop() : play();
@@ -199,7 +235,7 @@ export function mount(root, tracks, told = () => {}) {
     event.preventDefault();
     event.stopPropagation();
   }
-  const self = { pause: () => stop(), select, box };
+  const self = { pause: () => stop(), select, box, playing, pressed };
   button.addEventListener("click", () => (playing() ? stop() : play()));
   box.addEventListener("keydown", pressed);
   // a button takes the space bar itself, when it is let go
