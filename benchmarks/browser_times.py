@@ -26,7 +26,7 @@ from test_browser import (
     serving_lab,
     wait_until,
 )
-from test_notebooks import copied_tree, set_smoke
+from test_notebooks import SMOKE, copied_tree, set_parameters
 from test_repo import NOTEBOOKS, REPO
 
 FIRST_SOUND = (
@@ -74,7 +74,7 @@ def main():
                 tiny = smoke or name.startswith("02")
                 if tiny:
                     nb = nbformat.read(tree / name, as_version=4)
-                    set_smoke(nb)
+                    set_parameters(nb, SMOKE)
                     nbformat.write(nb, tree / name)
                 page = browser.new_page(viewport={"width": 1100, "height": 800})
                 row = measure(page, address(name), name)

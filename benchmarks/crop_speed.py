@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.config import Config
-from vc_lib.dataset import crop_pair
-from vc_lib.recordings import learn_target, prepare
+from vc_lib.corpus import learn_target, prepare
+from vc_lib.training.dataset import crop_pair
 
 
 def main():

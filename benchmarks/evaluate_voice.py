@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import analyze, resynthesize
 from vc_lib.audio import list_audio, load_wav
-from vc_lib.baselines import BASELINES, TargetFrames, griffin_lim
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import Clip, TargetClips, evaluate, evaluate_set, summary
+from vc_lib.evaluate.baselines import BASELINES, TargetFrames, griffin_lim
 
 METRICS = (
     "cosine_to_target",

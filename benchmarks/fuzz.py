@@ -40,10 +40,10 @@ import torch
 from benchmarks import kills
 from vc_lib.audio import load_wav
 from vc_lib.convert import load_voice
+from vc_lib.corpus import learn_target, prepare
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.models import Generator
-from vc_lib.recordings import learn_target, prepare
-from vc_lib.voices import CONFIG, save_voice
+from vc_lib.model.networks import Generator
+from vc_lib.model.voice_folder import CONFIG, save_voice
 
 SR = 16_000
 MAX_BYTES = 4_000_000_000  # of memory that one execution may take

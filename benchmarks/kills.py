@@ -30,19 +30,13 @@ import torch
 from vc_lib.audio import load_wav
 from vc_lib.config import Config
 from vc_lib.convert import convert_folder, load_voice
-from vc_lib.dataset import make_dls
-from vc_lib.models import WEIGHTS
-from vc_lib.recordings import learn_target, prepare
-from vc_lib.training import (
-    critic_learner,
-    fit,
-    gan_learner,
-    generator_learner,
-    load_checkpoint,
-    read_history,
-    save_generated,
-)
-from vc_lib.voices import CONFIG, HISTORY, read_voice, save_voice
+from vc_lib.corpus import learn_target, prepare
+from vc_lib.model.networks import WEIGHTS
+from vc_lib.model.voice_folder import CONFIG, HISTORY, read_voice, save_voice
+from vc_lib.training.dataset import make_dls
+from vc_lib.training.run import fit
+from vc_lib.training.run_folder import load_checkpoint, read_history
+from vc_lib.training.stages import critic_learner, gan_learner, generator_learner, save_generated
 
 from fastai.torch_core import default_device
 

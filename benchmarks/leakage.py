@@ -26,8 +26,8 @@ from vc_lib.anonymize import SpeakerPerturbation, resynthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.evaluate import Clip
+from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, between, leakage, mcadams
 from vc_lib.files import atomically
-from vc_lib.leakage import MIN_HALF_S, STRENGTHS, between, leakage, mcadams
 
 ALPHAS = (0.95, 0.9, 0.8, 0.7)  # of McAdams; 0.8 is VoicePrivacy's
 HEADINGS = {

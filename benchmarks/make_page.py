@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import resynthesize
 from vc_lib.audio import list_audio, load_wav
-from vc_lib.baselines import world_statistics
 from vc_lib.convert import Voice, load_voice
 from vc_lib.evaluate import Clip
-from vc_lib.players import Player
+from vc_lib.evaluate.baselines import world_statistics
+from vc_lib.notebook import Player
 
 REPO = Path(__file__).resolve().parents[1]
 SPEAKERS = {  # of data/sample: what stands over their sentences, in the order of the page
@@ -87,7 +87,7 @@ def made(voice: Voice, path: Path, target: np.ndarray, out: Path, name: str) -> 
 
 def page(sections: list[tuple[str, list[dict]]], measurements: str) -> str:
     """The page as HTML, the player's code in it: a browser loads no module from a disk."""
-    code = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8")
+    code = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8")
     data = json.dumps([tracks for _, tracks in sections], separators=(",", ":")).replace(
         "<", "\\u003c"
     )

@@ -20,9 +20,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vc_lib import listeners
 from vc_lib.audio import list_audio, load_wav
-from vc_lib.evaluate import METRICS, Clip, bootstrap, evaluate
+from vc_lib.evaluate import METRICS, Clip, evaluate, judges
+from vc_lib.evaluate.summary import bootstrap
 
 SR = 16_000
 
@@ -46,8 +46,7 @@ def main():
     files = {name: files[name] for name in names[: a.clips]}
     wavs = {name: load_wav(file, SR) for name, file in files.items()}
     rates = [
-        listeners.word_error_rate(listeners.transcribe(wav, SR), said[name])
-        for name, wav in wavs.items()
+        judges.word_error_rate(judges.transcribe(wav, SR), said[name]) for name, wav in wavs.items()
     ]
     mean, low, high = bootstrap(rates)
     print(f"WER on natural speech, {len(rates)} clips: {mean:.3f} ({low:.3f} to {high:.3f})\n")

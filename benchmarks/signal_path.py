@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from vc_lib.anonymize import active_frames, analyze, speaker_stats, synthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, SECOND_CHANNELS, AudioConfig, Config
-from vc_lib.metrics import log_f0_correlation, si_snr_db
+from vc_lib.evaluate import log_f0_correlation
+from vc_lib.evaluate.signal_metrics import si_snr_db
 from vc_lib.spectrogram import image_to_wav, wav_to_image
 
 STFTS = (

@@ -32,11 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import Config
-from vc_lib.convert import load_voice
-from vc_lib.live import Stream
-from vc_lib.models import has_bf16_units
+from vc_lib.convert import Stream, load_voice
+from vc_lib.corpus import prepare
+from vc_lib.model.networks import has_bf16_units
 from vc_lib.parallel import n_cores
-from vc_lib.recordings import prepare
 from vc_lib.spectrogram import wav_to_image
 
 REPO = Path(__file__).resolve().parents[1]
@@ -123,7 +122,7 @@ def start(curves: dict) -> str:
     """From nothing to a voice, each time in a new process."""
     code = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
     load = "from vc_lib.convert import load_voice; load_voice('models/ljspeech')"
-    light = "import vc_lib.show, vc_lib.evaluate, vc_lib.inputs, vc_lib.leakage"
+    light = "import vc_lib.notebook.plots, vc_lib.evaluate, vc_lib.notebook.widgets, vc_lib.evaluate.privacy"
 
     def seconds(statement: str) -> float:
         run = [sys.executable, "-W", "ignore", "-c", code.format(statement)]
@@ -136,7 +135,7 @@ def start(curves: dict) -> str:
             ["what notebook 01 imports (no torch)", f"{seconds(light):.1f}"],
             [
                 "fastai's vision part alone",
-                f"{seconds('import vc_lib.compat, fastai.vision.all'):.1f}",
+                f"{seconds('import vc_lib.model.compat, fastai.vision.all'):.1f}",
             ],
         ],
     )

@@ -28,19 +28,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.audio import list_audio
 from vc_lib.config import Config
-from vc_lib.dataset import make_dls
+from vc_lib.corpus import CorpusItem, learn_target, prepare, split
 from vc_lib.errors import ParameterError
-from vc_lib.models import Generator
-from vc_lib.recordings import CorpusItem, learn_target, prepare, split
-from vc_lib.training import (
+from vc_lib.model.networks import Generator
+from vc_lib.model.voice_folder import save_voice
+from vc_lib.training.dataset import make_dls
+from vc_lib.training.run import distributed, fit
+from vc_lib.training.run_folder import read_history
+from vc_lib.training.stages import (
     critic_learner,
-    distributed,
-    fit,
     gan_learner,
     generator_learner,
-    read_history,
     save_generated,
-    save_voice,
 )
 
 from fastai.torch_core import num_distrib, rank_distrib

@@ -22,10 +22,10 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.config import Config
-from vc_lib.dataset import make_dls
-from vc_lib.losses import GeneratorLoss
-from vc_lib.models import Generator, has_bf16_units
-from vc_lib.recordings import learn_target, prepare
+from vc_lib.corpus import learn_target, prepare
+from vc_lib.model.losses import GeneratorLoss
+from vc_lib.model.networks import Generator, has_bf16_units
+from vc_lib.training.dataset import make_dls
 
 from fastai.layers import ToTensorBase
 

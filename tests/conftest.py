@@ -13,9 +13,9 @@ import pytest
 import soundfile
 from scipy.signal import lfilter
 
-from vc_lib import cutting
+from vc_lib.audio import chunks
 from vc_lib.config import Config
-from vc_lib.recordings import learn_target, prepare
+from vc_lib.corpus import learn_target, prepare
 
 # A man's a, i and u after Peterson & Barney, J. Acoust. Soc. Am. 24, 1952: formants, widths [Hz]
 VOWELS = ((730, 1090, 2440, 3400), (270, 2290, 3010, 3700), (300, 870, 2240, 3300))
@@ -197,5 +197,5 @@ def folder(tmp_path, voice):
 @pytest.fixture
 def short_chunks(monkeypatch):
     """Pieces of 0.5 s at most, so that little speech crosses many seams."""
-    monkeypatch.setattr(cutting, "CHUNK_S", 0.5)
-    monkeypatch.setattr(cutting, "CONTEXT_S", 0.1)
+    monkeypatch.setattr(chunks, "CHUNK_S", 0.5)
+    monkeypatch.setattr(chunks, "CONTEXT_S", 0.1)

@@ -6,36 +6,38 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import vc_lib.anonymize
 from vc_lib.anonymize import (
     Features,
     SpeakerPerturbation,
     active_frames,
     analyze,
     anonymize,
+    cepstrum,
+    envelope_from_cepstrum,
+    speaker_stats,
+    synthesize,
+    transform,
+    world,
+)
+from vc_lib.anonymize.acoustic_classes import map_adapt_means
+from vc_lib.anonymize.dials import (
     average_aperiodicity,
     blur_envelope,
-    cepstrum,
     constant_f0,
-    envelope_from_cepstrum,
     gaussian_f0,
     highpass_envelope,
     jitter_f0,
-    loud_voiced_frames,
-    optimal_transport,
     power_db,
     recentre_f0,
     scale_formants,
     shift_f0,
-    speaker_stats,
-    synthesize,
-    transform,
     vtl_ratio,
 )
-from vc_lib.config import F0_METHODS, PRESETS, AnonymizeConfig, Config, SpeakerStats
+from vc_lib.anonymize.statistics import loud_voiced_frames, optimal_transport
+from vc_lib.config import F0_METHODS, PRESETS, AnonymizeConfig, Config
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.metrics import envelope_distance_db
-from vc_lib.sounds import map_adapt_means
+from vc_lib.evaluate import envelope_distance_db
+from vc_lib.speaker import SpeakerStats
 
 SR = 16_000
 LENGTHS = (1, 2, 79, 1_000, 16_001)  # [samples]
@@ -195,7 +197,7 @@ def test_what_is_no_wav_is_refused(wav, message):
 @pytest.mark.parametrize("sr", [0, -16_000, 100, 7_999, 400_000, "16000", None, True])
 def test_what_is_no_rate_is_refused(speech, monkeypatch, sr):
     """Before WORLD sees it, which at 100 Hz writes past its arrays and at 1 Hz never returns."""
-    monkeypatch.setattr(vc_lib.anonymize, "pyworld", None)
+    monkeypatch.setattr(world, "pyworld", None)
     with pytest.raises(ParameterError, match="sr="):
         analyze(speech, sr)
 

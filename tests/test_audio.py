@@ -13,21 +13,22 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from vc_lib import audio
 from vc_lib.audio import (
-    AUDIO_SUFFIXES,
-    WRITABLE,
     WavWriter,
     blocks,
     check_wav,
     list_audio,
     load_wav,
-    n_resampled,
     read_comment,
     resample,
     save_wav,
     to_mono,
+    write,
 )
+from vc_lib.audio import read as read_module
+from vc_lib.audio.read import AUDIO_SUFFIXES
+from vc_lib.audio.wav import n_resampled
+from vc_lib.audio.write import WRITABLE
 from vc_lib.errors import MissingInput, NotWritten, ParameterError
 
 SR = 16_000
@@ -494,7 +495,7 @@ def test_only_sound_has_a_comment(tmp_path):
 
 
 def test_too_long_a_recording_is_not_loaded_but_read_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio, "MAX_LOADED_S", 2)
+    monkeypatch.setattr(read_module, "MAX_LOADED_S", 2)
     save_wav(tmp_path / "a.wav", np.zeros(2 * 16_000), 16_000)
     save_wav(tmp_path / "b.wav", np.zeros(2 * 16_000 + 1), 16_000)
     assert len(load_wav(tmp_path / "a.wav", 8_000)) == 16_000
@@ -507,7 +508,7 @@ def test_too_long_a_recording_is_not_loaded_but_read_in_blocks(tmp_path, monkeyp
 
 
 def test_an_endless_film_is_not_decoded_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio, "MAX_DECODED_S", 2)
+    monkeypatch.setattr(read_module, "MAX_DECODED_S", 2)
     (tmp_path / "a.g722").write_bytes(bytes(8_000 * 10))
     with pytest.raises(ParameterError, match="says that it is longer"):
         load_wav(tmp_path / "a.g722", 16_000)
@@ -660,7 +661,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, monkeypatch):
         save_wav(tmp_path / "a.ogg", np.zeros(100), 250_000)
     with pytest.raises(ParameterError, match="comment has 1001 characters, must have 1000"):
         save_wav(tmp_path / "a.wav", np.zeros(100), SR, comment="x" * 1_001)
-    monkeypatch.setattr(audio, "MAX_WAV_BYTES", 1_000)
+    monkeypatch.setattr(write, "MAX_WAV_BYTES", 1_000)
     with pytest.raises(ParameterError, match=r"would pass 4 GB.* end in .flac"):
         save_wav(tmp_path / "a.wav", np.zeros(501), SR)
     save_wav(tmp_path / "a.wav", np.zeros(500), SR, comment="x" * 1_000)

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vc_lib.anonymize import active_frames, analyze, power_db, speaker_stats, synthesize
-from vc_lib.baselines import BASELINES, TargetFrames, gaussian_f0, griffin_lim
+from vc_lib.anonymize import active_frames, analyze, speaker_stats, synthesize
+from vc_lib.anonymize.dials import power_db
 from vc_lib.convert import Voice
 from vc_lib.errors import ParameterError
-from vc_lib.metrics import envelope_distance_db, log_f0_correlation, mcd_db
-from vc_lib.models import Generator
+from vc_lib.evaluate import envelope_distance_db, log_f0_correlation, mcd_db
+from vc_lib.evaluate.baselines import BASELINES, TargetFrames, gaussian_f0, griffin_lim
+from vc_lib.model.networks import Generator
 
 SR = 16_000
 

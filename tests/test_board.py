@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vc_lib import board
-from vc_lib.board import Board, to_tensorboard
-from vc_lib.dataset import make_dls
 from vc_lib.errors import MissingInput
-from vc_lib.monitor import EvaluateCallback
-from vc_lib.training import Interrupted, critic_learner, fit, generator_learner, save_generated
+from vc_lib.evaluate.monitor import EvaluateCallback
+from vc_lib.notebook import board
+from vc_lib.notebook.board import Board, to_tensorboard
+from vc_lib.training.dataset import make_dls
+from vc_lib.training.run import Interrupted, fit
+from vc_lib.training.stages import critic_learner, generator_learner, save_generated
 
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device
@@ -24,7 +25,9 @@ from fastai.torch_core import default_device
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vc_lib.monitor.installed", lambda packages: not packages)  # they are slow
+    monkeypatch.setattr(
+        "vc_lib.evaluate.monitor.installed", lambda packages: not packages
+    )  # they are slow
     default_device(False)
     yield
     default_device(None)

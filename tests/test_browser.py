@@ -20,10 +20,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from test_notebooks import copied_tree, set_smoke
+from test_notebooks import SMOKE, copied_tree, set_parameters
 from test_repo import NOTEBOOKS, REPO
 
-from vc_lib.players import Player
+from vc_lib.notebook import Player
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -94,7 +94,7 @@ def player(page, voice, tmp_path):
         t | dict(sound=None, src=uri(t["mime"], t["sound"]), picture=uri("image/png", t["picture"]))
         for t in Player(wavs, SR).tracks
     ]
-    module = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8")
+    module = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8")
     html = f"""<!doctype html><meta charset="utf-8"><div id="here"></div><script type="module">
     {module}
     window.player = mount(document.getElementById("here"), {json.dumps(tracks)}, (i) => (window.told = i));
@@ -169,7 +169,7 @@ def test_a_shorter_sound_that_has_ended_is_silence_and_loses_no_place(player):
 
 def test_one_player_is_heard_at_a_time_in_a_notebook_too(player):
     """Where each player is a module of its own."""
-    module = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8")
+    module = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8")
     player.evaluate(
         """async (module) => {
         const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
@@ -416,7 +416,7 @@ def test_a_recording_and_an_upload_reach_python(lab, page):
     tree, address = lab
     write(
         tree / "input.ipynb",
-        "from vc_lib.inputs import SpeechInput\nfrom vc_lib.audio import list_audio\n"
+        "from vc_lib.notebook.widgets import SpeechInput\nfrom vc_lib.audio import list_audio\n"
         "speech = SpeechInput(list_audio('data/sample/sources'), 16_000, max_seconds=2)\nspeech",
         "print(speech.name, len(speech.wav), round(float(abs(speech.wav).max()), 3))",
     )
@@ -446,7 +446,7 @@ def test_keys_are_the_players_and_no_shortcuts_of_jupyterlab_while_it_plays(lab,
     tree, address = lab
     write(
         tree / "keys.ipynb",
-        "import ipywidgets\nimport numpy as np\nfrom vc_lib.players import play\n"
+        "import ipywidgets\nimport numpy as np\nfrom vc_lib.notebook.players import play\n"
         "wav = np.random.default_rng(0).normal(0, 0.1, 20 * 16_000)\n"
         "play({name: wav for name in 'abcd'}, 16_000, f0=False)\nipywidgets.Text()",
         "play({'other': wav}, 16_000, f0=False)",
@@ -497,7 +497,7 @@ def test_keys_are_the_players_and_no_shortcuts_of_jupyterlab_while_it_plays(lab,
 def test_a_notebook_in_the_browser(name, lab, page):
     tree, address = lab
     nb = nbformat.read(REPO / name, as_version=4)
-    set_smoke(nb)
+    set_parameters(nb, SMOKE)
     nbformat.write(nb, tree / name)
     state = run_all(page, address(name))
     assert not state["errors"], state["errors"]

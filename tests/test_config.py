@@ -10,15 +10,14 @@ from vc_lib.config import (
     ENCODERS,
     PRESETS,
     SECOND_CHANNELS,
-    AcousticClasses,
     AnonymizeConfig,
     AudioConfig,
     Config,
     ModelConfig,
-    SpeakerStats,
     TrainConfig,
 )
 from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.speaker import AcousticClasses, SpeakerStats
 
 STATS = dict(
     sr=16_000,

@@ -8,14 +8,15 @@ import pytest
 import soundfile
 import torch
 
-from vc_lib import convert, cutting, parallel
+from vc_lib import parallel
 from vc_lib.anonymize import analyze, speaker_stats
-from vc_lib.audio import load_wav, read_comment
+from vc_lib.audio import chunks, load_wav, read_comment
 from vc_lib.config import Config
-from vc_lib.convert import Voice, convert_file, convert_folder, load_voice
+from vc_lib.convert import Voice, convert_file, convert_folder, files, load_voice, long
+from vc_lib.convert import voice as voice_module
 from vc_lib.errors import MissingInput, NotWritten, ParameterError
-from vc_lib.models import Generator
-from vc_lib.training import save_voice
+from vc_lib.model.networks import Generator
+from vc_lib.model.voice_folder import save_voice
 
 SR = 16_000
 
@@ -133,13 +134,13 @@ def test_statistics_given_are_used_instead_of_measured(model, voice):
 
 
 def test_source_statistics_do_not_depend_on_blocks_or_silence(model, voice, monkeypatch):
-    monkeypatch.setattr(cutting, "CHUNK_S", 0.5)
+    monkeypatch.setattr(chunks, "CHUNK_S", 0.5)
     wav = voice(2.0)
     whole = model.source_stats([wav])
     blocks = model.source_stats(np.split(wav, [8_000, 16_000, 24_000]))
     assert blocks == whole and whole.f0_hz == pytest.approx(120, rel=0.03)
     assert model.source_stats([np.zeros(4_000)]) == model.config.target, "nothing is known"
-    monkeypatch.setattr(convert, "STATS_S", 1.0)
+    monkeypatch.setattr(long, "STATS_S", 1.0)
     other = np.concatenate([wav[:28_000], voice(2.0, f0=200.0)])
     assert model.source_stats([wav]) == model.source_stats([other]), "only the beginning counts"
     assert model.source_stats([wav]).f0_hz == pytest.approx(124, rel=0.03), "of a second"
@@ -174,11 +175,11 @@ def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
 
 
 def test_seams_are_exact_where_the_pieces_agree(model, voice, short_chunks, monkeypatch):
-    monkeypatch.setattr(model, "_convert_chunk", lambda piece, *_: piece.wav.copy())
+    monkeypatch.setattr(long, "convert_chunk", lambda _, chunk, *__: chunk.wav.copy())
     wav = voice(3.0)
     for n_block in (997, 8_000, 10**6):
         blocks = [wav[i : i + n_block] for i in range(0, len(wav), n_block)]
-        out = list(model.convert_blocks(blocks, model.config.target))
+        out = list(long.convert_long(model, blocks, model.config.target))
         assert len(out) > 5 and np.abs(np.concatenate(out) - wav).max() < 1e-6
 
 
@@ -188,9 +189,9 @@ def test_seams_fade_from_piece_to_piece(model, short_chunks, monkeypatch):
     ones = np.ones(2 * SR, np.float32)
     monkeypatch.setattr(parallel, "n_cores", lambda: 1)
     monkeypatch.setattr(
-        model, "_convert_chunk", lambda piece, *_: np.full_like(piece.wav, next(turns) % 2)
+        long, "convert_chunk", lambda _, chunk, *__: np.full_like(chunk.wav, next(turns) % 2)
     )
-    out = np.concatenate(list(model.convert_blocks([ones], model.config.target)))
+    out = np.concatenate(list(long.convert_long(model, [ones], model.config.target)))
     steps = np.abs(np.diff(out))
     assert out.shape == ones.shape and next(turns) >= 4
     assert steps.max() < 1.01 / (0.02 * SR - 1) and set(np.round(out[::500])) == {0.0, 1.0}
@@ -200,8 +201,8 @@ def test_speech_in_pieces_sounds_like_the_whole(model, voice, monkeypatch):
     wav = voice(2.5)
     source = model.source_stats([wav])
     whole = model.convert(wav, SR, source)
-    monkeypatch.setattr(cutting, "CHUNK_S", 0.9)
-    monkeypatch.setattr(cutting, "CONTEXT_S", 0.2)
+    monkeypatch.setattr(chunks, "CHUNK_S", 0.9)
+    monkeypatch.setattr(chunks, "CONTEXT_S", 0.2)
     stitched = model.convert(wav, SR, source)
     assert stitched.shape == whole.shape and not np.array_equal(stitched, whole)
     off_db = np.abs(envelope(stitched) - envelope(whole))
@@ -227,15 +228,15 @@ def test_nobody_can_tell_where_the_seams_are(model, voice, monkeypatch, kind):
     wav = wav + 1e-3 * np.random.default_rng(7).normal(size=len(wav)).astype(np.float32)  # a room
     source = model.source_stats([wav])
     whole = model.convert(wav, SR, source)
-    monkeypatch.setattr(cutting, "CHUNK_S", 2.0)
+    monkeypatch.setattr(chunks, "CHUNK_S", 2.0)
     seen = []
-    convert_piece = model._convert_chunk
+    convert_chunk = long.convert_chunk
     monkeypatch.setattr(
-        model, "_convert_chunk", lambda *args: seen.append(args[0]) or convert_piece(*args)
+        long, "convert_chunk", lambda *args: seen.append(args[1]) or convert_chunk(*args)
     )
     stitched = model.convert(wav, SR, source)
     assert len(seen) >= 4 and stitched.shape == whole.shape
-    assert any(piece.phase for piece in seen) or kind == "spoken"
+    assert any(chunk.phase for chunk in seen) or kind == "spoken"
     off = stitched.astype(float) - whole
     assert 10 * np.log10(np.mean(off**2) / np.mean(whole.astype(float) ** 2)) < -50
 
@@ -280,7 +281,7 @@ def test_a_full_disk_ends_a_folder(model, takes, tmp_path, monkeypatch):
     def full(*args):
         raise NotWritten("the disk is full")
 
-    monkeypatch.setattr(convert, "convert_file", full)
+    monkeypatch.setattr(files, "convert_file", full)
     with pytest.raises(NotWritten, match="the disk is full"):
         convert_folder(model, takes, tmp_path / "out")
 
@@ -311,12 +312,12 @@ def test_odd_sound_becomes_finite_mono_sound(model, voice, kind, sr):
 def test_a_long_file_is_read_in_blocks(model, voice, short_chunks, tmp_path, monkeypatch):
     longest = []
 
-    def watched(piece, *_):
-        longest.append(len(piece.wav))
-        return piece.wav.copy()
+    def watched(_, chunk, *__):
+        longest.append(len(chunk.wav))
+        return chunk.wav.copy()
 
-    monkeypatch.setattr(model, "_convert_chunk", watched)
-    monkeypatch.setattr(convert, "STATS_S", 1.0)
+    monkeypatch.setattr(long, "convert_chunk", watched)
+    monkeypatch.setattr(long, "STATS_S", 1.0)
     soundfile.write(tmp_path / "source.flac", np.tile(voice(3.0), 15), SR)  # 45 s
     convert_file(model, tmp_path / "source.flac", tmp_path / "converted.flac")
     made, _ = soundfile.read(tmp_path / "converted.flac", dtype="float32")
@@ -406,13 +407,13 @@ def test_a_file_is_not_converted_onto_itself(model, voice, tmp_path):
 def test_nothing_is_half_written(model, voice, short_chunks, tmp_path, monkeypatch, old, error):
     calls = []
 
-    def fails(piece, *_):
-        calls.append(len(piece.wav))
+    def fails(_, chunk, *__):
+        calls.append(len(chunk.wav))
         if len(calls) == 3:
             raise error("in the middle")
-        return piece.wav.copy()
+        return chunk.wav.copy()
 
-    monkeypatch.setattr(model, "_convert_chunk", fails)
+    monkeypatch.setattr(long, "convert_chunk", fails)
     soundfile.write(tmp_path / "source.wav", voice(2.5), SR)
     (tmp_path / "out").mkdir()
     if old:
@@ -437,7 +438,7 @@ def test_a_bad_source_or_destination_is_refused(model, voice, tmp_path):
 
 def test_a_bad_destination_is_refused_before_the_slow_part(model, voice, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "source.wav", voice(0.5), SR)
-    monkeypatch.setattr(model, "_estimate_speaker", lambda pieces: pytest.fail("analysed first"))
+    monkeypatch.setattr(long, "estimate_speaker", lambda *_: pytest.fail("analyzed first"))
     with pytest.raises(ParameterError, match=r"must end in one of \.wav"):
         convert_file(model, tmp_path / "source.wav", tmp_path / "converted.txt")
 
@@ -450,7 +451,7 @@ def test_a_voice_is_rebuilt_from_its_folder(saved, model, target_cfg, voice):
     assert not model.generator.training
     again = load_voice(str(saved), torch.device("cpu"))
     assert (again.convert(voice(0.3), SR) == model.convert(voice(0.3), SR)).all()
-    assert load_voice(saved).device == convert.best_device()
+    assert load_voice(saved).device == voice_module.best_device()
 
 
 @pytest.mark.parametrize("name", ["generator.safetensors", "config.json"])

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from test_show import texts
 
-from vc_lib import curves
 from vc_lib.config import Config
 from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.notebook import runs
 
 HISTORY = pd.DataFrame(
     {
@@ -32,7 +32,7 @@ def panels_of(fig):
 def test_losses_critic_and_metrics_have_their_own_panels(tmp_path):
     HISTORY.to_csv(tmp_path / "history.csv", index=False)
     for history in (HISTORY, tmp_path / "history.csv", str(tmp_path / "history.csv")):
-        panels = panels_of(curves.plot_losses(history))
+        panels = panels_of(runs.plot_losses(history))
         assert list(panels) == ["losses", "critic", "log_f0_corr", "mcd_db"]
         names = [line.get_label() for line in panels["losses"].lines if len(line.get_xdata()) > 1]
         assert names == ["train_loss", "valid_loss"]
@@ -41,7 +41,7 @@ def test_losses_critic_and_metrics_have_their_own_panels(tmp_path):
 
 
 def test_the_best_epoch_is_marked():
-    panels = panels_of(curves.plot_losses(HISTORY))
+    panels = panels_of(runs.plot_losses(HISTORY))
     marks = {
         title: [
             tuple(np.ravel(line.get_xydata())) for line in ax.lines if len(line.get_xdata()) == 1
@@ -59,7 +59,7 @@ def test_the_best_epoch_is_marked():
 
 def test_a_second_run_is_drawn_after_the_first():
     twice = pd.concat([HISTORY, HISTORY], ignore_index=True)
-    fig = curves.plot_losses(twice)
+    fig = runs.plot_losses(twice)
     assert list(fig.axes[0].lines[0].get_xdata()) == list(range(8))
     assert fig.axes[-1].get_xlabel() == "Epoch, all stages"
 
@@ -76,7 +76,7 @@ def test_stages_are_parted_and_the_critic_s_losses_told_apart():
             {"stage": "generator", "epoch": 1, "lsd_db": 7.0} | row,
         ]
     )
-    fig = curves.plot_losses(frame)
+    fig = runs.plot_losses(frame)
     panels = panels_of(fig)
     assert list(panels) == ["losses", "critic", "lsd_db", "turns"]
     x = [list(line.get_xdata()) for line in panels["lsd_db"].lines]
@@ -97,25 +97,25 @@ def test_epochs_are_drawn_in_the_order_of_training_however_they_were_written():
     rows = rows[15:] + rows[:15]  # the generator was prolonged, and the history written anew
     frame = pd.DataFrame(rows, columns=["stage", "epoch", "lsd_db"])
     frame["lsd_db"] = frame["lsd_db"] * 100 + frame["epoch"]
-    (ax,) = [a for a in curves.plot_losses(frame).axes if a.get_title("left") == "lsd_db"]
+    (ax,) = [a for a in runs.plot_losses(frame).axes if a.get_title("left") == "lsd_db"]
     drawn = np.concatenate([line.get_ydata() for line in ax.lines if len(line.get_ydata()) > 1])
     expected = [100 * i + e for i, s in enumerate(stages) for e in range(stages[s])]
     assert [v for v in drawn if v > 1] == [v for v in expected if v > 1]
 
 
 def test_one_epoch_is_enough():
-    assert list(panels_of(curves.plot_losses(HISTORY[:1]))) == ["losses", "log_f0_corr", "mcd_db"]
+    assert list(panels_of(runs.plot_losses(HISTORY[:1]))) == ["losses", "log_f0_corr", "mcd_db"]
 
 
 def test_plot_losses_refuses_what_is_no_history(tmp_path):
     with pytest.raises(MissingInput, match="02 notebooks"):
-        curves.plot_losses(tmp_path / "history.csv")
+        runs.plot_losses(tmp_path / "history.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ParameterError, match="no table"):
-        curves.plot_losses(tmp_path / "empty.csv")
+        runs.plot_losses(tmp_path / "empty.csv")
     for wrong in (HISTORY[:0], HISTORY.drop(columns="epoch"), HISTORY[["epoch", "time"]]):
         with pytest.raises(ParameterError, match="epoch column"):
-            curves.plot_losses(wrong)
+            runs.plot_losses(wrong)
 
 
 # Runs beside each other
@@ -135,7 +135,7 @@ def models(tmp_path):
 
 
 def test_runs_are_compared_by_what_differs_and_how_they_came_out(models):
-    table = curves.compare_runs(models)
+    table = runs.compare_runs(models)
     assert list(table.index) == ["sharp", "soft"]
     assert table["gan_weight"].to_dict() == {"sharp": "1", "soft": "0.5"}
     assert table["bs"].to_dict() == {"sharp": "4", "soft": str(Config().bs)}
@@ -147,18 +147,18 @@ def test_runs_are_compared_by_what_differs_and_how_they_came_out(models):
 
 def test_a_run_whose_config_is_broken_is_still_compared(models):
     (models / "soft" / "config.json").write_text("{", encoding="utf-8")
-    table = curves.compare_runs(models)
+    table = runs.compare_runs(models)
     assert table.loc["soft", "own_mcd_db"] == "3.00"
     assert "bs" not in table, "of one config nothing differs"
     (models / "soft" / "history.csv").write_bytes(b"")
-    table = curves.compare_runs(models)
+    table = runs.compare_runs(models)
     assert table.loc["soft", "epochs"] == "history.csv cannot be read"
     assert table.loc["sharp", "own_mcd_db"] == "4.00"
-    assert len(curves.plot_runs(models, ["own_mcd_db"]).axes[0].get_legend().get_texts()) == 1
+    assert len(runs.plot_runs(models, ["own_mcd_db"]).axes[0].get_legend().get_texts()) == 1
 
 
 def test_runs_are_drawn_over_each_other(models):
-    fig = curves.plot_runs(models)
+    fig = runs.plot_runs(models)
     titles = [ax.get_title("left") for ax in fig.axes]
     assert "own_mcd_db" in titles and "train_loss" not in titles
     ax = fig.axes[titles.index("own_mcd_db")]
@@ -166,15 +166,15 @@ def test_runs_are_drawn_over_each_other(models):
     assert legend == ["sharp", "soft"]
     drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
     assert (drawn["sharp"] == 4.0).all() and (drawn["soft"] == 3.0).all()
-    assert [a.get_title("left") for a in curves.plot_runs(models, ["own_mcd_db"]).axes] == [
+    assert [a.get_title("left") for a in runs.plot_runs(models, ["own_mcd_db"]).axes] == [
         "own_mcd_db"
     ]
 
 
 def test_no_runs_and_no_such_metric_are_refused(models, tmp_path):
     (tmp_path / "empty").mkdir()
-    for function in (curves.compare_runs, curves.plot_runs):
+    for function in (runs.compare_runs, runs.plot_runs):
         with pytest.raises(MissingInput, match="holds no run"):
             function(tmp_path / "empty")
     with pytest.raises(ParameterError, match="must be among .*own_mcd_db"):
-        curves.plot_runs(models, ["beauty"])
+        runs.plot_runs(models, ["beauty"])

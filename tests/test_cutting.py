@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from vc_lib import cutting
-from vc_lib.cutting import quietest
+from vc_lib.audio import chunks
+from vc_lib.audio.chunks import quietest
 
 SR = 16_000
 
 
 def pieces(*args, **kw):
     """Each piece as (wav, where it begins, how long it is, whether it is the last)."""
-    return ((p.wav, p.start, p.n, p.last) for p in cutting.pieces(*args, **kw))
+    return ((p.wav, p.start, p.n, p.last) for p in chunks.split_at_pauses(*args, **kw))
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 0.61, 2.7])
@@ -35,14 +35,14 @@ def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_chunks, 
 @pytest.mark.parametrize("grid", [1, 320, 441])
 def test_pieces_begin_on_the_grid_and_say_where(voice, short_chunks, grid):
     wav = voice(3.0)
-    for piece in cutting.pieces([wav[:9_000], wav[9_000:]], SR, 320, grid):
+    for piece in chunks.split_at_pauses([wav[:9_000], wav[9_000:]], SR, 320, grid):
         assert piece.at % grid == 0 and piece.start < 0.1 * SR + grid
         assert np.array_equal(wav[piece.at : piece.at + len(piece.wav)], piece.wav)
 
 
 def test_the_context_is_at_least_the_fade(monkeypatch, voice):
-    monkeypatch.setattr(cutting, "CHUNK_S", 0.5)
-    monkeypatch.setattr(cutting, "CONTEXT_S", 0.0)
+    monkeypatch.setattr(chunks, "CHUNK_S", 0.5)
+    monkeypatch.setattr(chunks, "CONTEXT_S", 0.0)
     for part, n_before, n, last in pieces([voice(2.0)], SR, fade=320):
         assert last or len(part) >= n_before + n + 320
 

@@ -14,19 +14,13 @@ import torch
 from scipy.signal import convolve, correlate
 from threadpoolctl import threadpool_info
 
-from vc_lib import dataset
 from vc_lib.config import SECOND_CHANNELS, Config
-from vc_lib.dataset import (
-    PerturbedPairs,
-    SetEpoch,
-    SpecImage,
-    crop_pair,
-    make_dls,
-)
+from vc_lib.corpus import learn_target, prepare
 from vc_lib.errors import ParameterError
-from vc_lib.metrics import envelope_distance_db
-from vc_lib.recordings import learn_target, prepare
+from vc_lib.evaluate import envelope_distance_db
 from vc_lib.spectrogram import wav_to_image
+from vc_lib.training import dataset
+from vc_lib.training.dataset import PerturbedPairs, SetEpoch, SpecImage, crop_pair, make_dls
 
 from fastai.torch_core import default_device
 

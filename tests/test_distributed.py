@@ -14,10 +14,12 @@ import soundfile
 
 from vc_lib.config import Config
 from vc_lib.convert import load_voice
-from vc_lib.dataset import make_dls
+from vc_lib.corpus import learn_target, prepare, split
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.recordings import learn_target, prepare, split
-from vc_lib.training import distributed, fit, gan_learner, generator_learner, load_checkpoint
+from vc_lib.training.dataset import make_dls
+from vc_lib.training.run import distributed, fit
+from vc_lib.training.run_folder import load_checkpoint
+from vc_lib.training.stages import gan_learner, generator_learner
 
 REPO = Path(__file__).parents[1]
 N_EPOCHS = 3
@@ -26,7 +28,7 @@ import sys
 from pathlib import Path
 from fastai.callback.core import Callback
 from test_distributed import learner
-from vc_lib.training import distributed, fit
+from vc_lib.training.run import distributed, fit
 
 folder, run, bs, n_epochs, stop = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
 learn = learner(folder, bs)

@@ -13,15 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vc_lib import anonymize as anon
-from vc_lib import audio, curves, cutting, evaluate, metrics, pauses, pitch, players, show
+from vc_lib.anonymize import dials, f0_tracker
+from vc_lib.audio import chunks, level, write
+from vc_lib.audio import read as read_module
+from vc_lib.audio import wav as wav_module
 from vc_lib.config import Config
-from vc_lib.convert import Voice
-from vc_lib.dataset import make_dls
+from vc_lib.convert import Stream, Voice
+from vc_lib.corpus import CorpusItem, learn_target, split
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.live import Stream
-from vc_lib.models import Generator
-from vc_lib.recordings import CorpusItem, learn_target, split
+from vc_lib.evaluate import metrics, scores, signal_metrics
+from vc_lib.model.networks import Generator
+from vc_lib.notebook import players, plots, runs, tables
 from vc_lib.spectrogram import image_to_wav, wav_to_image
+from vc_lib.training.dataset import make_dls
 
 SR, N = 16_000, 8_000
 CFG = Config(f0_method="dio", width=4, depth=2, n_classes=4)
@@ -33,12 +37,12 @@ REFUSED = (ParameterError, MissingInput)
 OF_SOUND = {
     "analyze": anon.analyze,
     "find_f0": lambda wav, sr: anon.find_f0(wav, sr, CFG),
-    "find_pitch": lambda wav, sr: pitch.find_pitch(wav, sr, 71.0, 600.0, 5.0),
+    "find_pitch": lambda wav, sr: f0_tracker.find_pitch(wav, sr, 71.0, 600.0, 5.0),
     "anonymize": lambda wav, sr: anon.anonymize(wav, sr, TCFG if sr == SR else CFG),
-    "resample": lambda wav, sr: audio.resample(wav, sr, SR),
-    "block_power": pauses.block_power,
-    "pause_gain": lambda wav, sr: pauses.pause_gain(wav, sr, -20.0, 30.0),
-    "quietest": cutting.quietest,
+    "resample": lambda wav, sr: wav_module.resample(wav, sr, SR),
+    "block_power": level.block_power,
+    "pause_gain": lambda wav, sr: level.pause_gain(wav, sr, -20.0, 30.0),
+    "quietest": chunks.quietest,
     "mcd_db": lambda wav, sr: metrics.mcd_db(wav, wav, sr),
     "log_spectral_distance_db": lambda wav, sr: metrics.log_spectral_distance_db(wav, wav, sr),
     "envelope_distance_db": lambda wav, sr: metrics.envelope_distance_db(wav, wav, sr),
@@ -51,13 +55,13 @@ OF_SOUND_OR_NAN = {
     "f0_rmse_cents": lambda wav, sr: metrics.f0_rmse_cents(wav, wav, sr),
     "log_f0_correlation": lambda wav, sr: metrics.log_f0_correlation(wav, wav, sr),
     "f0_register_cents": lambda wav, sr: metrics.f0_register_cents(wav, wav, sr),
-    "si_snr_db": lambda wav, sr: metrics.si_snr_db(wav, wav, sr),
-    "pause_level_db": lambda wav, sr: metrics.pause_level_db(wav, sr, wav),
-    "evaluate": lambda wav, sr: evaluate.evaluate(wav, sr, source=wav, only=["source_log_f0_corr"]),
+    "si_snr_db": lambda wav, sr: signal_metrics.si_snr_db(wav, wav, sr),
+    "pause_level_db": lambda wav, sr: signal_metrics.pause_level_db(wav, sr, wav),
+    "evaluate": lambda wav, sr: scores.evaluate(wav, sr, source=wav, only=["source_log_f0_corr"]),
 }
 OF_WAV = {
     "wav_to_image": lambda wav: wav_to_image(wav, CFG),
-    "stft_magnitude": lambda wav: audio.stft_magnitude(wav, CFG),
+    "stft_magnitude": lambda wav: wav_module.stft_magnitude(wav, CFG),
     "there and back": lambda wav: image_to_wav(wav_to_image(wav, CFG), CFG, len(wav)),
 }
 NO_WAVS = {
@@ -94,7 +98,7 @@ def is_finite(made) -> bool:
 @pytest.mark.parametrize("name", [*OF_SOUND, *OF_SOUND_OR_NAN, *OF_WAV])
 def test_what_is_no_waveform_is_refused(name, kind):
     if (name, kind) == ("block_power", "empty"):
-        assert pauses.block_power(NO_WAVS[kind], SR).shape == (0,)
+        assert level.block_power(NO_WAVS[kind], SR).shape == (0,)
         return
     with pytest.raises(ParameterError):
         if name in OF_WAV:
@@ -171,7 +175,7 @@ def model():
 @given(sound=sounds())
 def test_any_sound_is_converted_or_refused(model, sound):
     wav, sr = sound
-    if np.abs(wav).max() > audio.MAX_PEAK:
+    if np.abs(wav).max() > wav_module.MAX_PEAK:
         with pytest.raises(ParameterError, match="full scale is 1"):
             model.convert(wav, sr)
         return
@@ -185,7 +189,7 @@ def test_any_sound_is_converted_or_refused(model, sound):
 def test_any_blocks_can_be_streamed(model, parts):
     stream = Stream(model)
     for wav, _ in parts:
-        if np.abs(wav).max() > audio.MAX_PEAK:
+        if np.abs(wav).max() > wav_module.MAX_PEAK:
             with pytest.raises(ParameterError, match="full scale is 1"):
                 stream(wav)
             continue
@@ -209,7 +213,7 @@ def test_any_array_becomes_mono_or_is_refused(shape, dtype, value):
         except (OverflowError, ValueError, TypeError):
             return
     try:
-        mono = audio.to_mono(array)
+        mono = wav_module.to_mono(array)
     except ParameterError:
         return
     assert mono.ndim == 1 and mono.dtype.kind == "f" and np.isfinite(mono).all()
@@ -223,11 +227,11 @@ def test_any_sound_is_saved_whole_or_not_at_all(tmp_path_factory, sound, suffix)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it was clipped
         try:
-            audio.save_wav(path, *sound)
+            write.save_wav(path, *sound)
         except ParameterError:
             assert not list(path.parent.iterdir())
             return
-    wav = audio.load_wav(path, sound[1])
+    wav = read_module.load_wav(path, sound[1])
     assert abs(len(wav) - len(sound[0])) <= (0 if suffix in (".wav", ".flac") else 4_000)
     assert np.isfinite(wav).all() and np.abs(wav).max() <= 1
 
@@ -310,7 +314,7 @@ def test_no_frames_are_not_analysed():
     with pytest.raises(ParameterError, match="holds none of"):
         anon.analyze(make_voice(0.2), SR, CFG, frames=slice(500, None))
     with pytest.raises(ParameterError, match=r"n_bands=300 must be in 0..257"):
-        anon.average_aperiodicity(np.ones((2, 257)), 300)
+        dials.average_aperiodicity(np.ones((2, 257)), 300)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -471,13 +475,13 @@ def test_names_are_shown_as_they_are(name):
         "ignore", UserWarning
     )  # that a font has no such sign, or a picture no room
     for picture in (
-        show.plot_spectrograms({name: wav}, SR),
-        show.plot_f0({name: found}),
-        show.plot_envelope({name: found}),
-        show.plot_scores({name: {"mcd_db": 1.0}}),
+        plots.plot_spectrograms({name: wav}, SR),
+        plots.plot_f0({name: found}),
+        plots.plot_envelope({name: found}),
+        plots.plot_scores({name: {"mcd_db": 1.0}}),
     ):
         assert picture._repr_png_() if hasattr(picture, "_repr_png_") else picture
-    shown = show.table({name: {"mcd_db": 1.0}})
+    shown = tables.table({name: {"mcd_db": 1.0}})
     html = shown.to_html() if isinstance(shown, pd.DataFrame) else shown._repr_html_()
     assert "<script>" not in html and "<img" not in html
 
@@ -504,11 +508,11 @@ def test_a_strange_history_is_named_or_left_out(tmp_path, text):
     (run / "history.csv").write_text(text, encoding="utf-8")
     (run / "config.json").write_text("[]", encoding="utf-8")
     try:
-        shown = curves.compare_runs(tmp_path / "models")
+        shown = runs.compare_runs(tmp_path / "models")
         assert "<b>run" not in shown.to_html()
     except REFUSED:
         pass
-    for draw in (curves.plot_runs, lambda folder: curves.plot_losses(run / "history.csv")):
+    for draw in (runs.plot_runs, lambda folder: runs.plot_losses(run / "history.csv")):
         try:
             draw(tmp_path / "models").canvas.draw()
         except REFUSED:

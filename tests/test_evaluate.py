@@ -7,20 +7,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vc_lib import evaluate as module
-from vc_lib import listeners
 from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.evaluate import METRICS, Clip, bootstrap, evaluate, evaluate_set, summary
-from vc_lib.metrics import (
-    METER,
+from vc_lib.evaluate import (
+    METRICS,
+    Clip,
+    clips,
     envelope_distance_db,
+    evaluate,
+    evaluate_set,
     f0_register_cents,
+    judges,
     log_f0_correlation,
-    log_spectral_distance_db,
     mcd_db,
-    pause_level_db,
+    summary,
 )
+from vc_lib.evaluate.metrics import METER, log_spectral_distance_db
+from vc_lib.evaluate.signal_metrics import pause_level_db
+from vc_lib.evaluate.summary import bootstrap
 
 SR = 16_000
 SIX_DB = 10 ** (6 / 20)
@@ -30,10 +34,10 @@ SIX_DB = 10 ** (6 / 20)
 def no_listeners(monkeypatch):
     """They take seconds a clip, and have tests of their own."""
     for packages in ("WORDS", "SPEAKER", "NATURALNESS", "NOISE"):
-        missing = set(getattr(listeners, packages))
-        found = listeners.installed
+        missing = set(getattr(judges, packages))
+        found = judges.installed
         monkeypatch.setattr(
-            listeners,
+            judges,
             "installed",
             lambda names, a=missing, f=found: not a & set(names) and f(names),
         )
@@ -125,7 +129,7 @@ def test_only_what_is_asked_for(speech, monkeypatch):
     def unwanted(*args):
         raise AssertionError("nothing asks for features")
 
-    monkeypatch.setattr(module, "analyze", unwanted)
+    monkeypatch.setattr(clips, "analyze", unwanted)
     assert evaluate(speech, SR, source=speech, reference=speech, only=["lsd_db"]) == {"lsd_db": 0}
 
 
@@ -143,7 +147,7 @@ def test_what_cannot_be_asked_for_is_refused(speech, only, message):
 
 
 def test_a_missing_package_is_left_out_unless_asked_for(speech, monkeypatch):
-    monkeypatch.setattr(listeners, "installed", lambda packages: not packages)
+    monkeypatch.setattr(judges, "installed", lambda packages: not packages)
     assert set(evaluate(speech, SR, source=speech)) == SOURCE
     with pytest.raises(MissingInput, match="requirements-eval"):
         evaluate(speech, SR, only=["distillmos"])
@@ -152,11 +156,11 @@ def test_a_missing_package_is_left_out_unless_asked_for(speech, monkeypatch):
 def test_words_and_quality_are_the_listeners(speech, voice, monkeypatch):
     other = voice(seconds=1.0, f0=200.0)
     heard = {len(speech): "one two", len(other) + 1: "one too"}
-    monkeypatch.setattr(listeners, "installed", lambda packages: True)
-    monkeypatch.setattr(listeners, "transcribe", lambda wav, sr: heard.get(len(wav), "one too"))
-    monkeypatch.setattr(listeners, "word_error_rate", lambda a, b: (a, b))
-    monkeypatch.setattr(listeners, "distillmos", lambda wav, sr: ("distillmos", len(wav), sr))
-    monkeypatch.setattr(listeners, "dnsmos", lambda wav, sr: ("dnsmos", len(wav), sr))
+    monkeypatch.setattr(judges, "installed", lambda packages: True)
+    monkeypatch.setattr(judges, "transcribe", lambda wav, sr: heard.get(len(wav), "one too"))
+    monkeypatch.setattr(judges, "word_error_rate", lambda a, b: (a, b))
+    monkeypatch.setattr(judges, "distillmos", lambda wav, sr: ("distillmos", len(wav), sr))
+    monkeypatch.setattr(judges, "dnsmos", lambda wav, sr: ("dnsmos", len(wav), sr))
     converted = np.append(other, 0)
     scores = evaluate(converted, SR, source=speech, only=["wer", "distillmos", "dnsmos"])
     assert scores["wer"] == ("one too", "one two")
@@ -169,9 +173,9 @@ def test_speakers_are_compared_with_whom_they_should_be(voice, monkeypatch):
     """Four directions: of the conversion, of its source, and of two recordings of the target."""
     sounds = [voice(seconds=0.5, f0=f0) for f0 in (100, 120, 140, 160)]
     directions = np.array([[1, 0, 0], [0.6, 0.8, 0], [0.8, 0, 0.6], [0.8, 0, -0.6]])
-    monkeypatch.setattr(listeners, "installed", lambda packages: True)
+    monkeypatch.setattr(judges, "installed", lambda packages: True)
     monkeypatch.setattr(
-        listeners,
+        judges,
         "speaker_embedding",
         lambda wav, sr: next(
             d for s, d in zip(sounds, directions, strict=True) if (s == wav).all()
@@ -220,7 +224,7 @@ def test_a_clip_is_measured_once(speech, monkeypatch):
         calls.append(args)
         return analyze(*args)
 
-    monkeypatch.setattr(module, "analyze", counted)
+    monkeypatch.setattr(clips, "analyze", counted)
     source = Clip(speech, SR)
     first = evaluate(speech, SR, source=source, target=[source])
     assert evaluate(speech, SR, source=source, target=[source]) == first

@@ -10,7 +10,7 @@ import soundfile
 from vc_lib.audio import load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.inputs import SLIDERS, Dials, Recorder, SpeechInput
+from vc_lib.notebook.widgets import SLIDERS, Dials, Recorder, SpeechInput
 
 SR = 16_000
 

@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vc_lib import leakage as module
 from vc_lib.anonymize import analyze, transform
 from vc_lib.config import AnonymizeConfig
 from vc_lib.errors import ParameterError
-from vc_lib.evaluate import Clip
-from vc_lib.leakage import between, equal_error_rate, leakage, mcadams
-from vc_lib.metrics import envelope_distance_db, log_f0_correlation
+from vc_lib.evaluate import Clip, envelope_distance_db, log_f0_correlation
+from vc_lib.evaluate import privacy as module
+from vc_lib.evaluate.privacy import between, equal_error_rate, leakage, mcadams
 
 SR = 16_000
 SURE = AnonymizeConfig(f0_method="harvest")
@@ -107,7 +106,7 @@ def crowd(monkeypatch):
         angle = np.pi / 2 * np.abs(wav).mean()
         return np.array([np.cos(angle), np.sin(angle)])
 
-    monkeypatch.setattr(module.listeners, "speaker_embedding", embedding)
+    monkeypatch.setattr(module.judges, "speaker_embedding", embedding)
     monkeypatch.setattr(Clip, "features", None)
     monkeypatch.setattr(Clip, "words", property(lambda clip: pytest.fail("nobody asked for words")))
     monkeypatch.setattr(module, "evaluate", lambda wav, *a, **k: {"loudness": float(wav.mean())})
@@ -145,9 +144,9 @@ def test_the_price_may_be_counted_on_fewer_clips(crowd):
 
 
 def test_what_makes_silence_is_named(crowd, monkeypatch):
-    known = module.listeners.speaker_embedding
+    known = module.judges.speaker_embedding
     silent = lambda wav, sr: known(wav, sr) if wav.any() else None  # noqa: E731
-    monkeypatch.setattr(module.listeners, "speaker_embedding", silent)
+    monkeypatch.setattr(module.judges, "speaker_embedding", silent)
     with pytest.raises(ParameterError, match="mute: .*is what it makes silent"):
         leakage(crowd, {"mute": lambda clip: 0 * clip.wav}, only=[])
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vc_lib import listeners
 from vc_lib.audio import load_wav
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.listeners import (
+from vc_lib.evaluate import judges
+from vc_lib.evaluate.judges import (
     centroid,
     distillmos,
     dnsmos,
@@ -29,9 +29,7 @@ WEASELS = "weasels have eaten our phone system"  # what the clip of that name sa
 
 
 def need(packages):
-    return pytest.mark.skipif(
-        not listeners.installed(packages), reason=f"needs {', '.join(packages)}"
-    )
+    return pytest.mark.skipif(not judges.installed(packages), reason=f"needs {', '.join(packages)}")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def test_plain_words_are_what_is_said():
     assert plain_words(" ... ") == ""
 
 
-@need(listeners.COUNTING)
+@need(judges.COUNTING)
 @pytest.mark.parametrize(
     "written, spoken",
     [
@@ -73,7 +71,7 @@ def test_numbers_are_compared_as_they_are_spoken(written, spoken):
     assert word_error_rate(written, spoken) == 0
 
 
-@need(listeners.COUNTING)
+@need(judges.COUNTING)
 @pytest.mark.parametrize(
     "heard, said, rate",
     [
@@ -90,7 +88,7 @@ def test_word_errors_are_counted(heard, said, rate):
     assert np.isnan(word_error_rate(heard, "..."))
 
 
-@need(listeners.WORDS)
+@need(judges.WORDS)
 def test_the_recogniser_hears_what_is_said_at_any_rate(speech):
     assert word_error_rate(transcribe(speech, SR), WEASELS) <= 1 / 6
     doubled = np.repeat(speech, 2)  # 32 kHz
@@ -98,7 +96,7 @@ def test_the_recogniser_hears_what_is_said_at_any_rate(speech):
     assert transcribe(speech, SR) == transcribe(speech, SR)
 
 
-@need(listeners.WORDS)
+@need(judges.WORDS)
 @pytest.mark.parametrize("seconds", [0.0001, 0.3, 2.0])
 def test_silence_says_nothing(seconds):
     assert transcribe(np.zeros(max(1, int(seconds * SR))), SR) == ""
@@ -107,7 +105,7 @@ def test_silence_says_nothing(seconds):
 # Speaker
 
 
-@need(listeners.SPEAKER)
+@need(judges.SPEAKER)
 def test_a_speaker_is_like_herself_and_less_like_others():
     names = ("cs_man_fillets_1", "cs_man_fillets_2", "fr_woman_june_1", "fr_woman_june_2")
     man_1, man_2, woman_1, woman_2 = (
@@ -118,14 +116,14 @@ def test_a_speaker_is_like_herself_and_less_like_others():
     assert max(speaker_cosine(man_1, woman_1), speaker_cosine(man_2, woman_2)) < 0.7
 
 
-@need(listeners.SPEAKER)
+@need(judges.SPEAKER)
 @pytest.mark.parametrize("gain", [0.01, 0.1, 0.4])
 def test_loudness_is_not_the_speaker(speech, gain):
     loud, quiet = (speaker_embedding(g * speech, SR) for g in (1, gain))
     assert speaker_cosine(loud, quiet) > 0.99
 
 
-@need(listeners.SPEAKER)
+@need(judges.SPEAKER)
 def test_nobody_has_no_direction(speech):
     assert speaker_embedding(np.zeros(SR), SR) is None
     assert speaker_embedding(speech[:1_000], SR) is None
@@ -142,7 +140,7 @@ def test_a_centroid_lies_in_the_middle():
 # Naturalness
 
 
-@need(listeners.NATURALNESS)
+@need(judges.NATURALNESS)
 def test_distillmos_likes_clean_speech(speech, noisy):
     clean = distillmos(speech, SR)
     assert 3.5 < clean <= 5.1 and distillmos(noisy, SR) < clean - 0.5
@@ -150,21 +148,21 @@ def test_distillmos_likes_clean_speech(speech, noisy):
     assert "torchaudio" not in sys.modules or sys.modules["torchaudio"].__file__
 
 
-@need(listeners.NOISE)
+@need(judges.NOISE)
 def test_dnsmos_likes_clean_speech(speech, noisy):
     clean = dnsmos(speech, SR)
     assert 2.7 < clean < 4 and dnsmos(noisy, SR) < clean - 0.3
     assert np.isnan(dnsmos(np.zeros(SR), SR))
 
 
-@need(listeners.NATURALNESS)
+@need(judges.NATURALNESS)
 def test_a_short_clip_is_marked_as_itself_again_and_again(speech):
     """The model would fill up with silence, and mark that down by half a point and more."""
     short = speech[: 2 * SR]
     assert distillmos(short, SR) == pytest.approx(distillmos(np.tile(short, 4), SR), abs=0.1)
 
 
-@need(listeners.NOISE)
+@need(judges.NOISE)
 def test_dnsmos_hears_all_at_one_level(speech):
     assert dnsmos(0.1 * speech, SR) == pytest.approx(dnsmos(speech, SR), abs=0.02)
 
@@ -172,7 +170,7 @@ def test_dnsmos_hears_all_at_one_level(speech):
 def test_models_are_loaded_in_one_thread_at_a_time():
     inside, most = [0], [0]
 
-    @listeners._loaded_once
+    @judges._loaded_once
     def load():
         inside[0] += 1
         most[0] = max(most[0], inside[0])
@@ -206,11 +204,11 @@ def test_a_missing_listener_says_what_to_install(monkeypatch, ask, package):
 
 def test_what_is_no_waveform_is_refused():
     for listen, packages in (
-        (transcribe, listeners.WORDS),
-        (speaker_embedding, listeners.SPEAKER),
-        (distillmos, listeners.NATURALNESS),
-        (dnsmos, listeners.NOISE),
+        (transcribe, judges.WORDS),
+        (speaker_embedding, judges.SPEAKER),
+        (distillmos, judges.NATURALNESS),
+        (dnsmos, judges.NOISE),
     ):
-        if listeners.installed(packages):
+        if judges.installed(packages):
             with pytest.raises(ParameterError, match="wav"):
                 listen(np.full(SR, np.nan), SR)

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from vc_lib import live
 from vc_lib.anonymize import analyze, speaker_stats
-from vc_lib.convert import Voice
+from vc_lib.audio.level import block_power, speech_level_db
+from vc_lib.convert import Stream, Voice, streaming
+from vc_lib.convert.streaming import BUDGET
 from vc_lib.errors import ParameterError
-from vc_lib.live import BUDGET, Stream
-from vc_lib.models import Generator
-from vc_lib.pauses import block_power, speech_level_db
+from vc_lib.model.networks import Generator
 from vc_lib.spectrogram import wav_to_image
 
 SR = 16_000
@@ -146,4 +145,4 @@ def test_what_is_no_sound_is_refused_and_the_stream_goes_on(model, speech, known
 
 def test_the_budget_names_every_stage():
     assert list(BUDGET) == ["block", "pitch and envelope", "smoothing", "synthesis", "network"]
-    assert all(s > 0 for s in BUDGET.values()) and live.NETWORK_S > 0
+    assert all(s > 0 for s in BUDGET.values()) and streaming.NETWORK_S > 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vc_lib.config import SECOND_CHANNELS, Config
-from vc_lib.losses import (
+from vc_lib.model.losses import (
     ConditionalGANLoss,
     GeneratorLoss,
     MultiResolutionMel,
@@ -18,7 +18,7 @@ from vc_lib.losses import (
     judged,
     lsd_db,
 )
-from vc_lib.models import Critic, Generator
+from vc_lib.model.networks import Critic, Generator
 from vc_lib.spectrogram import stft, to_image
 
 N_SAMPLES = 31 * 128

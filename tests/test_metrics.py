@@ -9,20 +9,9 @@ import pytest
 from vc_lib.anonymize import active_frames, analyze
 from vc_lib.config import AnonymizeConfig
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.metrics import (
-    METER,
-    envelope_distance_db,
-    estoi,
-    f0_register_cents,
-    f0_rmse_cents,
-    log_f0_correlation,
-    log_spectral_distance_db,
-    mcd_db,
-    pause_level_db,
-    pesq_wb,
-    si_snr_db,
-    voicing_error,
-)
+from vc_lib.evaluate import envelope_distance_db, f0_register_cents, log_f0_correlation, mcd_db
+from vc_lib.evaluate.metrics import METER, f0_rmse_cents, log_spectral_distance_db, voicing_error
+from vc_lib.evaluate.signal_metrics import estoi, pause_level_db, pesq_wb, si_snr_db
 
 SR = 16_000
 SIX_DB = 10 ** (6 / 20)

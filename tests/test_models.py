@@ -9,8 +9,8 @@ from torch import nn
 
 from vc_lib.config import SECOND_CHANNELS
 from vc_lib.convert import Voice
-from vc_lib.losses import judged
-from vc_lib.models import ChangeLimiter, Critic, Fold, Generator, Unfold, compact_encoder
+from vc_lib.model.losses import judged
+from vc_lib.model.networks import ChangeLimiter, Critic, Fold, Generator, Unfold, compact_encoder
 from vc_lib.parallel import in_order
 from vc_lib.spectrogram import log_magnitude, minimum_phase, wav_to_image
 

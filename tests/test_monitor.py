@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from vc_lib import listeners
-from vc_lib.dataset import make_dls
 from vc_lib.errors import ParameterError
-from vc_lib.evaluate import METRICS
-from vc_lib.monitor import OTHERS, OWN, EvaluateCallback
-from vc_lib.training import fit, generator_learner, read_history
+from vc_lib.evaluate import METRICS, judges
+from vc_lib.evaluate.monitor import OTHERS, OWN, EvaluateCallback
+from vc_lib.training.dataset import make_dls
+from vc_lib.training.run import fit
+from vc_lib.training.run_folder import read_history
+from vc_lib.training.stages import generator_learner
 
 from fastai.torch_core import default_device
 
@@ -27,8 +28,8 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """No listeners that take seconds."""
-    monkeypatch.setattr(listeners, "installed", lambda packages: not packages)
-    monkeypatch.setattr("vc_lib.monitor.installed", lambda packages: not packages)
+    monkeypatch.setattr(judges, "installed", lambda packages: not packages)
+    monkeypatch.setattr("vc_lib.evaluate.monitor.installed", lambda packages: not packages)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vc_lib.pauses import block_power, pause_gain, speech_level_db
+from vc_lib.audio.level import block_power, pause_gain, speech_level_db
 
 SR = 16_000
 

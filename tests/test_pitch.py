@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pyworld
 
-from vc_lib.pitch import find_pitch
+from vc_lib.anonymize.f0_tracker import find_pitch
 
 SR = 16_000
 

@@ -10,10 +10,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from vc_lib import players
 from vc_lib.anonymize import analyze
 from vc_lib.errors import ParameterError
-from vc_lib.players import Player
+from vc_lib.notebook import Player, players
 
 SR = 16_000
 

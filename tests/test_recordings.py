@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from joblib import parallel_config
 
-from vc_lib import anonymize
+from vc_lib import anonymize, corpus
 from vc_lib.anonymize import analyze
 from vc_lib.audio import load_wav
+from vc_lib.corpus import CorpusItem, learn_target, prepare, split
 from vc_lib.errors import MissingInput, NotWritten, ParameterError
-from vc_lib.recordings import CorpusItem, learn_target, prepare, split
 
 SR = 16_000
 
@@ -27,7 +27,7 @@ def analysed(monkeypatch):
         calls.append(len(wav))
         return analyze(wav, *args)
 
-    monkeypatch.setattr(anonymize, "analyze", counted)
+    monkeypatch.setattr(corpus, "analyze", counted)
     return calls
 
 
@@ -161,7 +161,7 @@ def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, m
         return analyze(wav, *args)
 
     one = prepare(folder, plain_cfg, tmp_path / "one", n_jobs=1)
-    monkeypatch.setattr(anonymize, "analyze", noted)
+    monkeypatch.setattr(corpus, "analyze", noted)
     with parallel_config("threading"):
         two = prepare(folder, plain_cfg, tmp_path / "two", n_jobs=2)
     assert threads and threading.get_ident() not in threads

@@ -180,7 +180,7 @@ def test_benchmarks_find_the_package_wherever_they_are_run_from(tmp_path):
 
 def test_the_static_page_is_of_this_player_and_these_figures():
     page = (REPO / "readme" / "index.html").read_text(encoding="utf-8")
-    code = (REPO / "vc_lib" / "player.js").read_text(encoding="utf-8").strip()
+    code = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8").strip()
     assert code in page, "run python benchmarks/make_page.py"
     rows = [
         line.strip("| ").split(" | ")

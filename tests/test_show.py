@@ -12,10 +12,10 @@ from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vc_lib import show
 from vc_lib.anonymize import analyze
 from vc_lib.config import SECOND_CHANNELS, AudioConfig
 from vc_lib.errors import ParameterError
+from vc_lib.notebook import plots, tables
 from vc_lib.spectrogram import wav_to_image
 
 SR = 16_000
@@ -54,14 +54,14 @@ def texts(fig):
 
 
 def test_a_picture_is_saved_as_it_is_shown(features, tmp_path):
-    fig = show.plot_f0(features)
+    fig = plots.plot_f0(features)
     fig.save(tmp_path / "new" / "f0.png")
     assert (pixels(fig) == np.asarray(Image.open(tmp_path / "new" / "f0.png").convert("RGB"))).all()
 
 
 def test_a_picture_is_a_figure_that_shows_itself_and_leaves_none_open(features):
     before = plt.get_fignums()
-    fig = show.plot_f0(features)
+    fig = plots.plot_f0(features)
     assert isinstance(fig, Figure)
     formats, _ = DisplayFormatter().format(fig)
     assert formats["image/png"].startswith(b"\x89PNG")
@@ -71,7 +71,7 @@ def test_a_picture_is_a_figure_that_shows_itself_and_leaves_none_open(features):
 def test_pictures_are_readable_on_any_theme(features):
     dark = {"text.color": "white", "axes.facecolor": "black", "figure.facecolor": "black"}
     with matplotlib.rc_context(dark | {"savefig.transparent": True, "xtick.color": "white"}):
-        fig = show.plot_f0(features)
+        fig = plots.plot_f0(features)
         image = Image.open(io.BytesIO(fig._repr_png_()))
         assert "transparency" not in image.info and image.mode in ("P", "RGB")
         colors = pixels(fig)
@@ -81,7 +81,7 @@ def test_pictures_are_readable_on_any_theme(features):
 
 
 def test_spectrograms_share_their_scales(wavs):
-    fig = show.plot_spectrograms(wavs, SR, f0=False)
+    fig = plots.plot_spectrograms(wavs, SR, f0=False)
     *panels, bar = fig.axes
     assert [ax.get_title("left") for ax in panels] == list(wavs)
     assert {ax.get_xlim() for ax in panels} == {(0, 1.5)}
@@ -96,7 +96,7 @@ def test_spectrograms_share_their_scales(wavs):
 def test_spectrograms_are_level_matched(wavs):
     same = {"loud": wavs["source"], "quiet": 0.03 * wavs["source"]}
     loud, quiet = (
-        ax.images[0].get_array() for ax in show.plot_spectrograms(same, SR, False).axes[:2]
+        ax.images[0].get_array() for ax in plots.plot_spectrograms(same, SR, False).axes[:2]
     )
     seen = loud > -50
     assert np.abs(loud - quiet)[seen].max() < 0.1
@@ -105,7 +105,7 @@ def test_spectrograms_are_level_matched(wavs):
 def test_a_tone_is_drawn_at_its_frequency_and_time():
     t = np.arange(2 * SR) / SR
     tone = np.where(t > 1, np.sin(2 * np.pi * 3_000 * t), 0)
-    ax = show.plot_spectrograms({"tone": tone}, SR, f0=False).axes[0]
+    ax = plots.plot_spectrograms({"tone": tone}, SR, f0=False).axes[0]
     level = ax.images[0].get_array()
     left, right, bottom, top = ax.images[0].get_extent()
     row, column = np.unravel_index(level.argmax(), level.shape)
@@ -115,7 +115,7 @@ def test_a_tone_is_drawn_at_its_frequency_and_time():
 
 
 def test_pitch_is_drawn_over_spectrograms(wavs):
-    fig = show.plot_spectrograms(wavs, SR)
+    fig = plots.plot_spectrograms(wavs, SR)
     right = [ax for ax in fig.axes if ax.get_ylabel() == "F0 [Hz]"]
     assert len(right) == 2 and right[0].get_ylim() == right[1].get_ylim()
     medians = [np.nanmedian(ax.lines[0].get_ydata()) for ax in right]
@@ -124,33 +124,33 @@ def test_pitch_is_drawn_over_spectrograms(wavs):
 
 
 def test_pitch_that_is_known_is_not_looked_for_again(wavs, features, monkeypatch):
-    monkeypatch.setattr(show, "analyze", None)
-    fig = show.plot_spectrograms(wavs, SR, f0={"converted": features["converted"]})
+    monkeypatch.setattr(plots, "analyze", None)
+    fig = plots.plot_spectrograms(wavs, SR, f0={"converted": features["converted"]})
     (right,) = [ax for ax in fig.axes if ax.get_ylabel() == "F0 [Hz]"]
     assert np.nanmax(right.lines[0].get_ydata()) == features["converted"].f0.max()
     with pytest.raises(ParameterError, match="dict of label to Features"):
-        show.plot_spectrograms(wavs, SR, f0=wavs)
+        plots.plot_spectrograms(wavs, SR, f0=wavs)
 
 
 @pytest.mark.parametrize("sr", [8_000, 22_050, 48_000])
 def test_spectrograms_of_any_rate_and_length(voice, sr):
     for wav in (voice(0.3, sr=sr), np.zeros(1, np.float32), np.zeros(sr, np.float32)):
-        ax = show.plot_spectrograms({"x": wav}, sr, f0=False).axes[0]
+        ax = plots.plot_spectrograms({"x": wav}, sr, f0=False).axes[0]
         assert ax.get_ylim()[1] == pytest.approx(sr / 2000, rel=0.02)
 
 
 def test_spectrograms_refuse_what_they_cannot_draw(wavs):
     with pytest.raises(ParameterError, match="cut a piece"):
-        show.plot_spectrograms({"hour": np.zeros(3600 * 8_000, np.float32)}, 8_000)
+        plots.plot_spectrograms({"hour": np.zeros(3600 * 8_000, np.float32)}, 8_000)
     with pytest.raises(ParameterError, match="NaN"):
-        show.plot_spectrograms({"bad": np.full(SR, np.nan)}, SR)
+        plots.plot_spectrograms({"bad": np.full(SR, np.nan)}, SR)
     with pytest.raises(ParameterError, match="dict"):
-        show.plot_spectrograms({}, SR)
+        plots.plot_spectrograms({}, SR)
 
 
 def test_plot_features_shows_the_three_parts(features):
     source = features["source"]
-    fig = show.plot_features(source)
+    fig = plots.plot_features(source)
     pitch, envelope, aperiodicity = fig.axes[:3]
     assert (np.isnan(pitch.lines[0].get_ydata()) == (source.f0 == 0)).all()
     level_db = 10 * np.log10(source.sp)
@@ -165,12 +165,12 @@ def test_plot_features_shows_the_three_parts(features):
 
 def test_plot_features_refuses_a_waveform_and_draws_silence(wavs):
     with pytest.raises(ParameterError, match="got ndarray"):
-        show.plot_features(wavs["source"])
-    assert pixels(show.plot_features(analyze(np.zeros(SR), SR))).any()
+        plots.plot_features(wavs["source"])
+    assert pixels(plots.plot_features(analyze(np.zeros(SR), SR))).any()
 
 
 def test_plot_f0_shows_contours_with_gaps(features):
-    ax = show.plot_f0(features).axes[0]
+    ax = plots.plot_f0(features).axes[0]
     for line, label in zip(ax.lines, features, strict=True):
         f0 = features[label].f0
         assert line.get_label() == label
@@ -184,14 +184,14 @@ def test_plot_f0_shows_contours_with_gaps(features):
 def test_plot_f0_of_a_whisper(wavs):
     whispered = analyze(0.1 * np.random.default_rng(0).normal(size=SR), SR)
     whispered.f0[:] = 0
-    fig = show.plot_f0({"whisper": whispered})
+    fig = plots.plot_f0({"whisper": whispered})
     assert "whisper (no pitch)" in texts(fig)
     assert pixels(fig).any()
 
 
 def test_plot_envelope_of_an_average_and_of_a_moment(features):
-    average = show.plot_envelope(features).axes[0]
-    moment = show.plot_envelope(features, time_s=0.2).axes[0]
+    average = plots.plot_envelope(features).axes[0]
+    moment = plots.plot_envelope(features, time_s=0.2).axes[0]
     assert average.get_xlabel() == "Frequency [kHz]" and "[dB]" in average.get_ylabel()
     assert average.get_xlim() == (0, 8)
     assert "average" in average.get_title("left") and "0.2 s" in moment.get_title("left")
@@ -204,12 +204,12 @@ def test_plot_envelope_of_an_average_and_of_a_moment(features):
 def test_plot_envelope_refuses_other_moments_and_silence(features):
     for time_s in (-0.1, 9.0, np.nan):
         with pytest.raises(ParameterError, match="time_s="):
-            show.plot_envelope(features, time_s)
+            plots.plot_envelope(features, time_s)
     with pytest.raises(ParameterError, match="'nothing' is silent"):
-        show.plot_envelope({"nothing": analyze(np.zeros(SR), SR)})
+        plots.plot_envelope({"nothing": analyze(np.zeros(SR), SR)})
 
 
-@pytest.mark.parametrize("plot", [show.plot_f0, show.plot_envelope])
+@pytest.mark.parametrize("plot", [plots.plot_f0, plots.plot_envelope])
 def test_plots_of_features_refuse_waveforms(plot, wavs):
     for wrong in (wavs, {}, list(wavs)):
         with pytest.raises(ParameterError, match="dict of label to Features"):
@@ -218,7 +218,7 @@ def test_plots_of_features_refuse_waveforms(plot, wavs):
 
 def test_labels_are_no_formulas(features):
     source = features["source"]
-    words = texts(show.plot_f0({"_hidden": source, "$a_b$": source, "$unclosed": source}))
+    words = texts(plots.plot_f0({"_hidden": source, "$a_b$": source, "$unclosed": source}))
     assert {r"\$a_b\$", r"\$unclosed"} <= set(words)
     assert any(word.endswith("_hidden") for word in words)
 
@@ -227,7 +227,7 @@ def test_labels_are_no_formulas(features):
 def test_plot_image_shows_both_channels(wavs, second_channel):
     cfg = AudioConfig(second_channel=second_channel)
     img = wav_to_image(wavs["converted"], cfg)
-    fig = show.plot_image(img, cfg)
+    fig = plots.plot_image(img, cfg)
     panels = [ax for ax in fig.axes if ax.images]
     assert len(panels) == 2 and len(fig.axes) == 4  # each has its own scale
     for i, ax in enumerate(panels):
@@ -243,9 +243,9 @@ def test_plot_image_shows_both_channels(wavs, second_channel):
 def test_plot_image_refuses_another_shape_and_nan(wavs):
     img = wav_to_image(wavs["source"], AudioConfig())
     with pytest.raises(ParameterError, match="n_fft=1024"):
-        show.plot_image(img, AudioConfig(n_fft=1024))
+        plots.plot_image(img, AudioConfig(n_fft=1024))
     with pytest.raises(ParameterError, match="NaN"):
-        show.plot_image(np.full_like(img, np.nan), AudioConfig())
+        plots.plot_image(np.full_like(img, np.nan), AudioConfig())
 
 
 # Tables
@@ -256,7 +256,7 @@ def test_table_rounds_and_marks_what_is_missing():
         "whisper": {"mcd_db": 7.7749, "f0_rmse_cents": float("nan"), "n": 12},
         "<neutral>": {"mcd_db": np.float32(12.34), "voicing_error": 0.12345, "si_snr_db": -120.0},
     }
-    frame = show.table(rows)
+    frame = tables.table(rows)
     assert list(frame) == ["mcd_db", "f0_rmse_cents", "n", "voicing_error", "si_snr_db"]
     assert list(frame.loc["whisper"]) == ["7.77", "–", "12", "–", "–"]
     assert list(frame.loc["<neutral>"]) == ["12.3", "–", "–", "0.123", "−120"]
@@ -265,9 +265,9 @@ def test_table_rounds_and_marks_what_is_missing():
 
 
 def test_table_of_nothing_and_of_the_wrong_thing():
-    assert show.table({}).empty
+    assert tables.table({}).empty
     with pytest.raises(ParameterError, match="dict of dicts"):
-        show.table({"mcd_db": 7.0})
+        tables.table({"mcd_db": 7.0})
 
 
 # Scores
@@ -278,7 +278,7 @@ def test_bars_show_each_metric_of_each_row():
         "source": {"mcd_db": 6.0, "wer": 0.0, "other": 1.0},
         "converted": {"mcd_db": 4.0, "wer": float("nan"), "cosine_to_target": 0.8},
     }
-    fig = show.plot_scores(rows)
+    fig = plots.plot_scores(rows)
     panels = [ax for ax in fig.axes if ax.get_visible()]
     titles = [ax.get_title(loc="left") or ax.get_title() for ax in panels]
     assert titles == ["WER ↓", "cosine to target ↑", "MCD [dB] ↓"]
@@ -291,13 +291,13 @@ def test_bars_show_each_metric_of_each_row():
 @pytest.mark.parametrize("rows", [{}, {"a": {}}, {"a": {"mcd_db": float("nan")}}, {"a": 1}, [1]])
 def test_bars_of_nothing_are_refused(rows):
     with pytest.raises(ParameterError, match="rows"):
-        show.plot_scores(rows)
+        plots.plot_scores(rows)
 
 
 def test_a_tradeoff_joins_the_strengths_of_a_system():
     names = ["untouched", "robot, 0.5", "robot, 1.0", "neutral, and more, 1.0"]
     table = pd.DataFrame({"eer": [0.0, 0.1, 0.3, 0.4], "wer": [0.0, 0.1, 0.2, 0.1]}, index=names)
-    fig = show.plot_tradeoff(table, "eer", "wer", {"eer": "how private"})
+    fig = plots.plot_tradeoff(table, "eer", "wer", {"eer": "how private"})
     (ax,) = fig.axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
     assert list(lines) == ["untouched", "robot", "neutral, and more"]
@@ -305,7 +305,7 @@ def test_a_tradeoff_joins_the_strengths_of_a_system():
     assert ax.get_xlabel() == "how private" and ax.get_ylabel() == "wer"
     assert {"0.5", "1.0"} <= set(texts(fig))
     with pytest.raises(ParameterError, match="'mos' must be one of eer, wer"):
-        show.plot_tradeoff(table, "mos", "wer")
+        plots.plot_tradeoff(table, "mos", "wer")
 
 
 # The card
@@ -317,7 +317,7 @@ def test_a_card_cannot_run_fetch_or_link(tmp_path):
         "<img src=x onerror=y>\n[1]: http://c\n&lt;b>",
         encoding="utf-8",
     )
-    shown = show.show_card(tmp_path)._repr_markdown_()
+    shown = tables.show_card(tmp_path)._repr_markdown_()
     assert shown.startswith("### Voice\n&lt;script&gt;alert(1)") and "| a | b |" in shown
     for sign in ("<", "[", "]", "![", "$", "\\"):
         assert sign not in shown
@@ -325,6 +325,6 @@ def test_a_card_cannot_run_fetch_or_link(tmp_path):
 
 
 def test_a_card_that_cannot_be_shown_says_why(tmp_path):
-    assert "card.md does not exist; ask who made" in show.show_card(tmp_path)._repr_markdown_()
+    assert "card.md does not exist; ask who made" in tables.show_card(tmp_path)._repr_markdown_()
     (tmp_path / "card.md").write_bytes(b"\xff")
-    assert "is not text" in show.show_card(tmp_path)._repr_markdown_()
+    assert "is not text" in tables.show_card(tmp_path)._repr_markdown_()

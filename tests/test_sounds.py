@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from vc_lib.config import AcousticClasses
-from vc_lib.sounds import (
+from vc_lib.anonymize.acoustic_classes import (
     MAP_FRAMES,
     MAX_FRAMES,
     RELEVANCE,
@@ -15,6 +14,7 @@ from vc_lib.sounds import (
     map_adapt_means,
     shift_class_means,
 )
+from vc_lib.speaker import AcousticClasses
 
 CENTRES = np.array([[0.0, 0.0, 0.0], [6.0, 0.0, 1.0], [0.0, 6.0, -1.0]])
 SHIFTS = np.array([[0.8, -0.5, 0.3], [-0.6, 0.9, 0.2], [0.5, 0.5, -0.9]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pyworld
 
-from vc_lib.synthesis import phases, synthesis
+from vc_lib.anonymize.synthesis import phases, synthesis
 
 SR, PERIOD_MS, HOP, N_BINS = 16_000, 5.0, 80, 513
 

@@ -16,33 +16,29 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vc_lib import models, training
 from vc_lib.config import Config
 from vc_lib.convert import load_voice
-from vc_lib.dataset import crop_pair, make_dls
+from vc_lib.corpus import learn_target, prepare
 from vc_lib.errors import MissingInput, NotWritten, ParameterError
-from vc_lib.losses import GeneratorLoss
-from vc_lib.models import Critic, Generator
-from vc_lib.recordings import learn_target, prepare
+from vc_lib.model import networks
+from vc_lib.model.losses import GeneratorLoss
+from vc_lib.model.networks import Critic, Generator
+from vc_lib.model.voice_folder import save_voice, trained_until
 from vc_lib.spectrogram import wav_to_image
-from vc_lib.training import (
-    AverageWeights,
-    EarlyStopping,
-    Interrupted,
+from vc_lib.training import callbacks, stages
+from vc_lib.training.callbacks import AverageWeights, EarlyStopping
+from vc_lib.training.dataset import crop_pair, make_dls
+from vc_lib.training.run import Interrupted, fit
+from vc_lib.training.run_folder import load_checkpoint, read_history, write_history
+from vc_lib.training.stages import (
     JudgedPair,
     critic_learner,
-    fit,
     gan_learner,
     generator_learner,
-    load_checkpoint,
     patch_accuracy,
     patch_loss,
-    read_history,
     save_generated,
-    save_voice,
     suggest_lr,
-    trained_until,
-    write_history,
 )
 
 from fastai.callback.core import Callback
@@ -427,7 +423,7 @@ def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
             expected = generator(x[None])[0]
         np.testing.assert_allclose(anonymized, x, atol=2e-3)
         np.testing.assert_allclose(original, y, atol=2e-3)
-        np.testing.assert_allclose(made, expected, atol=5e-2 if models.has_bf16_units() else 2e-3)
+        np.testing.assert_allclose(made, expected, atol=5e-2 if networks.has_bf16_units() else 2e-3)
 
 
 def test_the_suggested_rate_is_measured_once_a_run(prepared, tmp_path, monkeypatch):
@@ -627,7 +623,7 @@ def test_a_weight_that_is_lost_in_the_last_step_is_not_kept(make, tmp_path):
 
 @pytest.mark.parametrize("act", [interrupt, spoil])
 def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypatch, act):
-    monkeypatch.setattr(models, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(networks, "has_bf16_units", lambda: True)
     try:
         fit(make(), tmp_path / "run", "generator", 1, cbs=[At(0, act)])
     except (FloatingPointError, Interrupted) as e:
@@ -640,7 +636,7 @@ def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypa
 
 
 def test_training_in_bfloat16_stays_finite(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(networks, "has_bf16_units", lambda: True)
     fit(make("gan"), tmp_path / "run", "gan", 1)
     saved = load_file(tmp_path / "run" / "generator.safetensors")
     assert all(torch.isfinite(v).all() for v in saved.values())
@@ -762,7 +758,7 @@ class Worsen(Callback):
 
     def after_epoch(self):
         self.averages.append(state_of_average(self.learn))
-        if training.epoch_values(self.learn):  # not skipped
+        if callbacks.epoch_values(self.learn):  # not skipped
             at = self.learn.recorder.metric_names.index("lsd_db")
             self.learn.recorder.log[at] = self.lsd_db[self.epoch]
 
@@ -920,7 +916,7 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        training.atomically(tmp_path / "a.txt", write)
+        stages.atomically(tmp_path / "a.txt", write)
     assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
 

@@ -10,16 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vc_lib import files, voices
+from vc_lib import files
 from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.audio import load_wav
-from vc_lib.cards import card_gaps, fill_card, read_card
 from vc_lib.config import Config
 from vc_lib.convert import load_voice
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.metrics import envelope_distance_db, mcd_db
-from vc_lib.models import Generator
-from vc_lib.voices import export_voice, read_voice, save_voice, trained_until
+from vc_lib.evaluate import envelope_distance_db, mcd_db
+from vc_lib.model import voice_folder
+from vc_lib.model.card import card_gaps, fill_card, read_card
+from vc_lib.model.networks import Generator
+from vc_lib.model.voice_folder import export_voice, read_voice, save_voice, trained_until
 
 SR = 16_000
 REPO = Path(__file__).parents[1]
@@ -181,8 +182,8 @@ def test_a_header_that_is_no_table_is_refused(folder, text):
 
 def test_too_large_a_file_is_refused_before_it_is_read(folder, monkeypatch):
     with (folder / "generator.safetensors").open("r+b") as f:
-        f.truncate(voices.MAX_WEIGHTS_BYTES + 1)  # a hole, which takes no room
-    monkeypatch.setattr(voices, "Generator", None)
+        f.truncate(voice_folder.MAX_WEIGHTS_BYTES + 1)  # a hole, which takes no room
+    monkeypatch.setattr(voice_folder, "Generator", None)
     with pytest.raises(ParameterError, match="it has 1000 MB, a voice under 1000"):
         read_voice(folder)
 
@@ -200,7 +201,7 @@ def test_a_small_file_does_not_make_a_large_network(folder, monkeypatch):
         built.append(str(torch.get_default_device()))
         return Generator(cfg)
 
-    monkeypatch.setattr(voices, "Generator", build)
+    monkeypatch.setattr(voice_folder, "Generator", build)
     resaved(folder, width=512, depth=6)
     with pytest.raises(ParameterError, match="does not fit"):
         read_voice(folder)

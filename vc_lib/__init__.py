@@ -1,16 +1,30 @@
 """Anonymous Voice Conversion: any speaker in, one target voice out.
 
-Modules, in pipeline order (each imports only from those before it):
-errors, files, config, cards, audio, cutting, pauses, parallel, sounds, pitch, synthesis, anonymize, recordings,
-spectrogram, compat, dataset, models, voices, losses, training, live, convert, baselines, metrics, listeners, evaluate,
-leakage, monitor, players, inputs, pictures, show, curves, board. Nothing heavy is imported here, so that
-`import vc_lib` is instant.
+Rooms in pipeline order; each imports only from the rooms before it:
+
+    errors      exceptions that callers may catch
+    files       atomic writes, locks, limits
+    fields      fields of a config with range and unit
+    parallel    threads in order, limits of thread pools
+    speaker     statistics of a speaker
+    config      all settings of a voice
+    audio       waveforms: read, write, level, chunks
+    anonymize   WORLD: analyze, transform, synthesize
+    corpus      recordings of a target, analyzed once
+    spectrogram the two-channel image and back
+    model       networks, losses, a voice's folder
+    training    dataset, stages, callbacks, run
+    convert     a voice: waveforms, files, live speech
+    evaluate    scores, judges, privacy
+    notebook    players, plots, widgets
+
+Nothing heavy is imported here, so that `import vc_lib` is instant.
 """
 
 import os
 
-# Threads of OpenMP wait for work by spinning. Beside any other program a training step then takes four times as long.
-# The library reads this once, when torch is imported.
+# OpenMP threads wait for work by spinning. Beside any other program a training step then takes four times as long.
+# The library reads this variable once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

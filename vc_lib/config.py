@@ -1,22 +1,22 @@
-"""Every number of the method, once, with its unit: frozen dataclasses saved beside the weights.
+"""Every number of the method, once, with range and unit: frozen dataclasses saved beside the weights.
 
-`Config` is flat: it is at once an `AudioConfig`, an `AnonymizeConfig`, a `ModelConfig` and a
-`TrainConfig`, and a function that takes one of those takes a `Config` too. Vary a copy with
+`Config` is flat: it is an `AudioConfig`, an `AnonymizeConfig`, a `ModelConfig` and a `TrainConfig` at
+once, and a function that takes one of those takes a `Config` too. Vary a copy with
 `dataclasses.replace(cfg, n_fft=1024)`.
 """
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import MissingInput, ParameterError
+from .fields import Checked, check, check_number, choice, flag, number
 from .files import atomically, parsed_json, read_limited
+from .speaker import SpeakerStats
 
 CONFIG_VERSION = 1
-MAX_CEPSTRUM = 1e6  # coefficients and their variances are under 1e3
-MAX_BYTES = 16_000_000  # of a config's file; that of 64 classes has 100 kB
+MAX_BYTES = 16_000_000  # largest config file; one with 64 acoustic classes has 100 kB
 
 F0_METHODS = ("dio", "harvest", "harvest_fast", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
@@ -24,7 +24,7 @@ SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
 F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
 ENCODERS = ("compact", "resnet18")
 
-# What each preset does to the dials of AnonymizeConfig; a dial that is set there wins over its preset.
+# Dials of AnonymizeConfig as each preset sets them; a dial that is set in the config wins over its preset.
 NO_CHANGE = dict(
     f0_mode="keep",
     n_cepstra=0,
@@ -43,80 +43,19 @@ PRESETS = {
 }
 
 
-def _check(ok: bool, message: str) -> None:
-    if not ok:
-        raise ParameterError(message)
-
-
-def _check_choice(name: str, value: str, choices) -> None:
-    _check(
-        isinstance(value, str) and value in choices,
-        f"{name}={value!r} must be one of {', '.join(choices)}",
-    )
-
-
-def _check_bool(name: str, value) -> None:
-    _check(isinstance(value, bool), f"{name}={value!r} must be True or False")
-
-
-def _check_int(name: str, value, low: int, high: int, unit: str = "") -> None:
-    ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    _check(ok, f"{name}={value!r} must be an int in {low}..{high}{' ' + unit if unit else ''}")
-
-
-def _check_range(name: str, value, low: float, high: float, unit: str = "") -> None:
-    ok = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and low <= value <= high  # which NaN is not
-    )
-    _check(ok, f"{name}={value!r} must be a number in {low}..{high}{' ' + unit if unit else ''}")
-
-
-def read_values(path) -> dict:
-    """What a config's file holds before anything is made of it.
-
-    Raises
-    ------
-    MissingInput
-        If there is no such file.
-    ParameterError
-        If it is not JSON, no object, or too large.
-    """
-    path = Path(path)
-    if not path.is_file():
-        what = "is a folder; name the config.json in it" if path.is_dir() else "does not exist"
-        raise MissingInput(f"{path} {what}; a voice's folder holds it beside generator.safetensors")
-    way_out = "copy the voice's folder again"
-    values = parsed_json(read_limited(path, MAX_BYTES, way_out), path, way_out)
-    _check(isinstance(values, dict), f"{path} must hold a JSON object, got {type(values).__name__}")
-    return values
-
-
-class Checked:
-    """Has the values of a dataclass checked by each class that it is made of, as soon as it is made."""
-
-    def __post_init__(self):
-        for part in type(self).__mro__:
-            if "_check_fields" in vars(part):
-                part._check_fields(self)
-
-
 @dataclass(frozen=True)
 class AudioConfig(Checked):
-    """How a waveform becomes an image. These numbers live here and nowhere else."""
+    """How a waveform becomes an image."""
 
-    sr: int = 16_000  # sampling rate [Hz]
-    n_fft: int = 512  # analysis window [samples]
-    hop_length: int = 128  # step between frames [samples]
-    second_channel: str = "phase"  # what channel 1 means, see SECOND_CHANNELS and spectrogram.py
+    sr: int = number(16_000, 8_000, 192_000, "Hz")  # sampling rate
+    n_fft: int = number(512, 16, 16_384, "samples")  # analysis window
+    hop_length: int = 128  # step between frames [samples, 1..n_fft / 2]
+    second_channel: str = choice("phase", SECOND_CHANNELS)  # meaning of channel 1, see spectrogram
 
-    def _check_fields(self):
-        _check_int("sr", self.sr, 8_000, 192_000, "Hz")
-        _check_int("n_fft", self.n_fft, 16, 16_384, "samples")
-        _check(self.n_fft % 2 == 0, f"n_fft={self.n_fft} must be even")
-        _check_int("hop_length", self.hop_length, 1, self.n_fft // 2, "samples (half of n_fft)")
-        _check_choice("second_channel", self.second_channel, SECOND_CHANNELS)
+    def _check_together(self):
+        check(self.n_fft % 2 == 0, f"n_fft={self.n_fft} must be even")
+        unit = "samples (half of n_fft)"
+        check_number("hop_length", self.hop_length, 1, self.n_fft // 2, unit, whole=True)
 
     @property
     def n_freqs(self) -> int:
@@ -124,198 +63,55 @@ class AudioConfig(Checked):
         return self.n_fft // 2 + 1
 
 
-def _matrix(rows) -> tuple[tuple[float, ...], ...]:
-    """Rows of numbers that can be saved and compared."""
-    return tuple(tuple(map(float, row)) for row in rows)
-
-
-@dataclass(frozen=True)
-class AcousticClasses:
-    """A mixture of Gaussians that tells the classes of a voice apart, by cepstral coefficients 1 and up."""
-
-    weights: tuple[float, ...]  # (n_classes,) how common each is
-    means: tuple[tuple[float, ...], ...]  # (n_classes, n_coefficients)
-    variances: tuple[tuple[float, ...], ...]  # likewise; a sound's coefficients vary independently
-
-    def __post_init__(self):
-        try:
-            object.__setattr__(self, "weights", tuple(map(float, self.weights)))
-            for name in ("means", "variances"):
-                object.__setattr__(self, name, _matrix(getattr(self, name)))
-        except (TypeError, ValueError, OverflowError) as e:
-            raise ParameterError(f"AcousticClasses must hold numbers ({e}); copy it again") from e
-        shape = [len(row) for row in self.means]
-        _check(
-            0 < len(self.weights) == len(shape)
-            and shape == [len(row) for row in self.variances]
-            and len(set(shape)) == 1,
-            f"AcousticClasses has {len(self.weights)} weights, {len(shape)} means and {len(self.variances)} "
-            "variances; they must agree",
-        )
-        numbers = (*self.weights, *(v for row in (*self.means, *self.variances) for v in row))
-        _check(
-            all(math.isfinite(v) for v in numbers), "AcousticClasses must hold finite numbers only"
-        )
-        _check(
-            min(self.weights) > 0 and min(map(min, self.variances)) > 0,
-            "weights and variances of AcousticClasses must be > 0",
-        )
-        largest = max(numbers, key=abs)
-        _check(
-            abs(largest) <= MAX_CEPSTRUM and min(map(min, self.variances)) >= 1 / MAX_CEPSTRUM**2,
-            f"AcousticClasses reach {largest:g}, or vary less than {1 / MAX_CEPSTRUM**2:g}: copy it again",
-        )
-
-
-@dataclass(frozen=True)
-class SpeakerStats:
-    """What is known of a speaker's voice: register and long-term envelope, from voiced or active
-    frames.
-
-    Cepstra are WORLD's mel cepstra (`pyworld.code_spectral_envelope`), which depend on the rate.
-    """
-
-    sr: int  # sampling rate that they were measured at [Hz]
-    f0_hz: float  # register: median F0 of voiced frames [Hz]; 0 if nothing was voiced
-    f0_std_semitones: float  # spread of log-F0 around it [semitones]
-    level_db: float  # mean power of the envelope over active frames [dB]
-    cepstrum_mean: tuple[float, ...]  # per coefficient, active frames
-    cepstrum_std: tuple[float, ...]  # likewise
-    voiced_mean: tuple[float, ...] = ()  # of the same coefficients over loud voiced frames
-    voiced_cov: tuple[tuple[float, ...], ...] = ()  # how they go together there; (): not known
-    formant_ratio: float = 1.0  # of a source: what its formants were multiplied by before all this
-    classes: AcousticClasses | None = None  # of a target: what its voiced frames are made of
-    fmllr: tuple[tuple[float, ...], ...] = ()  # of a source: see classes.estimate_fmllr
-    class_means: tuple[tuple[float, ...], ...] = ()  # likewise: where it has its target's classes
-
-    def __post_init__(self):
-        _check_int("sr", self.sr, 8_000, 192_000, "Hz")
-        try:
-            for name in ("f0_hz", "f0_std_semitones", "level_db", "formant_ratio"):
-                object.__setattr__(self, name, float(getattr(self, name)))
-            for name in ("cepstrum_mean", "cepstrum_std", "voiced_mean"):
-                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-            for name in ("voiced_cov", "fmllr", "class_means"):
-                object.__setattr__(self, name, _matrix(getattr(self, name)))
-        except (TypeError, ValueError, OverflowError) as e:
-            raise ParameterError(f"SpeakerStats must hold numbers ({e}); copy it again") from e
-        values = (
-            self.f0_hz,
-            self.f0_std_semitones,
-            self.level_db,
-            self.formant_ratio,
-            *self.cepstrum_mean,
-            *self.cepstrum_std,
-            *self.voiced_mean,
-            *(v for row in (*self.voiced_cov, *self.fmllr, *self.class_means) for v in row),
-        )
-        _check(
-            all(math.isfinite(v) for v in values),
-            "SpeakerStats must hold finite numbers only; were the recordings silent?",
-        )
-        _check(
-            0 < len(self.cepstrum_mean) == len(self.cepstrum_std),
-            f"cepstrum_mean has {len(self.cepstrum_mean)} coefficients, "
-            f"cepstrum_std {len(self.cepstrum_std)}; they must agree",
-        )
-        n = len(self.voiced_mean)
-        _check(
-            n in (0, len(self.cepstrum_mean)) and [len(row) for row in self.voiced_cov] == [n] * n,
-            f"voiced_mean has {n} coefficients, voiced_cov {len(self.voiced_cov)} rows; both must "
-            f"have {len(self.cepstrum_mean)} or none",
-        )
-        if isinstance(self.classes, dict):  # as it comes out of a file
-            object.__setattr__(self, "classes", AcousticClasses(**self.classes))
-        ok = self.classes is None or isinstance(self.classes, AcousticClasses)
-        _check(ok, f"classes must be AcousticClasses or None, got {type(self.classes).__name__}")
-        _check(
-            self.classes is None or len(self.classes.means[0]) == n - 1,
-            "classes must have a coefficient less than voiced_mean, which has the level too",
-        )
-        rows = [len(row) for row in self.fmllr]
-        _check(
-            rows in ([], [n - 1] * n),
-            f"fmllr has {len(rows)} rows of {sorted(set(rows))} numbers; it must have {n} of {n - 1}, or none",
-        )
-        largest = max(values[4:], key=abs)
-        _check(
-            abs(largest) <= MAX_CEPSTRUM,
-            f"SpeakerStats have a coefficient of {largest:g}; no voice's pass {MAX_CEPSTRUM:g}: copy it again",
-        )
-        _check_range("formant_ratio", self.formant_ratio, 0.5, 2)
-        _check(
-            self.f0_hz >= 0 and min(self.f0_std_semitones, *self.cepstrum_std) >= 0,
-            "f0_hz and deviations must be >= 0",
-        )
-        if self.f0_hz:
-            _check_range("f0_hz", self.f0_hz, 10, 4_000, "Hz (0: nothing was voiced)")
-        _check_range("f0_std_semitones", self.f0_std_semitones, 0, 120, "semitones")
-        _check_range("level_db", self.level_db, -400, 400, "dB")
-
-
 @dataclass(frozen=True)
 class AnonymizeConfig(Checked):
     """How a recording is stripped of its speaker. Dials left at None are set by `preset`."""
 
-    preset: str = "neutral"  # whisper, robot, noise or neutral, see PRESETS
-    f0_method: str = (
-        "harvest_fast"  # harvest (WORLD's, 18 times slower), dio (less sure) or swift-f0 (extra)
-    )
-    f0_floor: float = 71.0  # lowest F0 looked for [Hz]
-    f0_ceil: float = 600.0  # highest F0 looked for [Hz]
-    frame_period_ms: float = 5.0  # step between WORLD frames [ms]
+    preset: str = choice("neutral", tuple(PRESETS))  # whisper, robot, noise or neutral
+    f0_method: str = choice("harvest_fast", F0_METHODS)  # harvest is WORLD's, 18 times slower
+    f0_floor: float = number(71.0, 40, 400, "Hz")  # lowest F0 that is searched
+    f0_ceil: float = number(600.0, 60, 2_000, "Hz")  # highest F0 that is searched
+    frame_period_ms: float = number(5.0, 1, 20, "ms")  # step between WORLD frames
 
-    f0_mode: str | None = None  # see F0_MODES
-    f0_register_hz: float = 160.0  # where F0 is moved to without a `target` [Hz]
-    f0_shift_semitones: float = 0.0  # added after f0_mode [semitones]
-    f0_noise_semitones: float = 2.0  # spread of f0_mode="noise" [semitones]
-    formant_ratio: float = 1.0  # formants times this; above 1: a shorter vocal tract
-    n_cepstra: int | None = None  # cepstral coefficients kept; fewer: coarser; 0: all
-    blur_hz: float | None = None  # Gaussian blur along frequency [Hz, std]
-    match_target: float | None = None  # 0..1: cepstral mean and covariance to the target's
-    match_smooth_ms: float = 10.0  # what match_target adds is smoothed over time [ms, std]
-    n_classes: int = 64  # classes of the target that match_target tells apart; 0: none
-    highpass_db_per_octave: float | None = None  # how voiced frames fall off below F0; 0: not
-    n_ap_bands: int | None = None  # aperiodicity averaged over this many bands; 0: left as it is
-    ap_noise: float | None = None  # noise on aperiodicity, as in 2019; breaks voicing
-    pause_depth_db: float = 30.0  # conversion: how much quieter the source's pauses become [dB]
+    f0_mode: str | None = choice(None, F0_MODES)  # how F0 is changed
+    f0_register_hz: float = number(160.0, 40, 2_000, "Hz")  # new register where no target is set
+    f0_shift_semitones: float = number(0.0, -24, 24, "semitones")  # added after f0_mode
+    f0_noise_semitones: float = number(2.0, 0, 24, "semitones")  # spread of f0_mode="noise"
+    formant_ratio: float = number(1.0, 0.5, 2)  # formants times this; > 1: a shorter vocal tract
+    # cepstral coefficients that are kept; fewer: a coarser envelope; 0: all
+    n_cepstra: int | None = number(None, 0, 80, "(0: all)", whole=True)
+    blur_hz: float | None = number(None, 0, 2_000, "Hz")  # Gaussian blur along frequency, std
+    match_target: float | None = number(None, 0, 1)  # share of the way to the target's envelope
+    match_smooth_ms: float = number(10.0, 0, 100, "ms")  # smoothing of that change, std
+    n_classes: int = number(64, 0, 1_024)  # acoustic classes of the target; 0: none
+    # attenuation of voiced frames below F0; 0: none
+    highpass_db_per_octave: float | None = number(None, 0, 96, "dB")
+    # bands that aperiodicity is averaged over; 0: it stays as it is
+    n_ap_bands: int | None = number(None, 0, 32, "(0: all)", whole=True)
+    ap_noise: float | None = number(None, 0, 1)  # noise on aperiodicity, as in 2019; breaks voicing
+    pause_depth_db: float = number(30.0, 0, 100, "dB")  # conversion: attenuation of pauses
 
-    perturb_formants: float = 0.1  # training: formants times up to 1.1 or its inverse
-    perturb_cepstrum: float = 0.45  # training: random moves in the cepstrum's space [deviations]
-    perturb_ap_db: float = 3.0  # training: random offset of aperiodicity [dB, std]
+    perturb_formants: float = number(0.1, 0, 0.5)  # training: formants times up to 1.1 or 1 / 1.1
+    perturb_cepstrum: float = number(0.45, 0, 2)  # training: random map of the cepstrum, std
+    perturb_ap_db: float = number(3.0, 0, 20, "dB")  # training: random offset of aperiodicity, std
 
-    target: SpeakerStats | None = None  # the voice's register and envelope, set by training
+    target: SpeakerStats | None = None  # the voice's statistics, set by training
 
-    def _check_fields(self):
-        _check_choice("preset", self.preset, PRESETS)
-        _check_choice("f0_method", self.f0_method, F0_METHODS)
-        _check_range("f0_floor", self.f0_floor, 40, 400, "Hz")
-        _check_range("f0_ceil", self.f0_ceil, self.f0_floor + 20, 2_000, "Hz")
-        _check_range("frame_period_ms", self.frame_period_ms, 1, 20, "ms")
-        _check_range("f0_register_hz", self.f0_register_hz, self.f0_floor, self.f0_ceil, "Hz")
-        _check_range("f0_shift_semitones", self.f0_shift_semitones, -24, 24, "semitones")
-        _check_range("f0_noise_semitones", self.f0_noise_semitones, 0, 24, "semitones")
-        _check_range("formant_ratio", self.formant_ratio, 0.5, 2)
-        ok = self.target is None or isinstance(self.target, SpeakerStats)
-        _check(ok, f"target must be SpeakerStats or None, got {type(self.target).__name__}")
-        dials = self.dials
-        _check_choice("f0_mode", dials["f0_mode"], F0_MODES)
-        _check_int("n_cepstra", dials["n_cepstra"], 0, 80, "(0: all)")
-        _check(
-            dials["n_cepstra"] not in (1, 2, 3),
-            f"n_cepstra={dials['n_cepstra']} must be 0 (all) or 4..80",
+    def _check_together(self):
+        check(
+            self.f0_ceil >= self.f0_floor + 20,
+            f"f0_ceil={self.f0_ceil!r} must be a number in {self.f0_floor + 20}..2000 Hz",
         )
-        _check_range("blur_hz", dials["blur_hz"], 0, 2_000, "Hz")
-        _check_range("match_target", dials["match_target"], 0, 1)
-        _check_range("match_smooth_ms", self.match_smooth_ms, 0, 100, "ms")
-        _check_range("highpass_db_per_octave", dials["highpass_db_per_octave"], 0, 96, "dB")
-        _check_int("n_classes", self.n_classes, 0, 1_024)
-        _check_int("n_ap_bands", dials["n_ap_bands"], 0, 32, "(0: all)")
-        _check_range("ap_noise", dials["ap_noise"], 0, 1)
-        _check_range("pause_depth_db", self.pause_depth_db, 0, 100, "dB")
-        _check_range("perturb_formants", self.perturb_formants, 0, 0.5)
-        _check_range("perturb_cepstrum", self.perturb_cepstrum, 0, 2)
-        _check_range("perturb_ap_db", self.perturb_ap_db, 0, 20, "dB")
+        check(
+            self.f0_floor <= self.f0_register_hz <= self.f0_ceil,
+            f"f0_register_hz={self.f0_register_hz!r} must be a number in {self.f0_floor}..{self.f0_ceil} Hz",
+        )
+        ok = self.target is None or isinstance(self.target, SpeakerStats)
+        check(ok, f"target must be SpeakerStats or None, got {type(self.target).__name__}")
+        check(
+            self.n_cepstra not in (1, 2, 3),
+            f"n_cepstra={self.n_cepstra} must be 0 (all) or 4..80",
+        )
 
     @property
     def dials(self) -> dict:
@@ -331,86 +127,55 @@ class AnonymizeConfig(Checked):
 class ModelConfig(Checked):
     """Which networks are built."""
 
-    encoder: str = "compact"  # compact (a CPU trains it) or resnet18 (as in 2019)
-    width: int = 32  # channels of the compact encoder's first stage
-    depth: int = 4  # stages of the compact encoder
-    filter_output: bool = True  # filter what the vocoder made; False: both channels are made anew
-    lifter_ms: float = 2.0  # how long it is: the gain is as smooth along frequency; 0: bin by bin
-    limit_change: bool = True  # of it only what serves any speaker, see models.ChangeLimiter: ...
-    change_below_hz: float = 3_000.0  # ... below this [Hz] ...
-    change_smooth_ms: float = 24.0  # ... and no quicker than this [ms, standard deviation]
-    change_strength: float = 1.0  # conversion: of the change; 0: none, the anonymized sound
-    fold: int = 8  # frequency rows folded into channels before the encoder
-    critic_width: int = 32  # channels of the critic's first layer
-    critic_depth: int = 3  # its strided layers; each doubles what a patch sees
-
-    def _check_fields(self):
-        _check_choice("encoder", self.encoder, ENCODERS)
-        for name in ("filter_output", "limit_change"):
-            _check_bool(name, getattr(self, name))
-        for name, low, high in (
-            ("width", 4, 512),
-            ("depth", 2, 6),
-            ("fold", 1, 16),
-            ("critic_width", 4, 256),
-            ("critic_depth", 1, 5),
-        ):
-            _check_int(name, getattr(self, name), low, high)
-        _check_range("lifter_ms", self.lifter_ms, 0, 20)
-        _check_range("change_below_hz", self.change_below_hz, 0, 96_000, "Hz")
-        _check_range("change_smooth_ms", self.change_smooth_ms, 0, 500, "ms")
-        _check_range("change_strength", self.change_strength, 0, 2)
+    encoder: str = choice("compact", ENCODERS)  # compact trains on a CPU; resnet18 as in 2019
+    width: int = number(32, 4, 512)  # channels of the compact encoder's first stage
+    depth: int = number(4, 2, 6)  # stages of the compact encoder
+    # True: the generator filters the vocoder's sound; False: it makes both channels anew
+    filter_output: bool = flag(True)
+    lifter_ms: float = number(2.0, 0, 20, "ms")  # length of the filter; 0: a gain for each bin
+    limit_change: bool = flag(True)  # limit the change as networks.ChangeLimiter does
+    change_below_hz: float = number(3_000.0, 0, 96_000, "Hz")  # frequencies that are changed
+    change_smooth_ms: float = number(24.0, 0, 500, "ms")  # smoothing of the change over time, std
+    change_strength: float = number(1.0, 0, 2)  # conversion: change times this; 0: none
+    fold: int = number(8, 1, 16)  # frequency rows folded into channels before the encoder
+    critic_width: int = number(32, 4, 256)  # channels of the critic's first layer
+    critic_depth: int = number(3, 1, 5)  # strided layers; each doubles the size of a patch
 
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
     """How the networks are trained."""
 
-    n_frames: int = 256  # width of a training crop [frames]
-    bs: int = 8  # crops a step
-    max_crops: int = 400  # crops an epoch at most; over epochs all take their turn
-    valid_share: float = 0.1  # share of recordings held out for validation
-    lr: float = 1e-3  # generator alone: the peak of the one-cycle schedule
-    lr_critic: float = 5e-4  # critic
-    lr_gan: float = 3e-4  # generator against the critic
-    image_weight: float = 0.0  # of the image's log-magnitude L1, of which a unit is 50 dB
-    mr_stft_weight: float = 0.0  # of the waveform's STFT loss
-    mel_weight: float = 3.0  # of the waveform's log-mel loss
-    variance_weight: float = 3.0  # of how much the spectra of a batch vary, against speech
-    gan_weight: float = 0.5  # of the critic's opinion, against all of these
-    mismatch_weight: float = 0.3  # share of wrong content in what the critic refuses
-    critic_threshold: float = 0.65  # train the critic until its loss is below this ...
-    max_critic_steps: int = 2  # ... but never longer than this before a generator step
-    ema_decay: float = 0.99  # the running average of the weights is what is saved
-    seed: int = 42
+    n_frames: int = number(256, 16, 8_192, "frames")  # width of a training crop
+    bs: int = number(8, 1, 1_024)  # crops in a step
+    max_crops: int = number(400, 1, 1_000_000)  # crops in an epoch at most; the next ones follow
+    valid_share: float = number(0.1, 0.0, 0.9)  # share of the files held out for validation
+    lr: float = number(1e-3, 1e-8, 1)  # generator alone: peak of the one-cycle schedule
+    lr_critic: float = number(5e-4, 1e-8, 1)  # critic
+    lr_gan: float = number(3e-4, 1e-8, 1)  # generator against critic
+    image_weight: float = number(0.0, 0, 1_000)  # loss: L1 of the log-magnitude image [50 dB]
+    mr_stft_weight: float = number(0.0, 0, 1_000)  # loss: multi-resolution STFT of the waveform
+    mel_weight: float = number(3.0, 0, 1_000)  # loss: log-mel spectra of the waveform
+    variance_weight: float = number(3.0, 0, 1_000)  # loss: global variance of the cepstra
+    gan_weight: float = number(0.5, 0, 1_000)  # loss: opinion of the critic
+    mismatch_weight: float = number(0.3, 0, 1)  # critic: share of mismatched pairs among the fakes
+    critic_threshold: float = number(
+        0.65, 0, 1_000
+    )  # the critic trains until its loss is below ...
+    max_critic_steps: int = number(2, 1, 1_000)  # ... but for this many steps at most
+    ema_decay: float = number(0.99, 0, 0.99999)  # decay of the averaged weights, which are saved
+    seed: int = number(42, 0, 2**32 - 1)
 
-    def _check_fields(self):
-        for name, low, high in (
-            ("n_frames", 16, 8_192),
-            ("bs", 1, 1_024),
-            ("max_crops", 1, 1_000_000),
-            ("max_critic_steps", 1, 1_000),
-            ("seed", 0, 2**32 - 1),
-        ):
-            _check_int(name, getattr(self, name), low, high)
-        _check_range("valid_share", self.valid_share, 0.0, 0.9)
-        for name in ("lr", "lr_critic", "lr_gan"):
-            _check_range(name, getattr(self, name), 1e-8, 1)
-        _check_range("mismatch_weight", self.mismatch_weight, 0, 1)
-        for name in ("image_weight", "mr_stft_weight", "mel_weight", "variance_weight"):
-            _check_range(name, getattr(self, name), 0, 1_000)
-        _check(
+    def _check_together(self):
+        check(
             self.image_weight + self.mr_stft_weight + self.mel_weight > 0,
             "image_weight, mr_stft_weight and mel_weight are all 0; one must be above, to learn from",
         )
-        for name in ("gan_weight", "critic_threshold"):
-            _check_range(name, getattr(self, name), 0, 1_000)
-        _check_range("ema_decay", self.ema_decay, 0, 0.99999)
 
 
 @dataclass(frozen=True)
 class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
-    """Everything that makes a voice what it is; saved beside its weights.
+    """All settings of a voice; saved beside its weights.
 
     Examples
     --------
@@ -421,7 +186,7 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
     """
 
     def values(self) -> dict:
-        """What is saved: lists, numbers and words, and the version."""
+        """The content of the file: lists, numbers and words, and the version."""
         return json.loads(json.dumps({"version": CONFIG_VERSION} | dataclasses.asdict(self)))
 
     def save(self, path) -> None:
@@ -431,32 +196,32 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
 
     @classmethod
     def load(cls, path) -> "Config":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         MissingInput
             If there is no such file.
         ParameterError
-            If it is not JSON, comes from a later version, or holds an unknown or forbidden value.
+            If it is not JSON, is of another version, or holds an unknown or forbidden value.
         """
         return cls.from_values(read_values(path), path)
 
     @classmethod
     def from_values(cls, values: dict, path) -> "Config":
-        """The config of what `read_values` found in a file, with the errors of `load`; `path` is for these."""
+        """The config with the values that `read_values` returned; errors as of `load`, which name `path`."""
         values = dict(values)
         version = values.pop("version", None)
-        _check(
-            version == CONFIG_VERSION,
+        check(
+            version == CONFIG_VERSION and not isinstance(version, bool),
             f"{path} has config version {version!r}, this code reads {CONFIG_VERSION}; "
             "update vc_lib or train the voice again",
         )
         names = {f.name for f in dataclasses.fields(cls)}
         missing = sorted(names - set(values))
-        _check(not missing, f"{path} lacks {', '.join(missing)}; copy the voice's folder again")
+        check(not missing, f"{path} lacks {', '.join(missing)}; copy the voice's folder again")
         unknown = sorted(set(values) - names)
-        _check(
+        check(
             not unknown,
             f"{path} holds unknown settings: {', '.join(unknown)}; it was saved by a later version of vc_lib",
         )
@@ -468,3 +233,23 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
             raise ParameterError(
                 f"{path} holds a value of the wrong type ({e}); copy the voice's folder again"
             ) from e
+
+
+def read_values(path) -> dict:
+    """Read the values of a config's file without checking them.
+
+    Raises
+    ------
+    MissingInput
+        If there is no such file.
+    ParameterError
+        If it is not JSON, not an object, or too large.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder; name the config.json in it" if path.is_dir() else "does not exist"
+        raise MissingInput(f"{path} {what}; a voice's folder holds it beside generator.safetensors")
+    way_out = "copy the voice's folder again"
+    values = parsed_json(read_limited(path, MAX_BYTES, way_out), path, way_out)
+    check(isinstance(values, dict), f"{path} must hold a JSON object, got {type(values).__name__}")
+    return values

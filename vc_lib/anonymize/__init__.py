@@ -1,0 +1,28 @@
+from .perturb import SpeakerPerturbation
+from .pipeline import anonymize, transform, transform_f0
+from .statistics import active_frames, speaker_stats
+from .world import (
+    Features,
+    analyze,
+    cepstrum,
+    envelope_from_cepstrum,
+    find_f0,
+    resynthesize,
+    synthesize,
+)
+
+__all__ = [
+    "Features",
+    "SpeakerPerturbation",
+    "active_frames",
+    "analyze",
+    "anonymize",
+    "cepstrum",
+    "envelope_from_cepstrum",
+    "find_f0",
+    "resynthesize",
+    "speaker_stats",
+    "synthesize",
+    "transform",
+    "transform_f0",
+]

@@ -1,0 +1,158 @@
+"""Pure transforms of F0, envelope and aperiodicity, one dial each."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from ..errors import ParameterError
+from ..speaker import SpeakerStats
+from .world import FLOOR_POWER
+
+VTL_POWER = 0.25  # of the ratio of two registers: the ratio of the formants
+VTL_RATIOS = (0.8, 1.25)  # the least and the most of it
+
+
+# F0: each takes and gives a contour in Hz with 0 where unvoiced
+
+
+def shift_f0(f0: np.ndarray, n_semitones: float | np.ndarray) -> np.ndarray:
+    """Shift a pitch contour, leaving unvoiced frames at zero.
+
+    Examples
+    --------
+    >>> shift_f0(np.array([0.0, 100.0, 220.0]), n_semitones=12)
+    array([  0., 200., 440.])
+    """
+    return f0 * 2.0 ** (n_semitones / 12)
+
+
+def constant_f0(f0: np.ndarray, hz: float) -> np.ndarray:
+    """Give every voiced frame the same pitch [Hz].
+
+    Examples
+    --------
+    >>> constant_f0(np.array([0.0, 100.0, 220.0]), hz=150)
+    array([  0., 150., 150.])
+    """
+    return np.where(f0 > 0, float(hz), 0.0)
+
+
+def recentre_f0(f0: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
+    """Move a contour from one register to another; intonation, counted in semitones, stays.
+
+    Examples
+    --------
+    >>> recentre_f0(np.array([0.0, 100.0, 110.0]), from_hz=100, to_hz=200)
+    array([  0., 200., 220.])
+    """
+    return f0 * (to_hz / from_hz) if from_hz > 0 else f0
+
+
+def gaussian_f0(f0: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
+    """Move register and spread of log-F0 to the target's; unvoiced frames stay 0.
+
+    The spread by a factor of 0.5..2, but no farther out than an octave from the register: what is
+    there is a slip of the pitch tracker, and stays as far off as it was. Where the target's or the
+    source's spread is not known only the register moves.
+    """
+    if min(source.f0_hz, target.f0_hz) <= 0:
+        return f0
+    spread = 1.0
+    if min(source.f0_std_semitones, target.f0_std_semitones) > 0:
+        spread = np.clip(target.f0_std_semitones / source.f0_std_semitones, 0.5, 2)
+    voiced = f0 > 0
+    octaves = np.log2(np.where(voiced, f0, 1) / source.f0_hz)
+    far = np.abs(octaves)
+    octaves = np.sign(octaves) * np.minimum(far * spread, np.maximum(far, 1))
+    return np.where(voiced, target.f0_hz * 2**octaves, 0.0)
+
+
+def jitter_f0(f0: np.ndarray, n_semitones: float, rng: np.random.Generator) -> np.ndarray:
+    """Add Gaussian noise [semitones, standard deviation] to each voiced frame; unvoiced frames stay at zero."""
+    return shift_f0(f0, rng.normal(0, n_semitones, len(f0)))
+
+
+# Envelope: each takes and gives a power spectrum (n_frames, n_bins)
+
+
+def between_columns(values: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Values on the straight lines between columns, at fractional column numbers `position`."""
+    low = np.clip(position.astype(int), 0, max(values.shape[1] - 2, 0))
+    high = np.minimum(low + 1, values.shape[1] - 1)
+    share = position - low
+    return values[:, low] * (1 - share) + values[:, high] * share
+
+
+def scale_formants(sp: np.ndarray, ratio: float) -> np.ndarray:
+    """Move every formant to `ratio` times its frequency; above 1 sounds like a shorter vocal tract."""
+    if ratio == 1:
+        return sp
+    position = np.minimum(np.arange(sp.shape[1]) / ratio, sp.shape[1] - 1)
+    return np.exp(between_columns(np.log(np.maximum(sp, FLOOR_POWER)), position))
+
+
+def vtl_ratio(f0_hz: float, to_f0_hz: float) -> float:
+    """What brings the formants of a voice of one register near to those of another; 1 if either is 0.
+
+    A voice twice as high has formants 19 % higher here, for its vocal tract is shorter: what one
+    ratio can do to all formants alike need not be left to statistics of a few seconds.
+    """
+    if min(f0_hz, to_f0_hz) <= 0:
+        return 1.0
+    return float(np.clip((to_f0_hz / f0_hz) ** VTL_POWER, *VTL_RATIOS))
+
+
+def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
+    """Blur power along frequency with a Gaussian of `width_hz` [Hz, standard deviation], as the 2019 method did."""
+    if width_hz == 0:
+        return sp
+    sigma = width_hz / (sr / 2 / (sp.shape[1] - 1))  # [bins]
+    reach = min(int(np.ceil(4 * sigma)), sp.shape[1] - 1)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+    padded = np.pad(sp, ((0, 0), (reach, reach)), mode="reflect")
+    spectrum = np.fft.rfft(padded, axis=1) * np.fft.rfft(kernel / kernel.sum(), padded.shape[1])
+    return np.maximum(np.fft.irfft(spectrum, padded.shape[1], axis=1)[:, 2 * reach :], FLOOR_POWER)
+
+
+def highpass_envelope(sp: np.ndarray, f0: np.ndarray, sr: int, db_per_octave: float) -> np.ndarray:
+    """Let each voiced frame fall off below its own F0 [Hz], by so much an octave.
+
+    Nothing rings there in a voice; what CheapTrick's envelope has there is an extrapolation, which
+    WORLD's synthesis fills with noise and the skirts of its pulses.
+    """
+    if db_per_octave == 0 or not (f0 > 0).any():
+        return sp
+    bin_hz = sr / 2 / (sp.shape[1] - 1)
+    n_low = min(int(np.ceil(f0.max() / bin_hz)), sp.shape[1])
+    hz = bin_hz * np.maximum(np.arange(n_low), 1)  # 0 Hz takes what the bin above it takes
+    octaves = np.log2(np.maximum(f0, hz[0])[:, None] / hz)
+    out = sp.copy()
+    out[:, :n_low] *= 10 ** (-db_per_octave * np.maximum(octaves, 0) / 10)
+    return out
+
+
+# Aperiodicity: takes and gives 0..1 (n_frames, n_bins)
+
+
+def average_aperiodicity(ap: np.ndarray, n_bands: int) -> np.ndarray:
+    """Average aperiodicity [dB] in `n_bands` equal bands, joined by straight lines; 0: as it is."""
+    if n_bands == 0:
+        return ap
+    if not 0 < n_bands <= ap.shape[1]:
+        raise ParameterError(
+            f"n_bands={n_bands} must be in 0..{ap.shape[1]}, as many as there are bins"
+        )
+    db = 20 * np.log10(np.clip(ap, 1e-3, 1.0))
+    edges = np.linspace(0, db.shape[1], n_bands + 1).round().astype(int)
+    means = np.stack([db[:, a:b].mean(1) for a, b in pairwise(edges)], 1)
+    centres = (edges[:-1] + edges[1:] - 1) / 2
+    position = np.interp(np.arange(db.shape[1]), centres, np.arange(n_bands))
+    return 10 ** (between_columns(means, position) / 20)
+
+
+# Speaker statistics
+
+
+def power_db(sp: np.ndarray) -> np.ndarray:
+    """Mean power of each frame of an envelope [shape=(n_frames,), dB]."""
+    return 10 * np.log10(np.maximum(sp.mean(1), FLOOR_POWER))

@@ -1,0 +1,214 @@
+"""Strip a recording of its speaker with the WORLD vocoder: small pure transforms, each a dial,
+joined by presets.
+
+Sound is taken apart into F0, spectral envelope and aperiodicity (`analyze`), each is changed, and
+the parts are put together again (`synthesize`); `anonymize` does all of it. WORLD: Morise et al.,
+IEICE Trans. E99-D(7), 2016.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from ..config import AnonymizeConfig
+from ..errors import ParameterError
+from ..speaker import SpeakerStats
+from .acoustic_classes import (
+    apply_fmllr,
+    shift_class_means,
+)
+from .dials import (
+    average_aperiodicity,
+    blur_envelope,
+    constant_f0,
+    gaussian_f0,
+    highpass_envelope,
+    jitter_f0,
+    power_db,
+    recentre_f0,
+    scale_formants,
+    shift_f0,
+)
+from .perturb import SpeakerPerturbation
+from .statistics import _transported, speaker_stats
+from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum, resynthesize
+
+MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
+
+
+# All together
+
+
+def transform(
+    features: Features,
+    cfg: AnonymizeConfig,
+    source: SpeakerStats | None = None,
+    rng: np.random.Generator | None = None,
+) -> Features:
+    """Turn the dials of `cfg` on features.
+
+    Parameters
+    ----------
+    features : Features
+    cfg : AnonymizeConfig
+    source : SpeakerStats, optional
+        The speaker's statistics; measured on `features` if not given.
+    rng : np.random.Generator, optional
+        Draws what the dials want drawn; not given: the same every time.
+
+    Returns
+    -------
+    Features
+        As many frames; unvoiced frames are still unvoiced.
+
+    Raises
+    ------
+    ParameterError
+        If a rate is not that at which `cfg.target` or `source` was measured, or the features are none.
+    """
+    if not len(features.checked().f0):
+        raise ParameterError("features have no frame; analyze at least one sample")
+    for stats in (cfg.target, source):
+        if stats and stats.sr != features.sr:
+            raise ParameterError(
+                f"sr={features.sr} must equal the statistics' sr={stats.sr} Hz; "
+                f"resample with load_wav(path, sr={stats.sr})"
+            )
+    source = source or speaker_stats([features], prior=cfg.target or _own_mean(features))
+    dials = cfg.dials
+    rng = rng or np.random.default_rng(0)
+    f0 = _transform_f0(features.f0, cfg, dials, source, rng)
+    sp = _transform_envelope(features, cfg, dials, source)
+    return replace(
+        features,
+        f0=f0,
+        sp=highpass_envelope(sp, f0, features.sr, dials["highpass_db_per_octave"]),
+        ap=_transform_aperiodicity(features.ap, dials, rng),
+    )
+
+
+def _own_mean(features: Features) -> SpeakerStats:
+    """A prior for clips that may hold no speech at all: what they are, so that nothing is moved."""
+    mc = cepstrum(features)
+    level_db = float(power_db(features.sp).max())
+    return SpeakerStats(features.sr, 0.0, 0.0, level_db, tuple(mc.mean(0)), tuple(mc.std(0)))
+
+
+def transform_f0(f0: np.ndarray, cfg: AnonymizeConfig, source: SpeakerStats) -> np.ndarray:
+    """The contour alone of what `change` gives, without chance [shape=(n_frames,), Hz]."""
+    return _transform_f0(f0, cfg, cfg.dials, source, np.random.default_rng(0))
+
+
+def _transform_f0(f0, cfg, dials, source, rng) -> np.ndarray:
+    register = cfg.target.f0_hz if cfg.target and cfg.target.f0_hz > 0 else cfg.f0_register_hz
+    mode = dials["f0_mode"]
+    if mode == "zero":
+        f0 = np.zeros_like(f0)
+    elif mode == "constant":
+        f0 = constant_f0(f0, register)
+    elif mode == "recentre":
+        f0 = recentre_f0(f0, source.f0_hz, register)
+    elif mode == "match":
+        to = cfg.target or replace(source, f0_std_semitones=0.0)
+        f0 = gaussian_f0(f0, source, replace(to, f0_hz=register))
+    elif mode == "noise":
+        f0 = jitter_f0(f0, cfg.f0_noise_semitones, rng)
+    return shift_f0(f0, cfg.f0_shift_semitones)
+
+
+def _transform_envelope(features, cfg, dials, source) -> np.ndarray:
+    strength = dials["match_target"] if cfg.target else 0.0
+    sp = scale_formants(features.sp, cfg.formant_ratio * source.formant_ratio**strength)
+    sp = blur_envelope(sp, features.sr, dials["blur_hz"])
+    if dials["n_cepstra"] or strength:
+        sp = _move_cepstrum(replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source)
+    gain_db = strength * (cfg.target.level_db - source.level_db) if cfg.target else 0.0
+    gain_db = np.clip(gain_db, -MAX_GAIN_DB, MAX_GAIN_DB)
+    # each frame keeps its energy, but for one gain for all
+    return sp * 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
+
+
+def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
+    """The envelope with its cepstra moved towards the target's statistics, and cut to `n_cepstra`."""
+    mc = cepstrum(features, max(N_CEPSTRA, n_cepstra))
+    moved = mc.copy()
+    if strength:  # the level, coefficient 0, is not the envelope's business
+        here, period_ms = mc[:, 1:N_CEPSTRA], features.frame_period_ms
+        added = _moved(here, source, cfg.target, period_ms / 1000) - here
+        if cfg.match_smooth_ms:  # the map is for sounds; of a frame's own unrest it would make more
+            sigma = cfg.match_smooth_ms / period_ms
+            added = gaussian_filter1d(added, sigma, axis=0, mode="nearest")
+        moved[:, 1:N_CEPSTRA] += strength * added
+    n_bins = features.sp.shape[1]
+    if n_cepstra:
+        return envelope_from_cepstrum(moved[:, :n_cepstra], features.sr, n_bins)
+    return features.sp * envelope_from_cepstrum(moved - mc, features.sr, n_bins)
+
+
+def _moved(
+    mc: np.ndarray, source: SpeakerStats, target: SpeakerStats, frame_period_s: float
+) -> np.ndarray:
+    """Coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance, and then its sounds, as
+    far as those are known; else with its mean and deviations."""
+    if source.voiced_cov and target.voiced_cov:
+        moved = _transported(mc, source, target)
+        if source.class_means and target.classes:
+            moved, means = apply_fmllr(moved, source.fmllr), np.array(source.class_means)
+            moved = shift_class_means(moved, target.classes, means, frame_period_s)
+        return moved
+    mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
+    std, to_std = (np.maximum(s.cepstrum_std[1:], 1e-6) for s in (source, target))
+    return (mc - mean) * np.clip(to_std / std, 0.5, 2) + to_mean
+
+
+def _transform_aperiodicity(ap, dials, rng) -> np.ndarray:
+    ap = average_aperiodicity(ap, dials["n_ap_bands"])
+    if dials["ap_noise"]:
+        ap = np.clip(ap + rng.normal(0, dials["ap_noise"], ap.shape), 1e-3, 1.0)
+    return ap
+
+
+def anonymize(
+    wav: np.ndarray,
+    sr: int,
+    cfg: AnonymizeConfig,
+    rng: np.random.Generator | None = None,
+    source: SpeakerStats | None = None,
+) -> np.ndarray:
+    """Strip a recording of its speaker.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+    sr : int [Hz]
+    cfg : AnonymizeConfig
+        A whole `Config` will do. Its `target`, if there is one, gives the register and envelope to
+        move to.
+    rng : np.random.Generator, optional
+        Given: a random `SpeakerPerturbation` is put on first, as in training. Not given: the same bytes every
+        time.
+    source : SpeakerStats, optional
+        Statistics of this speaker over more speech than `wav`, if known.
+
+    Returns
+    -------
+    anonymized : np.ndarray [shape=(n_samples,), float32, -1..1]
+
+    Raises
+    ------
+    ParameterError
+        If `wav` is not a finite 1-D array, or `sr` is not the rate that `cfg.target` was measured
+        at.
+
+    Examples
+    --------
+    >>> wav = 0.1 * np.sin(2 * np.pi * 150 * np.arange(8000) / 16000)
+    >>> anonymize(wav, 16000, AnonymizeConfig(preset="robot")).shape
+    (8000,)
+    """
+    features = analyze(wav, sr, cfg)
+    if rng is not None:
+        usual = cfg.target or speaker_stats([features], prior=_own_mean(features))
+        features = SpeakerPerturbation.draw(cfg, usual, rng).apply(features)
+    return resynthesize(transform(features, cfg, source, rng), len(wav))

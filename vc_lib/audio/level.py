@@ -1,0 +1,99 @@
+"""The pauses of a recording: found by level alone, and made quieter."""
+
+import numpy as np
+from scipy.ndimage import binary_erosion, gaussian_filter1d, label, uniform_filter1d
+
+from ..errors import ParameterError
+from .wav import check_sr, check_wav
+
+BLOCK_S = 0.01  # what levels are measured in [s]
+BELOW_DB = 30.0  # a pause is on average this far under the level of speech ...
+NEVER_DB = 25.0  # ... and nowhere nearer to it than this [dB]
+SHORTEST_S = 0.1  # a shorter one is part of a word: the silence of a /t/ [s]
+MARGIN_S = 0.02  # what is left as it is around speech [s]
+ACTIVE_DB = 35.0  # speech is less than this under the loud blocks (95th percentile)
+FLOOR_POWER = 1e-12  # -120 dB
+
+
+def block_power(wav: np.ndarray, sr: int) -> np.ndarray:
+    """Mean power of each 10 ms, the last ones taken for whole [shape=(n_blocks,); none of nothing]."""
+    size = round(BLOCK_S * check_sr(sr))
+    if np.size(wav) == 0:
+        return np.zeros(0)
+    wav = check_wav(wav).astype(np.float64)
+    return (np.pad(wav, (0, -len(wav) % size)).reshape(-1, size) ** 2).mean(1)
+
+
+def speech_level_db(power: np.ndarray) -> float:
+    """Level of the speech in a recording, its pauses not counted [dB], from `block_power`; -120 for silence."""
+    if not len(power):
+        return -120.0
+    loud = np.maximum(np.percentile(power, 95), FLOOR_POWER)
+    active = power[power > loud * 10 ** (-ACTIVE_DB / 10)]
+    return float(10 * np.log10(max(active.mean() if len(active) else 0.0, FLOOR_POWER)))
+
+
+def pause_gain(wav: np.ndarray, sr: int, level_db: float, depth_db: float) -> np.ndarray:
+    """What to multiply a conversion of `wav` with to make its pauses quieter.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+        The source, or a piece of it.
+    sr : int [Hz]
+    level_db : float [dB]
+        Of the speech in the whole source, see `speech_level_db`.
+    depth_db : float [dB]
+        How much quieter.
+
+    Returns
+    -------
+    gain : np.ndarray [shape=(n_samples,), 0..1, float32]
+        1 in speech and 20 ms around it, and less where for at least 0.1 s the source is 30 dB under
+        its speech, with slopes of some 30 ms.
+
+    Raises
+    ------
+    ParameterError
+        If `wav` is not a finite 1-D array, `sr` not a rate, or a level not finite.
+    """
+    if not np.isfinite([level_db, depth_db]).all():
+        raise ParameterError(
+            f"level_db={level_db} and depth_db={depth_db} must be finite; measure one with speech_level_db"
+        )
+    wav = check_wav(wav)
+    power = uniform_filter1d(block_power(wav, sr), 3, mode="nearest")
+    below_db = level_db - 10 * np.log10(np.maximum(power, FLOOR_POWER))
+    runs, n_runs = label(below_db > NEVER_DB)
+    pause = np.zeros(len(power), bool)
+    for i in range(1, n_runs + 1):
+        run = runs == i
+        pause |= run & (run.sum() * BLOCK_S >= SHORTEST_S) & (np.median(below_db[run]) > BELOW_DB)
+    margin = round(MARGIN_S / BLOCK_S)
+    pause = binary_erosion(pause, np.ones(2 * margin + 1), border_value=1)
+    slope = gaussian_filter1d(np.repeat(pause, 2).astype(float), 2 * 0.8, mode="nearest")  # 5 ms
+    at = (np.arange(len(wav)) / (BLOCK_S * sr)) * 2 - 0.5
+    return (10 ** (-depth_db * np.interp(at, np.arange(len(slope)), slope) / 20)).astype(np.float32)
+
+
+def attenuate_pauses(
+    converted: np.ndarray, wav: np.ndarray, sr: int, depth_db: float, level_db: float | None = None
+) -> np.ndarray:
+    """Attenuate `converted` where its source `wav` pauses.
+
+    Parameters
+    ----------
+    converted, wav : np.ndarray [shape=(n_samples,)]
+    sr : int [Hz]
+        Sampling rate of both.
+    depth_db : float [dB]
+    level_db : float, optional [dB]
+        Level of the speech in the whole recording; measured on `wav` by default.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,), float32]
+    """
+    if level_db is None:
+        level_db = speech_level_db(block_power(wav, sr))
+    return converted * pause_gain(wav, sr, level_db, depth_db)

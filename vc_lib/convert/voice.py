@@ -1,0 +1,214 @@
+"""A trained voice: load it, convert a waveform, convert speech while it comes in.
+
+`Voice.convert` is the whole method, as calls one under the other. Recordings over 8 s go through
+`long`, files through `files`, live speech through `streaming`.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..anonymize import analyze, anonymize, resynthesize, speaker_stats, transform
+from ..audio import check_level, check_wav, chunks, resample
+from ..audio.level import attenuate_pauses
+from ..config import Config
+from ..errors import MissingInput, ParameterError
+from ..model.networks import Generator
+from ..model.voice_folder import read_voice
+from ..speaker import SpeakerStats
+from ..spectrogram import image_to_wav, wav_to_image
+from .long import convert_long, estimate_speaker
+from .streaming import Stream
+
+WIDTH = (
+    64  # image widths are rounded up to a multiple of it, so that few layouts are compiled [frames]
+)
+VOICES = ("models", Path(__file__).parents[1] / "voices")  # where a voice is looked for by name
+
+
+class Voice:
+    """A trained voice; from `load_voice`.
+
+    Attributes
+    ----------
+    config : Config
+        What it was trained with, its `target` included.
+    sr : int [Hz]
+        Sampling rate of the output of `convert`.
+    name : str
+        Name of the folder that it was loaded from.
+    live : streaming.Stream or None
+        The conversion that `stream` continues.
+    """
+
+    def __init__(
+        self, generator: Generator, config: Config, device: torch.device, name: str = "unnamed"
+    ):
+        self.name = name
+        self.generator, self.config, self.device = generator.to(device).eval(), config, device
+        self.generator.train_equalizer(False)
+        self.live = None
+        if device.type == "cpu":
+            self.generator.to(memory_format=torch.channels_last)
+
+    @property
+    def sr(self) -> int:
+        return self.config.sr
+
+    @property
+    def disclosure(self) -> str:
+        """Text for the metadata of files of converted speech, in ASCII."""
+        name = self.name.encode("ascii", "replace").decode()[:100]
+        return (
+            f"Synthetic speech: converted to the voice '{name}' by vc_lib {__version__} (Anonymous Voice Conversion). "
+            "The person whose voice it is did not say this. Disclose it as synthetic wherever it is heard."
+        )
+
+    def convert(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
+        """Convert speech to this voice.
+
+        Parameters
+        ----------
+        wav : np.ndarray [shape=(n_samples,), -1..1]
+            Speech of one speaker.
+        sr : int [Hz]
+            Sampling rate of `wav`; any.
+        source : SpeakerStats, optional
+            Statistics of the speaker over more speech than `wav`, from `source_stats`. By default they
+            are measured on `wav`.
+
+        Returns
+        -------
+        converted : np.ndarray [shape=(round(n_samples * self.sr / sr),), float32, -1..1]
+
+        Raises
+        ------
+        ParameterError
+            If `wav` is not a finite 1-D array, its scale is not -1..1, or `sr` is not a sampling rate.
+        """
+        wav = self._accept(wav, sr, source)
+        if not len(wav):
+            return wav
+        if len(wav) > chunks.longest(self.sr):
+            return np.concatenate(list(convert_long(self, [wav], source)))
+        features = analyze(wav, self.sr, self.config).compact()
+        source = source or speaker_stats([features], prior=self.config.target)
+        vocoded = resynthesize(transform(features, self.config, source), len(wav))
+        return attenuate_pauses(self.generate(vocoded), wav, self.sr, self.config.pause_depth_db)
+
+    def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
+        """The input of the generator for `wav`: anonymized, at `self.sr`, as long as the output of `convert`."""
+        wav = self._accept(wav, sr, source)
+        return anonymize(wav, self.sr, self.config, source=source)
+
+    def generate(self, anonymized: np.ndarray) -> np.ndarray:
+        """Apply the generator to anonymized speech at `self.sr`, half a minute at most."""
+        more = -len(anonymized) % (WIDTH * self.config.hop_length)
+        wav = np.pad(anonymized, (0, more if len(anonymized) > 4 * more else 0))
+        img = torch.from_numpy(wav_to_image(wav, self.config))[None].to(self.device)
+        with torch.inference_mode():
+            made = self.generator(img, self.config.change_strength)[0].float().cpu().numpy()
+        return np.clip(image_to_wav(made, self.config, len(anonymized)), -1, 1)
+
+    def stream(self, block: np.ndarray | None, source: SpeakerStats | None = None) -> np.ndarray:
+        """Convert speech while it comes in: the output block was spoken 0.3 s before the input block.
+
+        Parameters
+        ----------
+        block : np.ndarray [shape=(n_samples,), -1..1] or None
+            The next samples at `self.sr`, any number. None ends the speech and returns the last
+            `self.live.latency` samples; the next block begins another conversion.
+        source : SpeakerStats, optional
+            Statistics of the speaker, from `source_stats`, with the first block. By default they are
+            estimated while they speak. For several speakers at once, make a `Stream` for each.
+
+        Returns
+        -------
+        converted : np.ndarray [shape=(n_samples,), float32, -1..1]
+
+        Raises
+        ------
+        ParameterError
+            If `block` is not a finite 1-D array of floats.
+        """
+        if self.live is None:
+            self.live = Stream(self, source)
+        if block is not None:
+            return self.live(block)
+        rest, self.live = self.live.rest(), None
+        return rest
+
+    def source_stats(self, wavs: Iterable[np.ndarray]) -> SpeakerStats:
+        """Statistics of the speaker of `wavs`, waveforms at `self.sr`; the first minute counts."""
+        return estimate_speaker(self.config, chunks.split_at_pauses(wavs, self.sr, 0))[1]
+
+    def _accept(self, wav: np.ndarray, sr: int, source: SpeakerStats | None) -> np.ndarray:
+        """The waveform, checked, at the rate of the voice, within -1..1."""
+        wav = check_level(check_wav(wav))
+        if not isinstance(source, SpeakerStats | None):
+            raise ParameterError(
+                f"source={type(source).__name__} must be SpeakerStats or None; measure it with voice.source_stats"
+            )
+        return np.clip(resample(wav, sr, self.sr), -1, 1).astype(np.float32)
+
+
+def load_voice(folder, device=None) -> Voice:
+    """Load a voice that training saved, or a voice that ships by its name.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder with generator.safetensors and config.json, such as models/ljspeech; or a name, such as
+        "ljspeech", which is looked for in `models/` and among the voices that ship with the package.
+    device : str or torch.device, optional
+        By default CUDA or MPS where there is one, else the CPU.
+
+    Raises
+    ------
+    MissingInput
+        If the folder or one of the two files does not exist.
+    ParameterError
+        If the files are damaged, do not belong together, are too large, or are links out of the folder.
+
+    Examples
+    --------
+    >>> voice = load_voice("ljspeech")  # doctest: +SKIP
+    >>> converted = voice.convert(wav, sr)  # doctest: +SKIP
+    """
+    folder = find_voice(folder)
+    weights, config, generator = read_voice(folder)
+    generator.load_state_dict(weights)
+    device = torch.device(device) if device else best_device()
+    return Voice(generator, config, device, folder.resolve().name)
+
+
+def find_voice(folder) -> Path:
+    """The folder of a voice, given a folder or a voice's name.
+
+    Raises
+    ------
+    MissingInput
+        If it is a name that no voice has.
+    """
+    folder = Path(folder)
+    if folder.exists() or len(folder.parts) != 1:
+        return folder
+    places = [Path(place) / folder for place in VOICES]
+    for place in places:
+        if place.is_dir():
+            return place
+    known = sorted({f.parent.name for place in VOICES for f in Path(place).glob("*/config.json")})
+    raise MissingInput(
+        f"{folder} is neither a folder nor the name of a voice ({', '.join(known) or 'none is here'}); "
+        "name a voice's folder, such as models/<run>"
+    )
+
+
+def best_device() -> torch.device:
+    """CUDA or MPS where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

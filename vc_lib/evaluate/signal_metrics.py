@@ -1,0 +1,169 @@
+"""Metrics of waveforms: SI-SNR, level in pauses, PESQ, ESTOI."""
+
+import warnings
+
+import numpy as np
+
+from ..audio import resample
+from ..errors import MissingInput
+from .metrics import ACTIVE_DB, _power_db, _ratio_db, check_same_length
+
+BLOCK_MS = 10.0  # what pauses are counted in
+PAUSE_MARGIN = 3  # blocks next to speech belong to neither, as sound rings on
+MIN_PAUSE = 5  # blocks; of fewer a level says nothing and is nan
+
+
+# Waveform
+
+
+def si_snr_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
+    """Scale-invariant signal-to-noise ratio [dB, higher is better]: equal to the sample or not.
+
+    Means removed, `a` is split into its projection on `b` and the rest; the result is
+    ``10 log10(|projection| ** 2 / |rest| ** 2)``. It says whether a way there and back is exact.
+    A conversion scores low however good it sounds, as none guesses the true phase.
+
+    Parameters
+    ----------
+    a, b : np.ndarray [shape=(n_samples,), -1..1]
+        Judged and reference, sample by sample; lengths agreeing within 5 ms.
+    sr : int [Hz]
+        Says only how many samples 5 ms are.
+
+    Returns
+    -------
+    float [dB, -120..120; nan if `a` is silent]
+
+    Raises
+    ------
+    ParameterError
+        If lengths disagree, `b` is silent, or an array is no waveform.
+
+    References
+    ----------
+    Le Roux et al., SDR - half-baked or well done?, ICASSP 2019.
+    """
+    a, b = check_same_length(a, b, sr)
+    if np.ptp(a) == 0:
+        return float("nan")
+    a, b = a - a.mean(), b - b.mean()
+    projection = (a @ b) / (b @ b) * b
+    return _ratio_db(np.sum(projection**2), np.sum((a - projection) ** 2))
+
+
+def pause_level_db(converted: np.ndarray, sr: int, source: np.ndarray) -> float:
+    """Hiss and chatter in the pauses [dB under the level in speech, lower is better].
+
+    Blocks of 10 ms are speech where `source` is less than 35 dB under its loud blocks (95th
+    percentile), and pause where no block within 30 ms is speech. The result is the RMS level of
+    `converted` over the pauses minus that over speech.
+
+    Parameters
+    ----------
+    converted, source : np.ndarray [shape=(n_samples,), -1..1]
+        Block by block; lengths agreeing within 5 ms.
+    sr : int [Hz]
+
+    Returns
+    -------
+    float [dB, -120..120]
+        nan if `source` pauses for under 50 ms in all, as noisy recordings seem to, or if
+        `converted` is silent.
+
+    Raises
+    ------
+    ParameterError
+        If lengths disagree, `source` is silent, or an array is no waveform.
+    """
+    converted, source = check_same_length(converted, source, sr, ("converted", "source"))
+    size = round(BLOCK_MS / 1000 * sr)
+    blocks = [wav[: len(wav) // size * size].reshape(-1, size) for wav in (converted, source)]
+    power, source_power = ((wav**2).mean(1) for wav in blocks)
+    if len(power) < MIN_PAUSE:
+        return float("nan")
+    level_db = _power_db(source_power)
+    speech = level_db > np.percentile(level_db, 95) - ACTIVE_DB
+    near = np.convolve(speech, np.ones(2 * PAUSE_MARGIN + 1))[PAUSE_MARGIN:-PAUSE_MARGIN]
+    pause = near == 0
+    if pause.sum() < MIN_PAUSE:
+        return float("nan")
+    return _ratio_db(power[pause].mean(), power[speech].mean())
+
+
+# Models of listening; each needs a package of its own
+
+
+def pesq_wb(a: np.ndarray, b: np.ndarray, sr: int) -> float:
+    """Wide-band PESQ [MOS-LQO, about 1.0..4.6, higher is better], at 16 kHz.
+
+    Parameters
+    ----------
+    a, b : np.ndarray [shape=(n_samples,), -1..1]
+        Judged and reference; lengths agreeing within 5 ms. PESQ makes up for small delays itself.
+    sr : int [Hz]
+
+    Returns
+    -------
+    float [nan if `a` is silent, PESQ finds no utterance, or they are shorter than 0.25 s]
+
+    Raises
+    ------
+    MissingInput
+        If the package pesq is not installed.
+    ParameterError
+        If lengths disagree, `b` is silent, or an array is no waveform.
+
+    References
+    ----------
+    ITU-T P.862.2, 2007.
+    """
+    try:
+        import pesq
+    except ImportError as e:
+        raise MissingInput("pesq_wb needs the package pesq: pip install pesq") from e
+    a, b = (resample(wav, int(sr), 16_000) for wav in check_same_length(a, b, sr))
+    if np.ptp(a) == 0:
+        return float("nan")
+    try:
+        return float(pesq.pesq(16_000, b, a, "wb"))
+    except (pesq.NoUtterancesError, pesq.BufferTooShortError):
+        return float("nan")
+
+
+def estoi(a: np.ndarray, b: np.ndarray, sr: int) -> float:
+    """Extended short-time objective intelligibility [0..1, higher is better], at 10 kHz.
+
+    Parameters
+    ----------
+    a, b : np.ndarray [shape=(n_samples,), -1..1]
+        Judged and reference, sample by sample; lengths agreeing within 5 ms.
+    sr : int [Hz]
+
+    Returns
+    -------
+    float [about; nan if `a` is silent, or `b` holds under 0.4 s of sound, pauses not counted]
+
+    Raises
+    ------
+    MissingInput
+        If the package pystoi is not installed.
+    ParameterError
+        If lengths disagree, `b` is silent, or an array is no waveform.
+
+    References
+    ----------
+    Jensen and Taal, IEEE/ACM Trans. ASLP 24(11), 2016.
+    """
+    try:
+        import pystoi
+    except ImportError as e:
+        raise MissingInput("estoi needs the package pystoi: pip install pystoi") from e
+    a, b = (resample(wav, int(sr), 10_000) for wav in check_same_length(a, b, sr))
+    if np.ptp(a) == 0 or len(b) < 4_000:
+        return float("nan")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
+        try:
+            return float(pystoi.stoi(b, a, 10_000, extended=True))
+        except RuntimeWarning:
+            return float("nan")

@@ -1,0 +1,281 @@
+"""The two networks: a U-Net generator that changes the anonymized image, and a critic that judges
+patches of the result.
+
+The generator is fastai's DynamicUnet in a frame (`Generator`) that makes it fit any image size and
+lets it start as "change nothing". pix2pix: Isola et al., CVPR 2017. No weights are ever pretrained
+on other data.
+"""
+
+import math
+import threading
+import warnings
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..config import Config
+from ..spectrogram import (
+    DECADES,
+    filtered,
+    from_image,
+    istft,
+    log_magnitude,
+    log_of_magnitude,
+    stft,
+)
+from . import compat  # noqa: F401
+
+from fastai.callback.hook import Hook
+from fastai.layers import ConvLayer, NormType, ResBlock
+from fastai.vision.models.unet import DynamicUnet, UnetBlock
+
+# fastai's ConvLayer still takes the older of torch's two
+warnings.filterwarnings("ignore", message=".*weight_norm. is deprecated", category=FutureWarning)
+CONTRAST = 5.0  # of what the critic sees: 10 dB become a step of 1
+FADE = (-0.7, -0.5)  # level under the loud frames at which a change is gone, and whole [50 dB]
+LOUD_SHARE = 0.95  # of frames are quieter than the level of the loud ones
+STEP_SHARE = 0.02  # of what a limiter counts is of the last step
+WEIGHTS = "generator.safetensors"  # in a voice's folder
+
+
+def has_bf16_units() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX); others do so slower than float32."""
+    probe = getattr(
+        torch.cpu, "_is_amx_tile_supported", None
+    )  # not public yet; without it: float32
+    return bool(probe and probe())
+
+
+def autocast(device: torch.device, enabled: bool | None = None):
+    """bfloat16 autocast where the device gains by it, a context that does nothing elsewhere."""
+    if enabled is None:
+        on_cuda = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        enabled = on_cuda or (device.type == "cpu" and has_bf16_units())
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+class Fold(nn.Module):
+    """Fold `n` neighbouring frequency rows into channels: (B, C, F, T) to (B, C * n, F / n, T)."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.n = n
+
+    def forward(self, x):
+        B, C, n_freqs, n_frames = x.shape
+        x = x.reshape(B, C, n_freqs // self.n, self.n, n_frames)
+        return x.movedim(3, 2).reshape(B, C * self.n, n_freqs // self.n, n_frames)
+
+
+class Unfold(nn.Module):
+    """The inverse of `Fold`."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.n = n
+
+    def forward(self, x):
+        B, C, n_freqs, n_frames = x.shape
+        x = x.reshape(B, C // self.n, self.n, n_freqs, n_frames)
+        return x.movedim(2, 3).reshape(B, C // self.n, n_freqs * self.n, n_frames)
+
+
+def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
+    """An encoder that a CPU can train: each of `depth` stages halves the size of the last."""
+    channels = [min(width * 2**i, width * 4) for i in range(depth)]
+    stages = [nn.Sequential(ConvLayer(n_in, width), ResBlock(1, width, width))]
+    for n_from, n_to in pairwise(channels):
+        stages.append(nn.Sequential(ConvLayer(n_from, n_to, stride=2), ResBlock(1, n_to, n_to)))
+    return nn.Sequential(*stages)
+
+
+class ChangeLimiter(nn.Module):
+    """Let through what of a change serves any speaker, not only the target's own recordings.
+
+    A change is let through below `cfg.change_below_hz`, no quicker than `cfg.change_smooth_ms`, fading out where
+    a frame is 25 to 35 dB under the loud ones, and without its
+    mean over the frames that are not quiet (of the batch; once trained, of many): that is an equaliser from what a
+    disguise leaves of the target to the target, and takes strangers away from it. While training (`train_equalizer`) a
+    fixed equaliser of its own stands in for it, so that the network need not learn one.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.cfg, self.train_equalizer = cfg, False
+        sigma = max(cfg.change_smooth_ms / 1000 * cfg.sr / cfg.hop_length, 1e-3)  # [frames]
+        t = torch.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
+        kernel = torch.exp(-0.5 * (t / sigma) ** 2)
+        self.register_buffer("kernel", (kernel / kernel.sum())[None, None, None], persistent=False)
+        hz = torch.linspace(0, cfg.sr / 2, cfg.n_freqs)[:, None]
+        self.register_buffer("band", (hz < cfg.change_below_hz).float(), persistent=False)
+        # sums over the steps of training, late ones counting more; so they can be averaged as weights are
+        self.register_buffer("mean", torch.zeros(cfg.n_freqs, 1))
+        self.register_buffer("loud", torch.tensor(0.0))  # level of the loud frames [50 dB]
+        self.register_buffer("counted", torch.tensor(0.0))
+        self.equalizer = nn.Parameter(torch.zeros(cfg.n_freqs, 1))
+
+    def forward(self, change, img):  # (B, 1, n_freqs, n_frames), (B, 2, n_freqs, n_frames)
+        reach = self.kernel.shape[-1] // 2
+        change = F.conv2d(F.pad(change, (reach, reach, 0, 0), mode="replicate"), self.kernel)
+        power = 10 ** (DECADES * (log_magnitude(img, self.cfg)[:, None] - 1))
+        level = torch.log10(power.mean(2, keepdim=True)) / DECADES  # (B, 1, 1, n_frames), 50 dB
+        loud, mean = self._known(self.loud, -2.0), self._known(self.mean, 0.0)
+        if self.training:
+            loud = torch.quantile(level.detach().flatten(), LOUD_SHARE)
+        gate = ((level - loud - FADE[0]) / (FADE[1] - FADE[0])).clamp(0, 1)
+        if self.training:
+            mean = (change * gate / gate.sum().clamp(min=1)).sum((0, 1, 3))[:, None]
+            with torch.no_grad():
+                one = torch.ones_like(self.counted)
+                for total, new in ((self.mean, mean), (self.loud, loud), (self.counted, one)):
+                    total.lerp_(new, STEP_SHARE)
+        change = change - mean
+        if self.train_equalizer:
+            change = change + self.equalizer
+        return change * gate * self.band
+
+    def _known(self, total, otherwise: float):
+        """The average of what was counted, if anything was."""
+        return total / self.counted if self.counted > 0 else torch.full_like(total, otherwise)
+
+
+class SkipHook(Hook):
+    """What a U-Net keeps for its skips, for each thread that runs it its own; by default there is one for all."""
+
+    @property
+    def stored(self):
+        return self._by_thread.get(threading.get_ident())
+
+    @stored.setter
+    def stored(self, value):
+        self._by_thread[threading.get_ident()] = value
+
+    @property
+    def _by_thread(self) -> dict:
+        return self.__dict__.setdefault("kept", {})
+
+    def forget(self) -> None:
+        """Let go of what this thread has kept."""
+        self._by_thread.pop(threading.get_ident(), None)
+
+
+class Generator(nn.Module):
+    """Add to an anonymized image what the target's voice has and it lacks.
+
+    The U-Net sees the image without its Nyquist row (which takes what the row below takes), padded
+    to a size that can be halved evenly; its last layer starts at zero, so an untrained generator
+    gives its input back. With `cfg.filter_output` it filters what the vocoder made: the change is a gain, as
+    smooth along frequency as a filter of `cfg.lifter_ms` has it, so that harmonics and noise stay the
+    vocoder's. Where channel 0 is a logarithm, the filter's minimum phase is added to the vocoder's phase.
+    With `cfg.limit_change`, `ChangeLimiter` then limits the change.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.cfg = cfg
+        self.n_quefrencies = math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
+        self.bf16 = None  # True or False: bfloat16 or not; None: where the device gains by it
+        n_out = 1 if cfg.filter_output else 2
+        if cfg.encoder == "compact":
+            fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
+            encoder = compact_encoder(2 * fold, cfg.width, cfg.depth)
+            unet = DynamicUnet(encoder, n_out * fold, (64, 64), last_cross=False)
+            self.net = nn.Sequential(Fold(fold), unet, Unfold(fold))
+            self.step_f = fold * self.step_t
+        else:
+            # here, because it is slow to import, and few voices want it
+            from fastai.vision.learner import create_body
+            from torchvision.models import resnet18
+
+            body = create_body(resnet18(weights=None), n_in=2, pretrained=False)
+            unet = DynamicUnet(body, n_out, (128, 128))
+            self.net, self.step_f, self.step_t = unet, 32, 32
+        self.limiter = ChangeLimiter(cfg) if cfg.limit_change and cfg.filter_output else None
+        self.skips = [m.hook for m in unet.modules() if isinstance(m, UnetBlock)]
+        for hook in self.skips:
+            hook.__class__ = SkipHook
+        last = [m for m in unet.modules() if isinstance(m, nn.Conv2d)][-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def train_equalizer(self, on: bool) -> "Generator":
+        """Training: whether the equaliser that only the target's own recordings need is on."""
+        if self.limiter:
+            self.limiter.train_equalizer = on
+        return self
+
+    def laid_out_for(self, device: torch.device) -> "Generator":
+        """On a CPU, weights with channels last, as its input has them: it saves copies, and rounds otherwise."""
+        if device.type == "cpu":
+            self.net.to(memory_format=torch.channels_last)
+        return self
+
+    def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames); of the change
+        img = img.as_subclass(torch.Tensor)
+        below = img[:, :, :-1]
+        n_freqs, n_frames = below.shape[-2:]
+        padded = F.pad(
+            below, (0, -n_frames % self.step_t, 0, -n_freqs % self.step_f), mode="replicate"
+        )
+        if padded.is_cpu:
+            padded = padded.contiguous(memory_format=torch.channels_last)
+        with autocast(img.device, self.bf16):
+            change = self.net(padded)
+        for hook in self.skips:
+            hook.forget()
+        change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
+        change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
+        if not self.cfg.filter_output:
+            return img + strength * change
+        if self.limiter:
+            change = self.limiter(change, img)
+        return filtered(img, strength * change, self.cfg, self.n_quefrencies)
+
+
+class Critic(nn.Module):
+    """Judge patches of an image beside the anonymized image it should have been made from.
+
+    Gives one logit per patch: above 0, "recorded, and of this speech"; below, "made, or of other
+    speech". With `cfg.filter_output` it sees log-magnitudes only, of what is heard: those of the
+    waveform that an image stands for. Of the angles it must know nothing, as the generator leaves
+    them as they are, which would give away everything made. Spectral normalisation would blind it:
+    what is made differs from what is recorded by a few dB, which layers of little gain hardly pass on.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.cfg = cfg
+        kw = dict(norm_type=NormType.Weight, act_cls=lambda: nn.LeakyReLU(0.2))
+        n, n_in = cfg.critic_width, 2 if cfg.filter_output else 4
+        layers = [ConvLayer(n_in, n, ks=4, stride=2, padding=1, **kw)]
+        for _ in range(cfg.critic_depth - 1):
+            layers.append(
+                ConvLayer(n, min(n * 2, cfg.critic_width * 8), ks=4, stride=2, padding=1, **kw)
+            )
+            n = min(n * 2, cfg.critic_width * 8)
+        layers += [
+            ConvLayer(n, n, ks=3, **kw),
+            ConvLayer(n, 1, ks=3, norm_type=NormType.Weight, act_cls=None),
+        ]
+        self.net = nn.Sequential(*layers)
+
+    def seen(self, img):  # (B, 2, n_freqs, n_frames) -> (B, 1 or 2, n_freqs, n_frames)
+        img = img.as_subclass(torch.Tensor)
+        if not self.cfg.filter_output:
+            return img
+        n_samples = (img.shape[-1] - 1) * self.cfg.hop_length
+        return heard_log_magnitude(istft(from_image(img, self.cfg), self.cfg, n_samples), self.cfg)
+
+    def forward(self, img, anonymized):  # both (B, 2, n_freqs, n_frames)
+        img, anonymized = self.seen(img), self.seen(anonymized)
+        pair = CONTRAST * torch.cat([img, img - anonymized], 1)
+        with autocast(pair.device):
+            logits = self.net(pair)  # (B, 1, n_freqs / 2**depth, n_frames / 2**depth)
+        return logits.as_subclass(torch.Tensor).float()
+
+
+def heard_log_magnitude(wav: torch.Tensor, cfg: Config) -> torch.Tensor:
+    """Log-magnitude image of waveforms (B, n_samples): (B, 1, n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB."""
+    return log_of_magnitude(stft(wav, cfg))[:, None]

@@ -1,0 +1,233 @@
+"""Analysed recordings become a fastai dataset of (anonymized, original) image pairs.
+
+WORLD's analysis is slow and never changes, so `recordings` does it once; the disguise is cheap and
+has to be new every time, so it is put on while training, for each crop and epoch anew.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import IPython.display as ipd
+import numpy as np
+import torch
+from plum import dispatch
+
+from ..anonymize import SpeakerPerturbation, speaker_stats, synthesize, transform
+from ..config import Config
+from ..corpus import CorpusItem
+from ..errors import ParameterError
+from ..model import compat  # noqa: F401
+from ..parallel import one_blas_thread
+from ..spectrogram import image_to_wav, log_magnitude, wav_to_image
+
+from fastai.vision.all import (
+    Callback,
+    DataLoaders,
+    TensorImageBase,
+    TfmdLists,
+    Transform,
+    get_grid,
+    show_batch,
+    show_results,
+)
+
+KNOWN = ("f0_hz", "f0_std_semitones", "level_db")  # of the target, undisguised
+# Every 4th WORLD frame tells a recording's envelope. As frames are what counts against the prior, it
+# is known less well than a stranger's will be, and more of a disguise is left to learn from.
+STATS_STEP = 4
+MARGIN = 10  # WORLD frames before and after a crop: the vocoder's run-in, cut off again
+
+
+# Pairs of images
+
+
+class SpecImage(TensorImageBase):
+    """2-channel images (..., 2, n_freqs, n_frames) that fastai can show; `cfg` travels along."""
+
+    def show(self, ctx=None, title=None, **kwargs):
+        """Draw the log-magnitude on `ctx`, a matplotlib axis, in dB below full scale."""
+        ctx = ctx or get_grid(1)[0]
+        cfg = self.cfg
+        db = (log_magnitude(torch.Tensor(self.detach().cpu().float()), cfg) - 1).numpy() * 50
+        seconds = db.shape[-1] * cfg.hop_length / cfg.sr
+        ctx.imshow(
+            db,
+            origin="lower",
+            aspect="auto",
+            vmin=-90,
+            vmax=-10,
+            cmap="magma",
+            extent=(0, seconds, 0, cfg.sr / 2000),
+        )
+        ctx.set(xlabel="time [s]", ylabel="frequency [kHz]", title=title or "")
+        return ctx
+
+    def player(self) -> ipd.Audio:
+        """What the image sounds like."""
+        wav = image_to_wav(self.detach().cpu().float().numpy(), self.cfg)
+        return ipd.Audio(np.clip(wav, -1, 1), rate=self.cfg.sr, normalize=False)
+
+
+def crop_pair(
+    recording: CorpusItem, cfg: Config, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the anonymized and the original waveform of one image, `cfg.n_frames` wide, out of a
+    recording.
+
+    Parameters
+    ----------
+    recording : CorpusItem
+    cfg : Config
+        With its `target` set.
+    rng : np.random.Generator, optional
+        Given: place and disguise are random, for training; the disguise is normalised away as far
+        as statistics of the whole recording allow, as a stranger's voice is at conversion. Not
+        given: the middle, undisguised, for validation.
+
+    Returns
+    -------
+    anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
+    """
+    n_samples = (cfg.n_frames - 1) * cfg.hop_length
+    samples_per_frame = cfg.sr * cfg.frame_period_ms / 1000
+    n_world = int(np.ceil(n_samples / samples_per_frame)) + 1
+    n_there = recording.n_frames
+    last = max(n_there - n_world, 0)
+    first = int(rng.integers(0, last + 1)) if rng else last // 2
+    # a recording shorter than the crop is repeated; margins past the ends wrap around too
+    wav, features = recording.load(np.arange(first - MARGIN, first + n_world + MARGIN) % n_there)
+    source = cfg.target
+    if rng is not None:  # as a stranger's speech comes: its envelope is known from this recording
+        perturbation = SpeakerPerturbation.draw(cfg, cfg.target, rng)
+        whole = perturbation.apply(recording.load(slice(None, None, STATS_STEP))[1])
+        features = perturbation.apply(features)
+        own = speaker_stats([whole], prior=cfg.target)
+        source = replace(own, **{name: getattr(cfg.target, name) for name in KNOWN})
+    features = transform(features, cfg, source, rng)
+    skip, start = round(MARGIN * samples_per_frame), round(first * samples_per_frame)
+    anonymized = synthesize(features)[skip : skip + n_samples]
+    period = round(n_there * samples_per_frame)
+    original = np.pad(wav, (0, max(0, period - len(wav))))[
+        np.arange(start, start + n_samples) % period
+    ]
+    return np.clip(anonymized, -1, 1), original
+
+
+class PerturbedPairs(Transform):
+    """Make (anonymized, original) images: of a `CorpusItem` for validation, of a number for
+    training.
+
+    A number stands for a place in an endless shuffled walk over all training recordings, long ones
+    visited more often; at each visit place and disguise are drawn anew, and depend on nothing but
+    the seed, the epoch and the number.
+    """
+
+    def __init__(self, train: Sequence[CorpusItem], cfg: Config):
+        seconds = (cfg.n_frames - 1) * cfg.hop_length / cfg.sr
+        self.slots = [r for r in train for _ in range(max(1, round(r.seconds / seconds)))]
+        self.n_crops = min(cfg.max_crops, len(self.slots))  # an epoch
+        self.cfg, self.epoch = cfg, 0
+
+    def recording(self, number: int) -> CorpusItem:
+        """What a number stands for in this epoch."""
+        walk, step = divmod(self.epoch * self.n_crops + number, len(self.slots))
+        order = np.random.default_rng([self.cfg.seed, walk]).permutation(len(self.slots))
+        return self.slots[order[step]]
+
+    def encodes(self, item):  # fasttransform cannot read an annotation such as int | CorpusItem
+        rng = None
+        if not isinstance(item, CorpusItem):
+            rng = np.random.default_rng([self.cfg.seed, self.epoch, item])
+            item = self.recording(item)
+        with one_blas_thread():
+            pair = crop_pair(item, self.cfg, rng)
+        return tuple(
+            SpecImage(torch.from_numpy(wav_to_image(wav, self.cfg)), cfg=self.cfg) for wav in pair
+        )
+
+
+def make_dls(
+    train: Sequence[CorpusItem], valid: Sequence[CorpusItem], cfg: Config, num_workers: int = 1
+) -> DataLoaders:
+    """fastai DataLoaders of (anonymized, original) images.
+
+    Parameters
+    ----------
+    train, valid : sequences of CorpusItem
+    cfg : Config
+        With its `target` set, see `learn_target`.
+    num_workers : int
+        Processes that make crops while the networks train; 0 makes them in this one.
+
+    Returns
+    -------
+    DataLoaders
+        Batches of two `SpecImage` (bs, 2, n_freqs, n_frames); `dls.cfg` is the config.
+
+    Raises
+    ------
+    ParameterError
+        If `cfg` has no target, or there is nothing to train on or to validate with.
+    """
+    if cfg.target is None:
+        raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")
+    if not len(train) or not len(valid):
+        raise ParameterError(
+            f"there are no recordings to {'train on' if not len(train) else 'validate with'}; take both from split"
+        )
+    pairs = PerturbedPairs(train, cfg)
+    items = [*range(pairs.n_crops), *valid]
+    splits = [range(pairs.n_crops), range(pairs.n_crops, len(items))]
+    bs = min(cfg.bs, pairs.n_crops)
+    dls = TfmdLists(items, pairs, splits=splits).dataloaders(
+        bs=bs, val_bs=bs, num_workers=num_workers
+    )
+    dls.cfg, dls.pairs = cfg, pairs
+    return dls
+
+
+class SetEpoch(Callback):
+    """Tell the dataset the epoch and seed the order of crops by it: a resumed run sees the same."""
+
+    order = -20
+
+    def before_epoch(self):
+        if hasattr(self.dls, "pairs"):
+            self.dls.pairs.epoch = self.epoch
+        train = getattr(
+            self.dls.train, "dl", self.dls.train
+        )  # with several processes there is one around it
+        train.rng.seed(self.dls.cfg.seed * 100_003 + self.epoch)
+
+
+# What dls.show_batch() and learn.show_results() draw
+
+
+def _show_columns(columns: dict, max_n: int) -> None:
+    n_rows = min(len(next(iter(columns.values()))), max_n)
+    axes = get_grid(
+        n_rows * len(columns),
+        nrows=n_rows,
+        ncols=len(columns),
+        figsize=(4.5 * len(columns), 2.4 * n_rows),
+    )
+    rows = []
+    for i in range(n_rows):
+        cells = []
+        for j, (title, images) in enumerate(columns.items()):
+            images[i].show(ctx=axes[i * len(columns) + j], title=title)
+            cells.append(f"<td>{title}<br>{images[i].player()._repr_html_()}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    axes[0].figure.tight_layout()
+    ipd.display(ipd.HTML(f"<table>{''.join(rows)}</table>"))
+
+
+@dispatch
+def show_batch(x: SpecImage, y: SpecImage, samples, ctxs=None, max_n=4, **kwargs):  # noqa: F811
+    _show_columns({"anonymized": x, "original": y}, max_n)
+
+
+@dispatch
+def show_results(x: SpecImage, y: SpecImage, samples, outs, ctxs=None, max_n=4, **kwargs):  # noqa: F811
+    generated = [SpecImage(out[0], cfg=x.cfg) for out in outs]
+    _show_columns({"anonymized": x, "generated": generated, "original": y}, max_n)
