@@ -1,4 +1,4 @@
-// AcousticClasses that say the same thing, one under the other: one is heard, the others keep up in silence, so that a
+// Sounds that say the same thing, one under the other: one is heard, the others keep up in silence, so that a
 // switch stays at the same moment. A plain module: notebooks use it as an anywidget, the static page by `mount`.
 
 const CSS = `
