@@ -52,6 +52,19 @@ def test_what_the_disk_refuses_is_not_written(tmp_path, number, message):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
+def test_a_write_that_fails_keeps_the_old_file(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+
+    def write(part):
+        part.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        atomically(tmp_path / "a.txt", write)
+    assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
 def test_other_errors_stay_what_they_are(tmp_path):
     for error in (OSError("a tape"), MissingInput("a file"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as raised, files.writing(tmp_path / "a"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 
 # A torchvision of which nothing but its library is there; what loading it does is put in
 SCRIPT = """

@@ -1,4 +1,4 @@
-"""Recordings to pairs of images: the cache, the split, aligned crops, fresh disguises, and what is shown."""
+"""Pairs of images: aligned crops, fresh perturbations, epochs, and what is shown."""
 
 import html.parser
 import warnings
@@ -22,18 +22,8 @@ from vc_lib.spectrogram import wav_to_image
 from vc_lib.training import dataset
 from vc_lib.training.dataset import PerturbedPairs, SetEpoch, SpecImage, crop_pair, make_dls
 
-from fastai.torch_core import default_device
-
 SR = 16_000
 HOP = 128
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_the_cpu():
-    """Also where there is a GPU."""
-    default_device(False)
-    yield
-    default_device(None)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from vc_lib.training.run import distributed, fit
 from vc_lib.training.run_folder import load_checkpoint
 from vc_lib.training.stages import gan_learner, generator_learner
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 N_EPOCHS = 3
 CODE = """
 import sys
@@ -81,7 +81,7 @@ def launched(*args) -> subprocess.CompletedProcess:
     ]
     folder = Path(args[0])
     (folder / "script.py").write_text(CODE)
-    paths = os.pathsep.join([str(REPO), str(REPO / "tests")])
+    paths = os.pathsep.join([str(REPO), str(Path(__file__).parent)])
     return subprocess.run(
         [*command, str(folder / "script.py"), *map(str, args)],
         env=os.environ | {"PYTHONPATH": paths},

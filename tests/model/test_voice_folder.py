@@ -1,0 +1,277 @@
+"""A voice's folder: what is written, what is refused before it is used, and what may be given away."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vc_lib import files
+from vc_lib.audio import load_wav
+from vc_lib.config import Config
+from vc_lib.convert import load_voice
+from vc_lib.errors import ParameterError
+from vc_lib.evaluate import envelope_distance_db, mcd_db
+from vc_lib.model import voice_folder
+from vc_lib.model.card import card_gaps, fill_card, read_card
+from vc_lib.model.networks import Generator
+from vc_lib.model.voice_folder import export_voice, read_voice, save_voice, trained_until
+
+SR = 16_000
+REPO = Path(__file__).parents[2]
+
+
+def header_of(path):
+    data = path.read_bytes()
+    n = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + n]), data[8 + n :]
+
+
+def write(path, header, numbers):
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + numbers)
+
+
+# Written
+
+
+def test_what_is_saved_is_read_back_and_says_where_it_is_from(voice_dir, voice_cfg):
+    kept, cfg, generator = read_voice(voice_dir)
+    assert cfg == voice_cfg and generator.state_dict().keys() == kept.keys()
+    assert trained_until(voice_dir) == ("gan", 3)
+    plain = load_file(voice_dir / "generator.safetensors")
+    assert all(torch.equal(kept[k], v) for k, v in plain.items()), "any reader of safetensors can"
+
+
+def test_the_same_weights_are_the_same_bytes(voice_dir, voice_cfg, tmp_path):
+    for i in range(4):  # safetensors alone writes its remarks in any order
+        save_voice(read_voice(voice_dir)[0], voice_cfg, tmp_path / f"{i}" / "anna", ("gan", 3))
+        for name in ("generator.safetensors", "config.json", "card.md"):
+            assert (tmp_path / f"{i}" / "anna" / name).read_bytes() == (
+                voice_dir / name
+            ).read_bytes()
+
+
+def test_weights_that_are_not_finite_are_not_saved(voice_dir, voice_cfg):
+    before = {f.name: f.read_bytes() for f in voice_dir.iterdir()}
+    spoilt = dict(read_voice(voice_dir)[0])
+    name = next(k for k in spoilt if k.endswith("weight"))
+    spoilt[name] = torch.full_like(spoilt[name], float("nan"))
+    with pytest.raises(ParameterError, match=f"{name} holds NaN or infinity and is not saved"):
+        save_voice(spoilt, voice_cfg, voice_dir)
+    assert {f.name: f.read_bytes() for f in voice_dir.iterdir()} == before
+
+
+def test_a_file_that_says_nothing_of_its_training_is_known_by_that(voice_dir, tmp_path):
+    header, numbers = header_of(voice_dir / "generator.safetensors")
+    del header["__metadata__"]
+    write(voice_dir / "generator.safetensors", header, numbers)
+    assert trained_until(voice_dir) is None and trained_until(tmp_path / "nowhere") is None
+    read_voice(voice_dir)  # as one of 0.1
+
+
+# Refused
+
+
+def test_any_flipped_bit_is_found(voice_dir):
+    path = voice_dir / "generator.safetensors"
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [8, 9, *rng.integers(10, len(data), 30)]:
+        broken = bytearray(data)
+        broken[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(broken))
+        with pytest.raises(ParameterError):
+            read_voice(voice_dir)
+
+
+def test_settings_changed_by_hand_are_found_and_the_layout_does_not_count(voice_dir):
+    path = voice_dir / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(values, indent=4).replace("\n", "\r\n"), encoding="utf-8")
+    read_voice(voice_dir)
+    path.write_text(json.dumps(values | dict(pause_depth_db=20.0)), encoding="utf-8")
+    with pytest.raises(ParameterError, match=r"config.json was changed since .* call save_voice"):
+        read_voice(voice_dir)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda h, k: h.pop(k), "is None, must be"),
+        (lambda h, k: h.update(more=h[k]), "'more' is .* must be None"),
+        (lambda h, k: h[k].update(shape=[1, 2]), r"\[1, 2\]\], must be"),
+        (lambda h, k: h[k].update(dtype="F64"), "F64"),
+        (lambda h, k: h[k].update(data_offsets=[0, 2**60]), "does not fit"),
+        (lambda h, k: h[k].update(shape=[2**40, 2**40]), "does not fit"),
+        (lambda h, k: h.update({k: 3}), "not one of safetensors"),
+    ],
+    ids=["lacks", "more", "shape", "dtype", "offsets", "huge", "kind"],
+)
+def test_weights_of_another_network_are_refused_by_name(voice_dir, change, message):
+    path = voice_dir / "generator.safetensors"
+    header, numbers = header_of(path)
+    del header["__metadata__"]  # no checksum saves us
+    change(header, next(k for k in header if k.endswith("weight")))
+    write(path, header, numbers)
+    with pytest.raises(ParameterError, match=message):
+        read_voice(voice_dir)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("weight", float("nan"), "holds NaN"),
+        ("weight", float("inf"), "holds NaN or infinity"),
+        ("weight", 1e6, "reaches 1e"),
+        ("running_var", -1.0, "is negative"),
+    ],
+)
+def test_numbers_that_no_training_makes_are_refused(voice_dir, name, value, message):
+    path = voice_dir / "generator.safetensors"
+    header, numbers = header_of(path)
+    del header["__metadata__"]
+    key = next(k for k in header if k.endswith(name))
+    at = header[key]["data_offsets"][0]
+    write(path, header, numbers[:at] + struct.pack("<f", value) + numbers[at + 4 :])
+    with pytest.raises(ParameterError, match=message):
+        read_voice(voice_dir)
+
+
+@pytest.mark.parametrize("n_header", [0, 1, 10**6, 2**40, 2**63, 2**64 - 1])
+def test_a_header_is_not_believed_its_length(voice_dir, n_header):
+    path = voice_dir / "generator.safetensors"
+    path.write_bytes(struct.pack("<Q", n_header) + path.read_bytes()[8:])
+    with pytest.raises(ParameterError, match="its header should have"):
+        read_voice(voice_dir)
+
+
+@pytest.mark.parametrize("text", [b"[" * 5_000, b"{" * 5_000, b"[]", b"nul", b"\xff" * 50])
+def test_a_header_that_is_no_table_is_refused(voice_dir, text):
+    path = voice_dir / "generator.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(100))
+    with pytest.raises(ParameterError, match="is damaged"):
+        read_voice(voice_dir)
+
+
+def test_too_large_a_file_is_refused_before_it_is_read(voice_dir, monkeypatch):
+    with (voice_dir / "generator.safetensors").open("r+b") as f:
+        f.truncate(voice_folder.MAX_WEIGHTS_BYTES + 1)  # a hole, which takes no room
+    monkeypatch.setattr(voice_folder, "Generator", None)
+    with pytest.raises(ParameterError, match="it has 1000 MB, a voice under 1000"):
+        read_voice(voice_dir)
+
+
+def resaved(voice_dir, **changes):
+    """Other settings beside the same weights, as a stranger could put them there."""
+    values = json.loads((voice_dir / "config.json").read_text(encoding="utf-8")) | changes
+    (voice_dir / "config.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def test_a_small_file_does_not_make_a_large_network(voice_dir, monkeypatch):
+    built = []
+
+    def build(cfg):
+        built.append(str(torch.get_default_device()))
+        return Generator(cfg)
+
+    monkeypatch.setattr(voice_folder, "Generator", build)
+    resaved(voice_dir, width=512, depth=6)
+    with pytest.raises(ParameterError, match="does not fit"):
+        read_voice(voice_dir)
+    assert built == ["meta"], "1.6 billion weights would be 6 GB"
+
+
+def test_settings_that_would_fill_the_memory_are_refused(voice_dir):
+    resaved(voice_dir, sr=192_000, n_fft=16_384, hop_length=1)
+    with pytest.raises(ParameterError, match="target measured at 16000 Hz for a voice of 192000"):
+        read_voice(voice_dir)
+    resaved(voice_dir, sr=16_000)
+    with pytest.raises(ParameterError, match=r"n_fft=16384, hop_length=1.* take about \d+ GB"):
+        read_voice(voice_dir)
+
+
+def test_a_huge_config_is_refused_before_it_is_parsed(voice_dir):
+    (voice_dir / "config.json").write_bytes(b" " * 17_000_000 + b"{}")
+    with pytest.raises(ParameterError, match="over 16 MB"):
+        read_voice(voice_dir)
+
+
+@pytest.mark.parametrize("name", ["generator.safetensors", "config.json"])
+def test_nothing_is_followed_out_of_the_folder(voice_dir, name, tmp_path):
+    (voice_dir / name).rename(tmp_path / name)
+    (voice_dir / name).symlink_to(tmp_path / name)
+    with pytest.raises(ParameterError, match="is a link that leads out of its folder"):
+        load_voice(voice_dir)
+    (tmp_path / "linked").symlink_to(voice_dir)
+    (voice_dir / name).unlink()
+    (tmp_path / name).rename(voice_dir / name)
+    load_voice(tmp_path / "linked", "cpu")  # the folder itself may be
+
+
+# A voice that was saved once
+
+
+def test_a_voice_of_this_config_version_says_what_it_said(voice):
+    """`tests/voices/1`, and what it made of this sound."""
+    folder = REPO / "tests" / "voices" / "1"
+    model = load_voice(folder, "cpu")
+    said = load_wav(folder / "said.flac", model.sr)
+    now = model.convert(voice(1.0, seed=9), SR)
+    assert len(now) == len(said)
+    # noise and the places of pulses are others since, and count for 1.5 dB
+    assert mcd_db(now, said, SR) < 1.7
+    assert envelope_distance_db(now, said, SR) < 0.3
+
+
+# Export
+
+
+def test_a_voice_is_given_away_with_consent_only(voice_dir, tmp_path):
+    for _ in range(2):
+        with pytest.raises(ParameterError, match="does not say whose voice it is, and that they"):
+            export_voice(voice_dir, tmp_path / "out" / "anna")
+    assert not (tmp_path / "out").exists()
+    text = fill_card(
+        voice_dir, "Anna Schmidt; she agreed in writing.", "20 minutes, read by her; CC0"
+    )
+    assert "agree?** Anna Schmidt; she agreed in writing.\n" in text == read_card(voice_dir)
+    (voice_dir / "gan.checkpoint.pt").write_bytes(b"x")
+    (voice_dir / "history.csv").write_text("stage,epoch\n")
+    made = export_voice(voice_dir, tmp_path / "out" / "anna")
+    assert {f.name for f in made.iterdir()} == {
+        "generator.safetensors",
+        "config.json",
+        "card.md",
+        "history.csv",
+    }
+    assert [f.name for f in made.parent.iterdir()] == ["anna"]
+    assert load_voice(made, "cpu").name == "anna"
+    with pytest.raises(ParameterError, match="is there already"):
+        export_voice(voice_dir, made)
+
+
+def test_a_damaged_voice_is_not_given_away(voice_dir, tmp_path):
+    fill_card(voice_dir, "Mine, A. Smith; I agree.", "mine")
+    data = bytearray((voice_dir / "generator.safetensors").read_bytes())
+    data[-1] ^= 1
+    (voice_dir / "generator.safetensors").write_bytes(bytes(data))
+    with pytest.raises(ParameterError, match="its checksum is another"):
+        export_voice(voice_dir, tmp_path / "out")
+
+
+def test_the_voice_that_ships_may_be_given_away():
+    assert card_gaps(read_card(REPO / "models" / "ljspeech")) == []
+    read_voice(REPO / "models" / "ljspeech")
+
+
+def test_the_checksum_is_of_the_config_as_it_is_saved(voice_dir):
+    raw = json.loads((voice_dir / "config.json").read_text(encoding="utf-8"))
+    header, _ = header_of(voice_dir / "generator.safetensors")
+    assert header["__metadata__"]["config_sha256"] == files.sha256(
+        json.dumps(raw, sort_keys=True).encode()
+    )
+    assert Config.load(voice_dir / "config.json").values() == raw
