@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import make_voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import make_voice
 from vc_lib import anonymize as anon
 from vc_lib.anonymize import dials, f0_tracker
 from vc_lib.audio import chunks, level, write
