@@ -34,7 +34,7 @@ from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import Config
 from vc_lib.convert import Stream, load_voice
 from vc_lib.corpus import prepare
-from vc_lib.model.networks import has_bf16_units
+from vc_lib.model.compat import has_bf16_units
 from vc_lib.parallel import n_cores
 from vc_lib.spectrogram import wav_to_image
 

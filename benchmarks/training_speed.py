@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.config import Config
 from vc_lib.corpus import learn_target, prepare
+from vc_lib.model.compat import has_bf16_units
 from vc_lib.model.losses import GeneratorLoss
-from vc_lib.model.networks import Generator, has_bf16_units
+from vc_lib.model.networks import Generator
 from vc_lib.training.dataset import make_dls
 
 from fastai.layers import ToTensorBase

@@ -18,7 +18,7 @@ from training_helpers import (
 )
 
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.model import networks
+from vc_lib.model import compat
 from vc_lib.model.losses import GeneratorLoss
 from vc_lib.model.networks import Critic, Generator
 from vc_lib.spectrogram import wav_to_image
@@ -130,7 +130,7 @@ def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
             expected = generator(x[None])[0]
         np.testing.assert_allclose(anonymized, x, atol=2e-3)
         np.testing.assert_allclose(original, y, atol=2e-3)
-        np.testing.assert_allclose(made, expected, atol=5e-2 if networks.has_bf16_units() else 2e-3)
+        np.testing.assert_allclose(made, expected, atol=5e-2 if compat.has_bf16_units() else 2e-3)
 
 
 def test_judged_pairs_go_round_in_three(whole_run):
@@ -219,7 +219,7 @@ def test_lr_find_that_is_stopped_does_not_spoil_what_comes(make, whole_run, tmp_
 
 @pytest.mark.parametrize("act", [interrupt, spoil])
 def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypatch, act):
-    monkeypatch.setattr(networks, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(compat, "has_bf16_units", lambda: True)
     try:
         fit(make(), tmp_path / "run", "generator", 1, cbs=[At(0, act)])
     except (FloatingPointError, Interrupted) as e:
@@ -232,7 +232,7 @@ def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypa
 
 
 def test_training_in_bfloat16_stays_finite(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(compat, "has_bf16_units", lambda: True)
     fit(make("gan"), tmp_path / "run", "gan", 1)
     saved = load_file(tmp_path / "run" / "generator.safetensors")
     assert all(torch.isfinite(v).all() for v in saved.values())

@@ -7,8 +7,6 @@ on other data.
 """
 
 import math
-import threading
-import warnings
 from itertools import pairwise
 
 import torch
@@ -25,35 +23,16 @@ from ..spectrogram import (
     log_of_magnitude,
     stft,
 )
-from . import compat  # noqa: F401
+from .compat import autocast, store_skips_by_thread
 
-from fastai.callback.hook import Hook
 from fastai.layers import ConvLayer, NormType, ResBlock
-from fastai.vision.models.unet import DynamicUnet, UnetBlock
+from fastai.vision.models.unet import DynamicUnet
 
-# fastai's ConvLayer still takes the older of torch's two
-warnings.filterwarnings("ignore", message=".*weight_norm. is deprecated", category=FutureWarning)
 CONTRAST = 5.0  # of what the critic sees: 10 dB become a step of 1
 FADE = (-0.7, -0.5)  # level under the loud frames at which a change is gone, and whole [50 dB]
 LOUD_SHARE = 0.95  # of frames are quieter than the level of the loud ones
 STEP_SHARE = 0.02  # of what a limiter counts is of the last step
 WEIGHTS = "generator.safetensors"  # in a voice's folder
-
-
-def has_bf16_units() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX); others do so slower than float32."""
-    probe = getattr(
-        torch.cpu, "_is_amx_tile_supported", None
-    )  # not public yet; without it: float32
-    return bool(probe and probe())
-
-
-def autocast(device: torch.device, enabled: bool | None = None):
-    """bfloat16 autocast where the device gains by it, a context that does nothing elsewhere."""
-    if enabled is None:
-        on_cuda = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        enabled = on_cuda or (device.type == "cpu" and has_bf16_units())
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 class Fold(nn.Module):
@@ -141,26 +120,6 @@ class ChangeLimiter(nn.Module):
         return total / self.counted if self.counted > 0 else torch.full_like(total, otherwise)
 
 
-class SkipHook(Hook):
-    """What a U-Net keeps for its skips, for each thread that runs it its own; by default there is one for all."""
-
-    @property
-    def stored(self):
-        return self._by_thread.get(threading.get_ident())
-
-    @stored.setter
-    def stored(self, value):
-        self._by_thread[threading.get_ident()] = value
-
-    @property
-    def _by_thread(self) -> dict:
-        return self.__dict__.setdefault("kept", {})
-
-    def forget(self) -> None:
-        """Let go of what this thread has kept."""
-        self._by_thread.pop(threading.get_ident(), None)
-
-
 class Generator(nn.Module):
     """Add to an anonymized image what the target's voice has and it lacks.
 
@@ -193,9 +152,7 @@ class Generator(nn.Module):
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
         self.limiter = ChangeLimiter(cfg) if cfg.limit_change and cfg.filter_output else None
-        self.skips = [m.hook for m in unet.modules() if isinstance(m, UnetBlock)]
-        for hook in self.skips:
-            hook.__class__ = SkipHook
+        self.skips = store_skips_by_thread(unet)
         last = [m for m in unet.modules() if isinstance(m, nn.Conv2d)][-1]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

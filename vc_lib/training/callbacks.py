@@ -7,7 +7,7 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..files import atomically
-from ..model import compat  # noqa: F401
+from ..model import compat
 from ..model.voice_folder import save_voice
 from .run_folder import load_checkpoint, read_history, settings, unwrapped, write_history
 
@@ -61,7 +61,7 @@ class StopAtNaN(Callback):
         """Names of the files that the crops of this batch were cut from, where that is known."""
         pairs = getattr(self.dls, "pairs", None)
         loader = getattr(self.dls.train, "dl", self.dls.train)
-        order = getattr(loader, "_DataLoader__idxs", None)  # fastai does not tell it otherwise
+        order = compat.item_order(loader)
         if pairs is None or order is None or num_distrib() > 1:
             return set()
         batch = order[self.iter * loader.bs : (self.iter + 1) * loader.bs]

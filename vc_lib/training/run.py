@@ -10,7 +10,7 @@ import torch
 from ..config import Config
 from ..errors import MissingInput, ParameterError
 from ..files import only_process
-from ..model import compat  # noqa: F401
+from ..model import compat
 from ..model.voice_folder import HISTORY, read_voice, save_voice, trained_until
 from .callbacks import Checkpoint, EarlyStopping, History, SaveVoice
 from .run_folder import (
@@ -153,7 +153,7 @@ def distributed(learn: Learner):
         yield learn
         return
     try:
-        from fastai.distributed import DistributedDL
+        compat.distribute_without_cuda()
     except (ImportError, NameError) as e:  # fastai takes its absence for a name it has not got
         raise MissingInput(
             "training in several processes needs a package: pip install accelerate"
@@ -163,8 +163,6 @@ def distributed(learn: Learner):
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
         learn.dls.to(device)
-    # fastai sends the order of crops by CUDA; it is the same in all processes anyway, see SetEpoch
-    DistributedDL._broadcast = lambda self, order, rank: order
     # batch norm over all processes is a thing of GPUs
     with learn.distrib_ctx(sync_bn=on_gpus, cpu=not on_gpus):
         yield learn

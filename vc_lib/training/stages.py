@@ -11,7 +11,6 @@ the running average of the weights.
 """
 
 import json
-import warnings
 from functools import partial
 from pathlib import Path
 
@@ -40,8 +39,6 @@ from fastai.vision.all import (
 )
 from fastai.vision.gan import GANLearner
 
-# GANTrainer's `generator` is also an attribute of the learner's model, which fastai warns of each time
-warnings.filterwarnings("ignore", message="You are shadowing an attribute")
 GENERATED = "generated.npy"
 LR_FIND, LR_RANGE = "lr_find.json", (1e-5, 1e-2)
 
