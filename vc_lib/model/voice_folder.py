@@ -11,23 +11,23 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from .. import __version__
 from ..audio.chunks import CHUNK_S, CONTEXT_S
 from ..config import Config, read_values
 from ..errors import MissingInput, ParameterError
-from ..files import atomically, parsed_json, read_limited, sha256, within, writing
+from ..files import atomically, sha256, within, writing
 from .card import CARD, card, card_gaps, read_card
 from .networks import WEIGHTS, Generator
 
 CONFIG, HISTORY = "config.json", "history.csv"
 MAX_WEIGHTS_BYTES = 1_000_000_000  # a resnet18 has 125 MB
-MAX_HEADER_BYTES = 1_000_000  # names and shapes; a resnet18's take 20 kB
 MAX_WEIGHT = 1e4  # no trained weight is near that
 MAX_IMAGE_BYTES = 16e9  # that networks may take for a piece of speech
 WIDE = 64  # channels from which on a network is counted before it is built
+METADATA = "voice"  # the one key of the file's metadata: safetensors writes several in any order
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
 LOOK = (
     "name a voice's folder, such as models/ljspeech in the cloned repository, or train one with "
@@ -66,10 +66,12 @@ def save_voice(
         raise ParameterError(
             f"{lost[0]} holds NaN or infinity and is not saved in {run_dir}; go on from the last checkpoint"
         )
-    said = dict(vc_lib=__version__, config_sha256=_digest(cfg.values()))
+    metadata = dict(
+        vc_lib=__version__, config_sha256=_digest(cfg.values()), sha256=_checksum(tensors)
+    )
     if trained:
-        said |= dict(stage=trained[0], epoch=str(trained[1]))
-    data = _with_metadata(save(tensors), said)
+        metadata |= dict(stage=trained[0], epoch=trained[1])
+    data = save(tensors, {METADATA: json.dumps(metadata, sort_keys=True)})
     if not (run_dir / CARD).exists():
         text = card(cfg, run_dir.name)
         atomically(run_dir / CARD, lambda part: part.write_text(text, encoding="utf-8"))
@@ -112,27 +114,29 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
     def misfit(why) -> ParameterError:
         return ParameterError(f"{path} does not fit {config_path} or is damaged ({why}); {COPY}")
 
-    header, n = _header(path, misfit)
-    n_bytes = path.stat().st_size - n
-    if config.width > WIDE:  # a small file must not make a large network
-        with torch.device("meta"):
-            _check_shapes(header, n_bytes, Generator(config), misfit)
-    generator = Generator(config)
-    _check_shapes(header, n_bytes, generator, misfit)
-    data = read_limited(path, MAX_WEIGHTS_BYTES, COPY)
-    said = header.get("__metadata__", {})
-    if "sha256" in said and said["sha256"] != _checksum(header, memoryview(data)[n:]):
+    if path.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise misfit(
+            f"it has {path.stat().st_size / 1e6:.0f} MB, a voice under {MAX_WEIGHTS_BYTES / 1e6:.0f}"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            layout = {name: _layout(file, name) for name in file.keys()}
+            if config.width > WIDE:  # a small file must not make a large network
+                with torch.device("meta"):
+                    _check_layout(layout, Generator(config), misfit)
+            generator = Generator(config)
+            _check_layout(layout, generator, misfit)
+            weights = {name: file.get_tensor(name).clone() for name in layout}
+            metadata = _metadata(file)
+    except SafetensorError as e:
+        raise misfit(e) from e
+    if "sha256" in metadata and metadata["sha256"] != _checksum(weights):
         raise misfit("its checksum is another")
-    if "config_sha256" in said and said["config_sha256"] != _digest(values):
+    if "config_sha256" in metadata and metadata["config_sha256"] != _digest(values):
         raise misfit(
             f"{CONFIG} was changed since they were saved together; to try another setting change voice.config, to "
             "keep it call save_voice"
         )
-    try:
-        weights = load(data)
-    except (SafetensorError, ValueError, RuntimeError) as e:
-        raise misfit(e) from e
-    del data
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise misfit(f"{name} holds NaN or infinity")
@@ -148,64 +152,49 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
 def trained_until(folder) -> tuple[str, int] | None:
     """Stage and epoch that the voice in a folder is from; None if it does not say, or is none."""
     try:
-        said = _header(within(folder, WEIGHTS), ParameterError)[0].get("__metadata__", {})
-        if said["config_sha256"] != _digest(read_values(within(folder, CONFIG))):
+        with safe_open(within(folder, WEIGHTS), "pt") as file:
+            metadata = _metadata(file)
+        if metadata["config_sha256"] != _digest(read_values(within(folder, CONFIG))):
             return None
-        return said["stage"], int(said["epoch"])
-    except (KeyError, OSError, ValueError):
+        return metadata["stage"], int(metadata["epoch"])
+    except (KeyError, OSError, ValueError, SafetensorError):
         return None
 
 
 def _digest(values: dict) -> str:
-    """What tells one set of settings from another, however their file is laid out."""
+    """SHA-256 of a config's values, whatever the layout of their file."""
     return sha256(json.dumps(values, sort_keys=True).encode())
 
 
-def _checksum(header: dict, data: bytes | memoryview) -> str:
-    tensors = {name: value for name, value in header.items() if name != "__metadata__"}
-    return sha256(json.dumps(tensors, sort_keys=True).encode(), data)
+def _checksum(weights: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values of tensors on the CPU, in the order of their names."""
+    names = sorted(weights)
+    layout = [[name, str(weights[name].dtype), list(weights[name].shape)] for name in names]
+    values = (memoryview(weights[name].numpy()).cast("B") for name in names)
+    return sha256(json.dumps(layout).encode(), *values)
 
 
-def _with_metadata(data: bytes, said: dict[str, str]) -> bytes:
-    """A safetensors file that says `said` and its checksum; the same bytes each time, as safetensors' own are not."""
-    n = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + n])
-    said = said | dict(sha256=_checksum(header, data[8 + n :]))
-    text = json.dumps({"__metadata__": said} | header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + n :]
-
-
-def _header(path: Path, misfit) -> tuple[dict, int]:
-    """Names, types, shapes and places of a safetensors file, and where its numbers begin."""
-    n_file = path.stat().st_size
-    if n_file > MAX_WEIGHTS_BYTES:
-        raise misfit(f"it has {n_file / 1e6:.0f} MB, a voice under {MAX_WEIGHTS_BYTES / 1e6:.0f}")
-    with path.open("rb") as f:
-        n = int.from_bytes(f.read(8), "little")
-        if not 2 <= n <= min(MAX_HEADER_BYTES, n_file - 8):
-            raise misfit(f"its header should have {n} of {n_file} bytes")
-        text = f.read(n)
+def _metadata(file: safe_open) -> dict:
+    """What `save_voice` wrote beside the weights; empty if another program made the file."""
     try:
-        header = parsed_json(text, path, COPY)
-    except ParameterError as e:
-        raise misfit("its header is no JSON") from e
-    if not isinstance(header, dict) or not all(isinstance(v, dict) for v in header.values()):
-        raise misfit("its header is not one of safetensors")
-    return header, 8 + n
+        metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def _check_shapes(header: dict, n_bytes: int, generator: Generator, misfit) -> None:
-    """That a header has what the generator needs, all of it and nothing else, and the file as many bytes."""
-    state = generator.state_dict()
-    wanted = {k: [DTYPES[v.dtype], list(v.shape)] for k, v in state.items()}
-    there = {k: [v.get("dtype"), v.get("shape")] for k, v in header.items() if k != "__metadata__"}
-    if there != wanted:
-        k = min(k for k in there.keys() | wanted if there.get(k) != wanted.get(k))
-        raise misfit(f"{k[:80]!r} is {str(there.get(k))[:80]}, must be {wanted.get(k)}")
-    needed = sum(v.numel() * v.element_size() for v in state.values())
-    if n_bytes != needed:
-        raise misfit(f"it has {n_bytes} bytes of numbers, must have {needed}")
+def _layout(file: safe_open, name: str) -> tuple[str, list[int]]:
+    """Type and shape of a tensor in a safetensors file, read from its header."""
+    tensor = file.get_slice(name)
+    return tensor.get_dtype(), tensor.get_shape()
+
+
+def _check_layout(layout: dict[str, tuple], generator: Generator, misfit) -> None:
+    """Check that a file has the tensors that the generator needs, all of them and nothing else."""
+    needed = {k: (DTYPES[v.dtype], list(v.shape)) for k, v in generator.state_dict().items()}
+    if layout != needed:
+        name = min(k for k in layout.keys() | needed if layout.get(k) != needed.get(k))
+        raise misfit(f"{name[:80]!r} is {str(layout.get(name))[:80]}, must be {needed.get(name)}")
 
 
 def _check_memory(cfg: Config, path: Path) -> None:
