@@ -31,7 +31,7 @@ def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path):
     run = [sys.executable, "-c", NEARLY_FULL, str(tmp_path / "a.txt")]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"NotWritten {tmp_path / 'a.txt'} cannot be written: the disk is")
-    assert "Free some space, then do this again" in done.stdout
+    assert "Free some space, then try again" in done.stdout
     assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_bytes() == b"new" * 100
 

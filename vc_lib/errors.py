@@ -6,12 +6,12 @@ class ParameterError(ValueError):
 
 
 class MissingInput(FileNotFoundError):
-    """A file, folder or optional package is not there; the message says how to get it."""
+    """A file, folder or optional package is missing; the message says how to get it."""
 
 
 class NotWritten(OSError):
-    """A disk is full or a folder closed; what was there before is as it was, and the message says what to do."""
+    """A file could not be written; the old file is unchanged, and the message says what to do."""
 
     def __init__(self, message: str, number: int | None = None):
-        super().__init__(message)  # alone and first: fastai shows no other
+        super().__init__(message)  # one argument: fastai shows the first one only
         self.errno = number

@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written beside their place, brought to the disk, then moved there."""
+"""Write files whole or not at all, lock folders, and read files up to a limit.
+
+A file is written under a hidden name beside its place, flushed to the disk, then renamed.
+"""
 
 import errno
 import hashlib
@@ -13,14 +16,14 @@ from filelock import FileLock, Timeout
 
 from .errors import MissingInput, NotWritten, ParameterError
 
-FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-STALE_S = 3600.0  # nobody writes on at what has not grown for so long [s]
+DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+NOT_PERMITTED = {errno.EACCES, errno.EPERM, errno.EROFS}
+STALE_S = 3600.0  # a partial file untouched for this long was abandoned [s]
 
 
 @contextmanager
 def writing(path) -> Iterator[None]:
-    """Whatever fails in here because of the disk becomes a `NotWritten` that says what to do.
+    """Turn disk errors raised in this block into `NotWritten`, with a hint on how to fix them.
 
     Raises
     ------
@@ -32,30 +35,31 @@ def writing(path) -> Iterator[None]:
     except (NotWritten, MissingInput):
         raise
     except OSError as e:
-        if e.errno in FULL:
+        if e.errno in DISK_FULL:
             raise NotWritten(
-                f"{path} cannot be written: the disk is full ({os.strerror(e.errno)}); what was there before is as it "
-                "was. Free some space, then do this again",
+                f"{path} cannot be written: the disk is full ({os.strerror(e.errno)}); the old file "
+                "is unchanged. Free some space, then try again",
                 e.errno,
             ) from e
-        if e.errno in CLOSED:
+        if e.errno in NOT_PERMITTED:
             raise NotWritten(
                 f"{path} cannot be written: its folder is closed to you ({os.strerror(e.errno)}); choose another "
-                "folder, or have this one opened",
+                "folder, or get permission to write there",
                 e.errno,
             ) from e
         raise
 
 
 def atomically(path, write: Callable[[Path], object]) -> None:
-    """Let `write(part)` make a file beside `path`, then put it in its place; failing leaves nothing.
+    """Write a file whole or not at all: readers see the old file or the new one, also after a power cut.
 
     Parameters
     ----------
     path : str or Path
-        Its folder is made if need be. Whoever looks sees the old file or the new one, also after a power cut.
+        The file. Its folder is made if it does not exist.
     write : callable
-        Takes the path to write to, a file of the same folder.
+        Writes to the path it is given: a hidden file in the same folder, which is then renamed.
+        If `write` fails the hidden file is removed.
 
     Raises
     ------
@@ -74,40 +78,40 @@ def atomically(path, write: Callable[[Path], object]) -> None:
 
 
 def put_in_place(part: Path, path: Path) -> None:
-    """Move a finished file to where it belongs, once the disk has all of it."""
+    """Rename a finished file to `path`, after flushing it to the disk."""
     with part.open("rb+") as f:
         os.fsync(f.fileno())
     part.replace(path)
-    if os.name == "posix":  # the name, too
+    if os.name == "posix":  # flush the new name, too
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         except OSError:
-            pass  # some file systems have no such thing
+            pass  # some file systems cannot flush a folder
         finally:
             os.close(folder)
 
 
 def sweep(folder) -> None:
-    """Remove what processes that were killed have left half-written, an hour ago or longer."""
+    """Remove partial files that killed processes left in a folder over `STALE_S` ago."""
     for part in Path(folder).glob(".*.part"):
         try:
             if time.time() - part.stat().st_mtime > STALE_S:
                 part.unlink()
         except OSError:
-            pass  # another process was quicker
+            pass  # another process has removed it
 
 
 @contextmanager
 def only_process(folder) -> Iterator[None]:
-    """Keep all other processes out of a folder that is written to for long; the lock ends with the process.
+    """Lock a folder against other processes; the lock ends with the block or the process.
 
     Raises
     ------
     ParameterError
-        If another process is in there.
+        If another process holds the lock.
     NotWritten
-        If the folder's own folder may not be written to.
+        If the lock file cannot be written beside the folder.
     """
     folder = Path(folder).absolute()
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
@@ -117,8 +121,8 @@ def only_process(folder) -> Iterator[None]:
             lock.acquire()
     except Timeout:
         raise ParameterError(
-            f"{folder} is being trained into by another process; wait for it or stop it, or give this run a name of "
-            "its own"
+            f"{folder} is being trained into by another process; wait for it or stop it, or give this run another "
+            "name"
         ) from None
     try:
         if folder.is_dir():
@@ -129,14 +133,22 @@ def only_process(folder) -> Iterator[None]:
 
 
 def read_limited(path, n_max: int, what: str) -> bytes:
-    """The bytes of a small file, `n_max` at most: read before anything else is made of it.
+    """Read a file of limited size.
+
+    Parameters
+    ----------
+    path : str or Path
+    n_max : int [bytes]
+        The largest size that is accepted.
+    what : str
+        What to do if the file cannot be used; the end of the error messages.
 
     Raises
     ------
     MissingInput
-        If there is no such file.
+        If the file does not exist.
     ParameterError
-        If it is none, or larger.
+        If it is a folder or a device, or larger than `n_max`.
     """
     path = Path(path)
     if not path.exists():
@@ -147,44 +159,53 @@ def read_limited(path, n_max: int, what: str) -> bytes:
         data = f.read(n_max + 1)
     if len(data) > n_max:
         raise ParameterError(
-            f"{path} is over {n_max / 1e6:g} MB, which nothing of its kind is; {what}"
+            f"{path} is over {n_max / 1e6:g} MB, the limit for such a file; {what}"
         )
     return data
 
 
 def parsed_json(data: bytes, path, way_out: str):
-    """JSON of a file that anybody may have made.
+    """Parse JSON that may be malformed.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the file `path`.
+    path : str or Path
+        Named in the error message.
+    way_out : str
+        What to do if `data` is not JSON; the end of the error message.
 
     Raises
     ------
     ParameterError
-        If it is none.
+        If `data` is not JSON.
     """
     try:
         return json.loads(data.decode("utf-8"))
-    # ValueError: no JSON, no text, or a number of 5000 digits
+    # ValueError: not JSON, not UTF-8, or a number of over 4300 digits
     except (ValueError, RecursionError) as e:
         raise ParameterError(f"{path} is not valid JSON ({e}); {way_out}") from e
 
 
 def within(folder, name: str) -> Path:
-    """`folder / name`, unless that is a link to somewhere else.
+    """Return `folder / name` after checking that it does not link to a place outside the folder.
 
     Raises
     ------
     ParameterError
-        If it leads out of the folder.
+        If it is a link that leads out of the folder.
     """
     path = Path(folder) / name
     if path.is_symlink() and Path(folder).resolve() not in path.resolve().parents:
         raise ParameterError(
-            f"{path} is a link that leads out of its folder, which is not followed; copy the file itself there"
+            f"{path} is a link that leads out of its folder and is not followed; copy the file itself there"
         )
     return path
 
 
 def sha256(*parts: bytes | memoryview) -> str:
-    """What tells whether bytes, one part after the other, are still the same."""
+    """SHA-256 hex digest of the concatenated parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

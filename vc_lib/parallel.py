@@ -1,7 +1,7 @@
-"""Several things at once, on the processor's cores.
+"""Run a function on several items at once, in threads.
 
-Threads are enough: WORLD, NumPy's matrices and torch let go of Python's lock while they work. Each thread
-works alone, as threads of libraries on top of these would only be in each other's way.
+Threads suffice: WORLD, NumPy's matrix products and torch release Python's lock while they compute.
+Each of our threads uses one core. Further threads of NumPy or torch would compete for the same cores.
 """
 
 import ctypes
@@ -10,16 +10,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import chain, islice
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-M_MMAP_THRESHOLD = -3  # mallopt's name for it, from malloc.h
-LARGE = 2**20  # [bytes]
-_here = threading.local()
+M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
+MMAP_BYTES = 2**20  # size from which memory is returned to the system when it is freed [bytes]
+_thread = threading.local()  # its attribute `in_pool` is True in the threads of `in_order`
 
 
 def n_cores() -> int:
@@ -28,20 +28,25 @@ def n_cores() -> int:
 
 
 @cache
-def _libraries() -> ThreadpoolController:
+def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread():
-    """A context in which NumPy's matrix products take one thread each: small ones gain nothing by more, and
-    take the processor from what else works."""
-    return _libraries().limit(limits=1, user_api="blas")
+def one_blas_thread() -> AbstractContextManager:
+    """A context in which NumPy's matrix products use one thread.
+
+    Small products gain nothing by more threads, which would take cores from other work.
+    """
+    return _thread_pools().limit(limits=1, user_api="blas")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A context in which NumPy and torch take one thread: blocks of a tenth of a second gain nothing by more, and
-    wait for a second one that another program holds up."""
+    """A context in which NumPy and torch use one thread.
+
+    Blocks of a tenth of a second gain nothing by a second thread, and must wait while another
+    program holds it up.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -53,52 +58,58 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def give_memory_back() -> None:
-    """From now on what is large goes back to the system as soon as it is free. By default Linux's C library keeps
-    blocks of up to 32 MB for each thread, which comes to more than all that is in use."""
+    """From now on return large blocks of memory to the system as soon as they are freed.
+
+    By default Linux's C library keeps blocks of up to 32 MB for each thread. That adds up to more
+    than all memory in use.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:  # else it is another library, with other habits
-        mallopt(M_MMAP_THRESHOLD, LARGE)
+    if mallopt:  # only the GNU C library has it
+        mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def in_order(function: Callable, items: Iterable, n_threads: int | None = None) -> Iterator:
-    """What `function` makes of items, in their order, several at once.
+    """Call a function on several items at once, and yield the results in the order of the items.
 
     Parameters
     ----------
     function : callable
-        Takes an item.
+        Takes an item. An error it raises is raised when its result is due.
     items : iterable
-        Asked for one as late as possible: no more are under way than there are threads.
+        Each item is taken as late as possible: at most `n_threads` are held at a time.
+        `joblib.Parallel` takes on all items while its caller is busy, so memory would grow.
     n_threads : int, optional
-        All cores by default. Within a function that is called by this, and for a single item, there is
-        none but the caller's own.
+        By default one for each core. A single item, and calls from within `function`, run in the
+        caller's thread.
 
     Yields
     ------
-    What `function` returns; its errors are raised here.
+    result
+        What `function` returned for the next item.
     """
     items, n_threads = iter(items), n_threads or n_cores()
     first = list(islice(items, 2))
-    if len(first) < 2 or n_threads == 1 or getattr(_here, "inside", False):
+    if len(first) < 2 or n_threads == 1 or getattr(_thread, "in_pool", False):
         for item in chain(first, items):
             yield function(item)
         return
     before = torch.get_num_threads()
-    under_way = deque()
-    pool = ThreadPoolExecutor(n_threads, initializer=_enter)
+    futures = deque()
+    pool = ThreadPoolExecutor(n_threads, initializer=_start_thread)
     try:
         with one_blas_thread():
             for item in chain(first, items):
-                under_way.append(pool.submit(function, item))
-                if len(under_way) >= n_threads:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
+                futures.append(pool.submit(function, item))
+                if len(futures) >= n_threads:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
 
 
-def _enter() -> None:
-    _here.inside = True
+def _start_thread() -> None:
+    """Mark a thread of `in_order`, and let torch use no other."""
+    _thread.in_pool = True
     torch.set_num_threads(1)
