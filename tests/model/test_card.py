@@ -33,7 +33,7 @@ def test_a_card_without_disclosure_is_not_enough(voice_dir, tmp_path):
 
 @pytest.mark.parametrize("consent", ["", "  ", "\n"])
 def test_an_empty_answer_is_none(voice_dir, consent):
-    with pytest.raises(ParameterError, match="an empty answer is none"):
+    with pytest.raises(ParameterError, match="on the card must not be empty"):
         fill_card(voice_dir, consent, "mine")
 
 

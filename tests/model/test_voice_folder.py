@@ -94,7 +94,7 @@ def test_settings_changed_by_hand_are_found_and_the_layout_does_not_count(voice_
     path.write_text(json.dumps(values, indent=4).replace("\n", "\r\n"), encoding="utf-8")
     read_voice(voice_dir)
     path.write_text(json.dumps(values | dict(pause_depth_db=20.0)), encoding="utf-8")
-    with pytest.raises(ParameterError, match=r"config.json was changed since .* call save_voice"):
+    with pytest.raises(ParameterError, match=r"config.json was changed after .* call save_voice"):
         read_voice(voice_dir)
 
 
@@ -176,7 +176,7 @@ def test_too_large_a_file_is_refused_before_it_is_read(voice_dir, monkeypatch):
     with (voice_dir / "generator.safetensors").open("r+b") as f:
         f.truncate(voice_folder.MAX_WEIGHTS_BYTES + 1)  # a hole, which takes no room
     monkeypatch.setattr(voice_folder, "Generator", None)
-    with pytest.raises(ParameterError, match="it has 1000 MB, a voice under 1000"):
+    with pytest.raises(ParameterError, match="it has 1000 MB, must have under 1000"):
         read_voice(voice_dir)
 
 
@@ -265,7 +265,7 @@ def test_a_voice_is_given_away_with_consent_only(voice_dir, tmp_path):
     }
     assert [f.name for f in made.parent.iterdir()] == ["anna"]
     assert load_voice(made, "cpu").name == "anna"
-    with pytest.raises(ParameterError, match="is there already"):
+    with pytest.raises(ParameterError, match="exists already"):
         export_voice(voice_dir, made)
 
 
@@ -274,7 +274,7 @@ def test_a_damaged_voice_is_not_given_away(voice_dir, tmp_path):
     data = bytearray((voice_dir / "generator.safetensors").read_bytes())
     data[-1] ^= 1
     (voice_dir / "generator.safetensors").write_bytes(bytes(data))
-    with pytest.raises(ParameterError, match="its checksum is another"):
+    with pytest.raises(ParameterError, match="its checksum is wrong"):
         export_voice(voice_dir, tmp_path / "out")
 
 

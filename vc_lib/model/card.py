@@ -1,4 +1,4 @@
-"""A voice's card: whose voice it is, that they agreed, what it was made of."""
+"""The card of a voice: whose voice it is, that the owner agreed, and what it was trained on."""
 
 import re
 from dataclasses import asdict
@@ -9,13 +9,13 @@ from ..errors import ParameterError
 from ..files import atomically, read_limited, within
 
 CARD = "card.md"
-MAX_CARD_BYTES = 1_000_000
-CONSENT, DATA = "Whose voice, and did they agree?", "Recordings:"
+MAX_CARD_BYTES = 1_000_000  # size from which a card is refused [bytes]
+CONSENT, DATA = "Whose voice, and did they agree?", "Recordings:"  # lines that a person fills in
 DISCLOSE = "Speech converted with this voice has to be disclosed as such wherever it is heard."
 
 
 def card(cfg: Config, name: str) -> str:
-    """A voice card with what is known and blanks for what only a person knows."""
+    """Text of a new card [Markdown], with blanks for what only a person knows."""
     target = cfg.target
     changed = {k: v for k, v in asdict(cfg).items() if k != "target" and v != getattr(Config(), k)}
     return f"""# Voice: {name}
@@ -31,12 +31,23 @@ def card(cfg: Config, name: str) -> str:
 
 
 def read_card(folder) -> str:
-    """The text of a voice's card, as its maker wrote it: show it escaped.
+    """Read the card of a voice. Its text is untrusted: escape it before showing it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The voice's folder.
+
+    Returns
+    -------
+    text : str [Markdown]
 
     Raises
     ------
-    MissingInput, ParameterError
-        If there is none, or it is no text, or a link out of the folder.
+    MissingInput
+        If there is no card.
+    ParameterError
+        If the card is not text, is over 1 MB, or links to a place outside the folder.
     """
     path = within(folder, CARD)
     data = read_limited(path, MAX_CARD_BYTES, "ask who made the voice for its card")
@@ -47,36 +58,49 @@ def read_card(folder) -> str:
 
 
 def fill_card(folder, consent: str, recordings: str) -> str:
-    """Write into a voice's card what only a person knows, and give the text.
+    """Fill in the blanks of a voice's card.
 
     Parameters
     ----------
     folder : str or Path
+        The voice's folder.
     consent : str
-        Whose voice it is, and how they agreed that it may be used, and shared if it is to be.
+        Whose voice it is, and how the owner agreed to its use, and to sharing it if you share it.
     recordings : str
-        Where they come from, how many minutes, their licence.
+        Source, minutes and licence of the recordings.
+
+    Returns
+    -------
+    text : str [Markdown]
+        The card as it was written.
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If an answer is empty, or the card cannot be read or lacks the lines to fill in.
+    NotWritten
+        If the disk is full, or the folder is read-only.
     """
     text = read_card(folder)
     for blank, value in ((CONSENT, consent), (DATA, recordings)):
         value = " ".join(str(value).split())
         if not value:
             raise ParameterError(
-                f"the card asks '{blank}'; an empty answer is none: say it in words"
+                f"the answer to '{blank}' on the card must not be empty; write it in words"
             )
         text, n = re.subn(
             rf"(?m)^(- \*\*{re.escape(blank)}\*\*).*$", lambda m, v=value: f"{m[1]} {v}", text
         )
         if not n:
             raise ParameterError(
-                f"{Path(folder) / CARD} has no line '- **{blank}**'; write the answer into it by hand"
+                f"{Path(folder) / CARD} has no line '- **{blank}**'; add the line by hand"
             )
     atomically(Path(folder) / CARD, lambda part: part.write_text(text, encoding="utf-8"))
     return text
 
 
 def card_gaps(text: str) -> list[str]:
-    """What a card has to say before its voice may be shared, and does not.
+    """List what a card lacks before its voice may be shared.
 
     Examples
     --------
@@ -85,9 +109,9 @@ def card_gaps(text: str) -> list[str]:
     >>> card_gaps(f"- **{CONSENT}** Mine, A. Smith; I agree.\\n\\n{DISCLOSE}")
     []
     """
-    said = re.search(rf"{re.escape(CONSENT)}[*_:\s]*([^\n]*)", text)
+    consent = re.search(rf"{re.escape(CONSENT)}[*_:\s]*([^\n]*)", text)
     gaps = []
-    if not said or len(said[1].strip()) < 10 or said[1].startswith("(write"):
+    if not consent or len(consent[1].strip()) < 10 or consent[1].startswith("(write"):
         gaps.append("whose voice it is, and that they agreed")
     if not re.search(r"disclos", text, re.IGNORECASE):
         gaps.append("that converted speech has to be disclosed")

@@ -1,8 +1,7 @@
-"""What the networks are trained towards.
+"""Losses of the generator and of the critic.
 
-No angle is ever regressed: two phases a hair apart can differ by 2 pi as numbers. What an image
-should sound like is compared as magnitudes, of its waveform at several resolutions, or of the image
-itself.
+Distances compare magnitudes only, of images or of their waveforms. Phases are not compared: two
+phases that are almost equal can differ by 2 pi as numbers.
 """
 
 import math
@@ -19,45 +18,62 @@ from . import compat  # noqa: F401
 from fastai.vision.gan import GANLoss
 
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # n_fft, hop, window [samples]
-N_VARIED = 48  # cepstral coefficients whose variance is compared
 MEL_RESOLUTIONS = ((512, 40), (1024, 80), (2048, 128))  # n_fft = window [samples], bands
+N_CEPSTRA = 48  # number of cepstral coefficients whose variance is compared, 0 included
+DB_PER_UNIT = 50  # a log-magnitude of -1..1 spans 100 dB
 
 
 def image_l1(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Tensor:
-    """Mean absolute difference of the log-magnitudes (0.02 is 1 dB) of two images (B, 2, n_freqs, n_frames)."""
+    """Mean absolute difference of log-magnitudes [50 dB] of images (B, 2, n_freqs, n_frames)."""
     return F.l1_loss(log_magnitude(pred, cfg), log_magnitude(original, cfg))
 
 
 def lsd_db(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Tensor:
-    """Log-spectral distance of two batches of images [dB]: root mean square over frequency, mean over frames."""
-    db = (log_magnitude(pred, cfg) - log_magnitude(original, cfg)) * 50
+    """Log-spectral distance [dB] of images (B, 2, n_freqs, n_frames).
+
+    It is the root mean square over frequency, and the mean over frames.
+    """
+    db = (log_magnitude(pred, cfg) - log_magnitude(original, cfg)) * DB_PER_UNIT
     return db.square().mean(-2).sqrt().mean()
 
 
 def global_variance(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Tensor:
-    """How far the cepstra of two batches of images vary differently [nepers of the deviation].
+    """Difference of the standard deviations of cepstra over time [nepers].
 
-    A network that is trained to be close is careful where it is not sure: its spectra move less than
-    speech does, and sound muffled. Coefficients 1 to 47 of the log-magnitudes count, over frames that
-    are loud in the original.
+    A network that minimises a distance predicts the mean where it is unsure. Its spectra vary less
+    than those of speech, and sound muffled.
 
+    Parameters
+    ----------
+    pred, original : torch.Tensor [shape=(B, 2, n_freqs, n_frames)]
+        Images. Cepstral coefficients 1 to 47 of their log-magnitudes are compared, over the frames
+        that are loud in `original`.
+    cfg : Config
+
+    Returns
+    -------
+    difference : torch.Tensor [shape=(), nepers]
+
+    References
+    ----------
     Toda and Tokuda, IEICE Trans. E90-D(5), 2007.
     """
     n_freqs = pred.shape[-2]
     row = torch.arange(n_freqs, device=pred.device) + 0.5
-    order = torch.arange(1, min(N_VARIED, n_freqs), device=pred.device)
+    order = torch.arange(1, min(N_CEPSTRA, n_freqs), device=pred.device)
     cosines = torch.cos(torch.pi / n_freqs * order[:, None] * row) * (2 / n_freqs) ** 0.5
     a, b = (log_magnitude(img, cfg).transpose(-2, -1) for img in (pred, original))
-    level_db = torch.logsumexp(b * 50 / 10 * math.log(10), -1) * 10 / math.log(10)
+    level_db = torch.logsumexp(b * DB_PER_UNIT / 10 * math.log(10), -1) * 10 / math.log(10)
     loud = level_db > level_db.quantile(0.95) - 25  # (B, n_frames)
     a, b = (torch.log((image[loud] @ cosines.T).var(0) + 1e-6) / 2 for image in (a, b))
     return F.l1_loss(a, b)
 
 
 class MultiResolutionSTFT(nn.Module):
-    """Spectral convergence and log-magnitude L1 of two waveforms (B, n_samples) at three
-    resolutions.
+    """Spectral convergence plus log-magnitude L1 of waveforms (B, n_samples), at three resolutions.
 
+    References
+    ----------
     Yamamoto et al., Parallel WaveGAN, ICASSP 2020.
     """
 
@@ -82,10 +98,8 @@ class MultiResolutionSTFT(nn.Module):
                 torch.view_as_real(torch.stft(wav, n_fft, **kw)).square().sum(-1)
                 for wav in (pred, original)
             )
-            a, b = (
-                (a + 1e-7).sqrt(),
-                (b + 1e-7).sqrt(),
-            )  # the floor keeps both the logarithm and the root's slope finite
+            # the floor keeps the logarithm and the slope of the root finite
+            a, b = (a + 1e-7).sqrt(), (b + 1e-7).sqrt()
             total = (
                 total
                 + torch.linalg.vector_norm(b - a) / torch.linalg.vector_norm(b)
@@ -95,11 +109,10 @@ class MultiResolutionSTFT(nn.Module):
 
 
 class MultiResolutionMel(nn.Module):
-    """Log-mel L1 of two waveforms (B, n_samples) at three resolutions [nepers].
+    """Log-mel L1 of waveforms (B, n_samples), at three resolutions [nepers].
 
-    Bands are as wide as hearing is coarse: what they sum over, such as the single bins of a noise,
-    can be left as it is. An L1 of every bin would have a network smooth it, since its best guess at
-    noise is the middle.
+    A mel band sums over bins that the ear does not separate, such as those of a noise. With an L1 of
+    single bins the network would smooth noise, as the best prediction of a random bin is its median.
     """
 
     def __init__(self, sr: int, resolutions=MEL_RESOLUTIONS):
@@ -123,16 +136,19 @@ class MultiResolutionMel(nn.Module):
                 )
                 for wav in (pred, original)
             )
-            total = total + F.l1_loss(a, b) / 2  # of powers; half of it of magnitudes
+            total = total + F.l1_loss(a, b) / 2  # half: logarithms of powers to those of magnitudes
         return total / len(self.resolutions)
 
 
 class GeneratorLoss(nn.Module):
-    """How far an image is from the original: a sum of distances, each weighted by the config; those at 0 cost nothing.
+    """Distance of an image to the original: a weighted sum, in which terms of weight 0 are not computed.
 
-    `image_weight`: log-magnitude L1 of the images; `variance_weight`: `global_variance` of them.
-    `mr_stft_weight` and `mel_weight`: of their waveforms, by `MultiResolutionSTFT` and
-    `MultiResolutionMel`.
+    Parameters
+    ----------
+    cfg : Config
+        Its weights: `image_weight` of `image_l1` and `variance_weight` of `global_variance`;
+        `mr_stft_weight` of `MultiResolutionSTFT` and `mel_weight` of `MultiResolutionMel`, both
+        of the images' waveforms.
     """
 
     def __init__(self, cfg: Config):
@@ -157,17 +173,21 @@ class GeneratorLoss(nn.Module):
 
 
 def judged(logits: torch.Tensor, real: bool) -> torch.Tensor:
-    """Binary cross-entropy of patch logits against one answer for all."""
+    """Binary cross-entropy of patch logits with the label `real` for all patches."""
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
 class ConditionalGANLoss(GANLoss):
-    """fastai's GANLoss with a critic that also sees the anonymized image, and refuses the right
-    sound for other speech.
+    """fastai's GANLoss for a critic that also sees the anonymized image.
 
-    The critic's loss counts recorded images for one half, and for the other what the generator made
-    and, `mismatch_weight` of it, recorded images beside the anonymized image of another clip (as in
-    WSEGAN), so that content matters too.
+    One half of the critic's loss is about recorded images. The other half is about fakes: generated
+    images and, with the share `cfg.mismatch_weight`, mismatched pairs. In a mismatched pair the
+    recorded image stands beside the anonymized image of another clip, so the critic must compare
+    content too.
+
+    References
+    ----------
+    Mismatched pairs are also used in WSEGAN (Pascual et al.).
     """
 
     def __init__(self, cfg: Config, gan_model: nn.Module):
@@ -175,24 +195,23 @@ class ConditionalGANLoss(GANLoss):
         self.cfg = cfg
 
     def generator(self, output, original, anonymized):
-        """Distance to the original plus how well the critic was fooled."""
+        """Loss of the generator: distance to the original plus `gan_weight` of the adversarial loss."""
         self.gen_loss = self.gen_loss_func(output, original)
         return self.gen_loss + self.cfg.gan_weight * judged(
             self.gan_model.critic(output, anonymized), True
         )
 
     def critic(self, real_pred, anonymized, original):
-        """How badly the critic tells recorded from made and from wrong; `real_fake_loss` keeps the first part."""
+        """Loss of the critic; `real_fake_loss` is the same without mismatched pairs."""
         with torch.no_grad():
             fake = self.gan_model.generator(anonymized)
         fake_loss = judged(self.gan_model.critic(fake, anonymized), False)
         real_loss = judged(real_pred, True)
         self.real_fake_loss = ((real_loss + fake_loss) / 2).detach()
-        refuse = fake_loss
+        refused_loss = fake_loss
         if len(original) > 1 and self.cfg.mismatch_weight:
-            wrong_loss = judged(self.gan_model.critic(original.roll(1, 0), anonymized), False)
-            refuse = (
-                1 - self.cfg.mismatch_weight
-            ) * fake_loss + self.cfg.mismatch_weight * wrong_loss
-        self.crit_loss = (real_loss + refuse) / 2
+            mismatched = self.gan_model.critic(original.roll(1, 0), anonymized)
+            share = self.cfg.mismatch_weight
+            refused_loss = (1 - share) * fake_loss + share * judged(mismatched, False)
+        self.crit_loss = (real_loss + refused_loss) / 2
         return self.crit_loss

@@ -1,9 +1,7 @@
-"""The two networks: a U-Net generator that changes the anonymized image, and a critic that judges
-patches of the result.
+"""The two networks: a U-Net generator that changes images, and a critic that judges patches of them.
 
-The generator is fastai's DynamicUnet in a frame (`Generator`) that makes it fit any image size and
-lets it start as "change nothing". pix2pix: Isola et al., CVPR 2017. No weights are ever pretrained
-on other data.
+They are those of pix2pix (Isola et al., CVPR 2017) with fastai's DynamicUnet. No weights are
+pretrained on other data.
 """
 
 import math
@@ -28,41 +26,41 @@ from .compat import autocast, store_skips_by_thread
 from fastai.layers import ConvLayer, NormType, ResBlock
 from fastai.vision.models.unet import DynamicUnet
 
-CONTRAST = 5.0  # of what the critic sees: 10 dB become a step of 1
-FADE = (-0.7, -0.5)  # level under the loud frames at which a change is gone, and whole [50 dB]
-LOUD_SHARE = 0.95  # of frames are quieter than the level of the loud ones
-STEP_SHARE = 0.02  # of what a limiter counts is of the last step
-WEIGHTS = "generator.safetensors"  # in a voice's folder
+CONTRAST = 5.0  # gain of the critic's input: a difference of 10 dB becomes 1
+FADE = (-0.7, -0.5)  # levels relative to loud frames: no change below, full change above [50 dB]
+LOUD_SHARE = 0.95  # quantile of the frame levels that is the level of loud frames
+STEP_SHARE = 0.02  # weight of the newest step in the limiter's running averages
+WEIGHTS = "generator.safetensors"  # file name in a voice's folder
 
 
 class Fold(nn.Module):
-    """Fold `n` neighbouring frequency rows into channels: (B, C, F, T) to (B, C * n, F / n, T)."""
+    """Fold `n` neighbouring frequency rows into channels: (B, C, F, T) to (B, C*n, F/n, T)."""
 
     def __init__(self, n: int):
         super().__init__()
         self.n = n
 
-    def forward(self, x):
+    def forward(self, x):  # (B, C, F, T)
         B, C, n_freqs, n_frames = x.shape
         x = x.reshape(B, C, n_freqs // self.n, self.n, n_frames)
         return x.movedim(3, 2).reshape(B, C * self.n, n_freqs // self.n, n_frames)
 
 
 class Unfold(nn.Module):
-    """The inverse of `Fold`."""
+    """Inverse of `Fold`: (B, C*n, F/n, T) to (B, C, F, T)."""
 
     def __init__(self, n: int):
         super().__init__()
         self.n = n
 
-    def forward(self, x):
+    def forward(self, x):  # (B, C*n, F/n, T)
         B, C, n_freqs, n_frames = x.shape
         x = x.reshape(B, C // self.n, self.n, n_freqs, n_frames)
         return x.movedim(2, 3).reshape(B, C // self.n, n_freqs * self.n, n_frames)
 
 
 def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
-    """An encoder that a CPU can train: each of `depth` stages halves the size of the last."""
+    """A small encoder of `depth` stages; each stage but the first halves the image."""
     channels = [min(width * 2**i, width * 4) for i in range(depth)]
     stages = [nn.Sequential(ConvLayer(n_in, width), ResBlock(1, width, width))]
     for n_from, n_to in pairwise(channels):
@@ -71,13 +69,14 @@ def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
 
 
 class ChangeLimiter(nn.Module):
-    """Let through what of a change serves any speaker, not only the target's own recordings.
+    """Limit the generator's change to what transfers to other speakers.
 
-    A change is let through below `cfg.change_below_hz`, no quicker than `cfg.change_smooth_ms`, fading out where
-    a frame is 25 to 35 dB under the loud ones, and without its
-    mean over the frames that are not quiet (of the batch; once trained, of many): that is an equaliser from what a
-    disguise leaves of the target to the target, and takes strangers away from it. While training (`train_equalizer`) a
-    fixed equaliser of its own stands in for it, so that the network need not learn one.
+    The change is removed above `cfg.change_below_hz`, and smoothed over `cfg.change_smooth_ms`. It
+    fades out in frames that are 25 to 35 dB under the loud ones. Its mean over loud frames is
+    subtracted: the mean of the batch in training, a running average later. This mean is an equalizer
+    that fits only perturbed recordings of the target, and moves other speakers away from the target.
+    In training (`train_equalizer`) a learnt equalizer replaces the mean, so that the network need
+    not learn one.
     """
 
     def __init__(self, cfg: Config):
@@ -89,18 +88,18 @@ class ChangeLimiter(nn.Module):
         self.register_buffer("kernel", (kernel / kernel.sum())[None, None, None], persistent=False)
         hz = torch.linspace(0, cfg.sr / 2, cfg.n_freqs)[:, None]
         self.register_buffer("band", (hz < cfg.change_below_hz).float(), persistent=False)
-        # sums over the steps of training, late ones counting more; so they can be averaged as weights are
+        # Running sums that `counted` divides: unlike their quotients, AverageWeights can average them.
         self.register_buffer("mean", torch.zeros(cfg.n_freqs, 1))
-        self.register_buffer("loud", torch.tensor(0.0))  # level of the loud frames [50 dB]
-        self.register_buffer("counted", torch.tensor(0.0))
+        self.register_buffer("loud", torch.tensor(0.0))  # level of loud frames [50 dB]
+        self.register_buffer("counted", torch.tensor(0.0))  # sum of the weights of all steps
         self.equalizer = nn.Parameter(torch.zeros(cfg.n_freqs, 1))
 
     def forward(self, change, img):  # (B, 1, n_freqs, n_frames), (B, 2, n_freqs, n_frames)
         reach = self.kernel.shape[-1] // 2
         change = F.conv2d(F.pad(change, (reach, reach, 0, 0), mode="replicate"), self.kernel)
         power = 10 ** (DECADES * (log_magnitude(img, self.cfg)[:, None] - 1))
-        level = torch.log10(power.mean(2, keepdim=True)) / DECADES  # (B, 1, 1, n_frames), 50 dB
-        loud, mean = self._known(self.loud, -2.0), self._known(self.mean, 0.0)
+        level = torch.log10(power.mean(2, keepdim=True)) / DECADES  # (B, 1, 1, n_frames) [50 dB]
+        loud, mean = self._average(self.loud, -2.0), self._average(self.mean, 0.0)
         if self.training:
             loud = torch.quantile(level.detach().flatten(), LOUD_SHARE)
         gate = ((level - loud - FADE[0]) / (FADE[1] - FADE[0])).clamp(0, 1)
@@ -115,27 +114,35 @@ class ChangeLimiter(nn.Module):
             change = change + self.equalizer
         return change * gate * self.band
 
-    def _known(self, total, otherwise: float):
-        """The average of what was counted, if anything was."""
-        return total / self.counted if self.counted > 0 else torch.full_like(total, otherwise)
+    def _average(self, total: torch.Tensor, default: float) -> torch.Tensor:
+        """Running average of a buffer; `default` before the first step of training."""
+        return total / self.counted if self.counted > 0 else torch.full_like(total, default)
 
 
 class Generator(nn.Module):
-    """Add to an anonymized image what the target's voice has and it lacks.
+    """Change an anonymized image into one of the target's voice.
 
-    The U-Net sees the image without its Nyquist row (which takes what the row below takes), padded
-    to a size that can be halved evenly; its last layer starts at zero, so an untrained generator
-    gives its input back. With `cfg.filter_output` it filters what the vocoder made: the change is a gain, as
-    smooth along frequency as a filter of `cfg.lifter_ms` has it, so that harmonics and noise stay the
-    vocoder's. Where channel 0 is a logarithm, the filter's minimum phase is added to the vocoder's phase.
-    With `cfg.limit_change`, `ChangeLimiter` then limits the change.
+    The U-Net gets the image without its Nyquist row, padded to a size that can be halved evenly. The
+    Nyquist row gets the change of the row below. The last layer starts at zero, so an untrained
+    generator returns its input.
+
+    With `cfg.filter_output` the change is a filter of the vocoder's sound: a gain that is as smooth
+    along frequency as a filter of `cfg.lifter_ms`. Harmonics and noise stay those of the vocoder.
+    Where channel 0 is a logarithm, the filter's minimum phase is added to the vocoder's phase. With
+    `cfg.limit_change`, `ChangeLimiter` limits the change first.
+
+    Parameters
+    ----------
+    cfg : Config
     """
 
     def __init__(self, cfg: Config):
         super().__init__()
         self.cfg = cfg
         self.n_quefrencies = math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
-        self.bf16 = None  # True or False: bfloat16 or not; None: where the device gains by it
+        self.bf16 = (
+            None  # compute in bfloat16: True, False, or None for where the device gains by it
+        )
         n_out = 1 if cfg.filter_output else 2
         if cfg.encoder == "compact":
             fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
@@ -144,7 +151,7 @@ class Generator(nn.Module):
             self.net = nn.Sequential(Fold(fold), unet, Unfold(fold))
             self.step_f = fold * self.step_t
         else:
-            # here, because it is slow to import, and few voices want it
+            # imported here: it is slow to import, and few voices use it
             from fastai.vision.learner import create_body
             from torchvision.models import resnet18
 
@@ -158,18 +165,23 @@ class Generator(nn.Module):
         nn.init.zeros_(last.bias)
 
     def train_equalizer(self, on: bool) -> "Generator":
-        """Training: whether the equaliser that only the target's own recordings need is on."""
+        """Turn the equalizer of `ChangeLimiter` on (in training) or off; returns the generator."""
         if self.limiter:
             self.limiter.train_equalizer = on
         return self
 
     def laid_out_for(self, device: torch.device) -> "Generator":
-        """On a CPU, weights with channels last, as its input has them: it saves copies, and rounds otherwise."""
+        """On a CPU, store weights with channels last, as the input is; returns the generator.
+
+        This saves copies, and rounds differently.
+        """
         if device.type == "cpu":
             self.net.to(memory_format=torch.channels_last)
         return self
 
-    def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames); of the change
+    def forward(
+        self, img, strength: float = 1.0
+    ):  # (B, 2, n_freqs, n_frames), factor of the change
         img = img.as_subclass(torch.Tensor)
         below = img[:, :, :-1]
         n_freqs, n_frames = below.shape[-2:]
@@ -192,13 +204,19 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Judge patches of an image beside the anonymized image it should have been made from.
+    """Judge patches of an image beside the anonymized image it should belong to.
 
-    Gives one logit per patch: above 0, "recorded, and of this speech"; below, "made, or of other
-    speech". With `cfg.filter_output` it sees log-magnitudes only, of what is heard: those of the
-    waveform that an image stands for. Of the angles it must know nothing, as the generator leaves
-    them as they are, which would give away everything made. Spectral normalisation would blind it:
-    what is made differs from what is recorded by a few dB, which layers of little gain hardly pass on.
+    It returns one logit per patch: above 0 for "recorded, and of this speech", below 0 for
+    "generated, or of other speech".
+
+    With `cfg.filter_output` it sees the log-magnitudes of the image's waveform only. The phase would
+    give every generated image away, as the generator keeps the phase of the vocoder. There is no
+    spectral normalisation: generated and recorded images differ by a few dB, which layers of little
+    gain hardly pass on.
+
+    Parameters
+    ----------
+    cfg : Config
     """
 
     def __init__(self, cfg: Config):
@@ -218,21 +236,34 @@ class Critic(nn.Module):
         ]
         self.net = nn.Sequential(*layers)
 
-    def seen(self, img):  # (B, 2, n_freqs, n_frames) -> (B, 1 or 2, n_freqs, n_frames)
+    def seen(self, img):  # (B, 2, n_freqs, n_frames) to (B, 1 or 2, n_freqs, n_frames)
+        """The part of an image that the critic may see."""
         img = img.as_subclass(torch.Tensor)
         if not self.cfg.filter_output:
             return img
         n_samples = (img.shape[-1] - 1) * self.cfg.hop_length
-        return heard_log_magnitude(istft(from_image(img, self.cfg), self.cfg, n_samples), self.cfg)
+        return _waveform_log_magnitude(
+            istft(from_image(img, self.cfg), self.cfg, n_samples), self.cfg
+        )
 
     def forward(self, img, anonymized):  # both (B, 2, n_freqs, n_frames)
         img, anonymized = self.seen(img), self.seen(anonymized)
         pair = CONTRAST * torch.cat([img, img - anonymized], 1)
         with autocast(pair.device):
-            logits = self.net(pair)  # (B, 1, n_freqs / 2**depth, n_frames / 2**depth)
+            logits = self.net(pair)  # (B, 1, n_freqs/2**depth, n_frames/2**depth)
         return logits.as_subclass(torch.Tensor).float()
 
 
-def heard_log_magnitude(wav: torch.Tensor, cfg: Config) -> torch.Tensor:
-    """Log-magnitude image of waveforms (B, n_samples): (B, 1, n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB."""
+def _waveform_log_magnitude(wav: torch.Tensor, cfg: Config) -> torch.Tensor:
+    """Log-magnitude image of waveforms.
+
+    Parameters
+    ----------
+    wav : torch.Tensor [shape=(B, n_samples)]
+    cfg : Config
+
+    Returns
+    -------
+    img : torch.Tensor [shape=(B, 1, n_freqs, n_frames); -1 is -100 dB, 1 is 0 dB]
+    """
     return log_of_magnitude(stft(wav, cfg))[:, None]

@@ -1,7 +1,8 @@
-"""A voice's folder: weights, settings and a card, saved whole, checked before use, given away with consent only.
+"""The folder of a voice: save it, read it with checks, and export it for others.
 
-The weights' file says which settings it belongs to and what its numbers add up to. Nothing that is read here can run
-code: it is safetensors and JSON, and is looked at before memory is taken for it.
+It holds weights (generator.safetensors), settings (config.json), a card (card.md) and the training
+history (history.csv). The weights' file has checksums of the weights and of the settings.
+Safetensors and JSON cannot run code. Sizes are checked before anything is loaded.
 """
 
 import json
@@ -23,48 +24,51 @@ from .card import CARD, card, card_gaps, read_card
 from .networks import WEIGHTS, Generator
 
 CONFIG, HISTORY = "config.json", "history.csv"
-MAX_WEIGHTS_BYTES = 1_000_000_000  # a resnet18 has 125 MB
-MAX_WEIGHT = 1e4  # no trained weight is near that
-MAX_IMAGE_BYTES = 16e9  # that networks may take for a piece of speech
-WIDE = 64  # channels from which on a network is counted before it is built
-METADATA = "voice"  # the one key of the file's metadata: safetensors writes several in any order
+MAX_WEIGHTS_BYTES = 1_000_000_000  # largest file that is read; a resnet18 has 125 MB [bytes]
+MAX_WEIGHT = 1e4  # largest weight that is accepted; trained ones are far below
+MAX_IMAGE_BYTES = 16e9  # largest memory that a network may need for one chunk [bytes]
+WIDE = 64  # width above which a network is built without memory first, to check its size [channels]
+METADATA = "voice"  # key of our metadata; one only, as safetensors writes several in random order
+# names of types in safetensors
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
-LOOK = (
+WHICH_FOLDER = (
     "name a voice's folder, such as models/ljspeech in the cloned repository, or train one with "
     "notebook 02-1 or 02-2"
 )
-COPY = "copy both again"
+COPY_AGAIN = "copy both again"
 
 
 def save_voice(
     weights: dict[str, torch.Tensor], cfg: Config, run_dir, trained: tuple[str, int] | None = None
 ) -> None:
-    """Write what `convert.load_voice` reads: weights, config.json and, if there is none, card.md.
+    """Write weights, config.json and, if there is no card yet, card.md: what `load_voice` reads.
+
+    The same weights and settings give the same bytes.
 
     Parameters
     ----------
     weights : dict of str to torch.Tensor
-        A generator's state, finite.
+        The state of a generator, finite.
     cfg : Config
         With its `target` set.
     run_dir : str or Path
-        Its folder.
+        The voice's folder.
     trained : (str, int), optional
-        The stage and epoch that they are from.
+        Stage and epoch of the weights.
 
     Raises
     ------
     ParameterError
-        If a weight is not finite; the voice that was there stays.
+        If a weight is not finite; the old voice stays.
     NotWritten
-        If the disk is full, or the folder may not be written to.
+        If the disk is full, or the folder is read-only.
     """
     run_dir = Path(run_dir)
     tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    lost = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
-    if lost:
+    not_finite = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
+    if not_finite:
         raise ParameterError(
-            f"{lost[0]} holds NaN or infinity and is not saved in {run_dir}; go on from the last checkpoint"
+            f"{not_finite[0]} holds NaN or infinity and is not saved in {run_dir}; resume from the last checkpoint"
         )
     metadata = dict(
         vc_lib=__version__, config_sha256=_digest(cfg.values()), sha256=_checksum(tensors)
@@ -80,24 +84,32 @@ def save_voice(
 
 
 def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
-    """Weights, settings and the empty network that they fit, checked: sizes, names, shapes, ranges and checksums.
+    """Read a voice and check it: sizes, names, shapes, types, checksums and ranges.
 
     Parameters
     ----------
     folder : str or Path
-        As `save_voice` left it. A voice of version 0.1 has no checksums, and goes without.
+        Written by `save_voice`. Weights that another program wrote have no checksums to check.
+
+    Returns
+    -------
+    weights : dict of str to torch.Tensor
+        The state of the generator.
+    config : Config
+    generator : Generator
+        A new network that the weights fit, not yet loaded into it.
 
     Raises
     ------
     MissingInput
-        If the folder or one of the two files is not there.
+        If the folder, the weights or config.json are missing.
     ParameterError
-        If they are damaged, do not belong together, are too large, or are links out of the folder.
+        If a file is damaged, too large, or a link out of the folder, or if weights and settings do not belong together.
     """
     folder = Path(folder)
     path = within(folder, WEIGHTS)
     if not path.is_file():
-        raise MissingInput(f"{path} does not exist (looked for in {Path.cwd()}); {LOOK}")
+        raise MissingInput(f"{path} does not exist (looked for in {Path.cwd()}); {WHICH_FOLDER}")
     config_path = within(folder, CONFIG)
     values = read_values(config_path)
     config = Config.from_values(values, config_path)
@@ -107,16 +119,18 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
         )
     if config.target.sr != config.sr:
         raise ParameterError(
-            f"{config_path} has a target measured at {config.target.sr} Hz for a voice of {config.sr} Hz; {COPY}"
+            f"{config_path} has a target measured at {config.target.sr} Hz for a voice of {config.sr} Hz; {COPY_AGAIN}"
         )
     _check_memory(config, config_path)
 
     def misfit(why) -> ParameterError:
-        return ParameterError(f"{path} does not fit {config_path} or is damaged ({why}); {COPY}")
+        return ParameterError(
+            f"{path} does not fit {config_path} or is damaged ({why}); {COPY_AGAIN}"
+        )
 
     if path.stat().st_size > MAX_WEIGHTS_BYTES:
         raise misfit(
-            f"it has {path.stat().st_size / 1e6:.0f} MB, a voice under {MAX_WEIGHTS_BYTES / 1e6:.0f}"
+            f"it has {path.stat().st_size / 1e6:.0f} MB, must have under {MAX_WEIGHTS_BYTES / 1e6:.0f}"
         )
     try:
         with safe_open(path, "pt") as file:
@@ -131,26 +145,24 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
     except SafetensorError as e:
         raise misfit(e) from e
     if "sha256" in metadata and metadata["sha256"] != _checksum(weights):
-        raise misfit("its checksum is another")
+        raise misfit("its checksum is wrong")
     if "config_sha256" in metadata and metadata["config_sha256"] != _digest(values):
         raise misfit(
-            f"{CONFIG} was changed since they were saved together; to try another setting change voice.config, to "
+            f"{CONFIG} was changed after they were saved together; to try a setting change voice.config, to "
             "keep it call save_voice"
         )
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise misfit(f"{name} holds NaN or infinity")
         if value.is_floating_point() and value.numel() and value.abs().max() > MAX_WEIGHT:
-            raise misfit(
-                f"{name} reaches {value.abs().max():.3g}; weights are under {MAX_WEIGHT:g}"
-            )
+            raise misfit(f"{name} reaches {value.abs().max():.3g}, must be under {MAX_WEIGHT:g}")
         if name.endswith(("running_var", "num_batches_tracked", "counted")) and (value < 0).any():
             raise misfit(f"{name} is negative")
     return weights, config, generator
 
 
 def trained_until(folder) -> tuple[str, int] | None:
-    """Stage and epoch that the voice in a folder is from; None if it does not say, or is none."""
+    """Stage and epoch of the voice in a folder; None if they are unknown, or there is no whole voice."""
     try:
         with safe_open(within(folder, WEIGHTS), "pt") as file:
             metadata = _metadata(file)
@@ -162,12 +174,12 @@ def trained_until(folder) -> tuple[str, int] | None:
 
 
 def _digest(values: dict) -> str:
-    """SHA-256 of a config's values, whatever the layout of their file."""
+    """SHA-256 of the values of a config, independent of the layout of their file."""
     return sha256(json.dumps(values, sort_keys=True).encode())
 
 
 def _checksum(weights: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values of tensors on the CPU, in the order of their names."""
+    """SHA-256 of names, types, shapes and values of tensors on the CPU."""
     names = sorted(weights)
     layout = [[name, str(weights[name].dtype), list(weights[name].shape)] for name in names]
     values = (memoryview(weights[name].numpy()).cast("B") for name in names)
@@ -175,7 +187,7 @@ def _checksum(weights: dict[str, torch.Tensor]) -> str:
 
 
 def _metadata(file: safe_open) -> dict:
-    """What `save_voice` wrote beside the weights; empty if another program made the file."""
+    """Metadata that `save_voice` wrote; empty if another program wrote the file."""
     try:
         metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
     except (ValueError, RecursionError):
@@ -184,13 +196,13 @@ def _metadata(file: safe_open) -> dict:
 
 
 def _layout(file: safe_open, name: str) -> tuple[str, list[int]]:
-    """Type and shape of a tensor in a safetensors file, read from its header."""
+    """Type and shape of a tensor, read from the header of the file."""
     tensor = file.get_slice(name)
     return tensor.get_dtype(), tensor.get_shape()
 
 
 def _check_layout(layout: dict[str, tuple], generator: Generator, misfit) -> None:
-    """Check that a file has the tensors that the generator needs, all of them and nothing else."""
+    """Check that a file holds exactly the tensors that the generator needs."""
     needed = {k: (DTYPES[v.dtype], list(v.shape)) for k, v in generator.state_dict().items()}
     if layout != needed:
         name = min(k for k in layout.keys() | needed if layout.get(k) != needed.get(k))
@@ -198,27 +210,27 @@ def _check_layout(layout: dict[str, tuple], generator: Generator, misfit) -> Non
 
 
 def _check_memory(cfg: Config, path: Path) -> None:
-    """That images of a piece of speech, and what a network makes of them, have room."""
+    """Check that images of one chunk of speech, and the network's activations, fit into memory."""
     n_bins = cfg.n_freqs * (CHUNK_S + 2 * CONTEXT_S) * cfg.sr / cfg.hop_length
     channels = 128 if cfg.encoder == "resnet18" else max(2, cfg.width / cfg.fold)
     needed = 4 * 8 * channels * n_bins
     if needed > MAX_IMAGE_BYTES:
         raise ParameterError(
-            f"{path} asks for n_fft={cfg.n_fft}, hop_length={cfg.hop_length}, width={cfg.width} at {cfg.sr} Hz, with "
-            f"which {CHUNK_S:g} s of speech take about {needed / 1e9:.0f} GB; no voice needs over "
-            f"{MAX_IMAGE_BYTES / 1e9:.0f}: train it with a longer hop"
+            f"{path} has n_fft={cfg.n_fft}, hop_length={cfg.hop_length}, width={cfg.width} at {cfg.sr} Hz: "
+            f"{CHUNK_S:g} s of speech take about {needed / 1e9:.0f} GB, over the limit of "
+            f"{MAX_IMAGE_BYTES / 1e9:.0f} GB; train it with a longer hop"
         )
 
 
 def export_voice(run_dir, destination) -> Path:
-    """Make a folder of a voice that can be given to others: weights, settings, card, history, and nothing else.
+    """Copy a voice into a folder that can be shared: weights, settings, card and history only.
 
     Parameters
     ----------
     run_dir : str or Path
-        Where it was trained.
+        The folder that the voice was trained in.
     destination : str or Path
-        Must not be there yet; is there when it is whole.
+        The new folder. It must not exist yet, and appears when it is complete.
 
     Returns
     -------
@@ -227,21 +239,21 @@ def export_voice(run_dir, destination) -> Path:
     Raises
     ------
     MissingInput, ParameterError
-        If the voice is not whole, its card does not say who agreed and that converted speech has to be disclosed, or
-        something has the name of the destination.
+        If `read_voice` refuses the voice, its card lacks the owner's consent or the duty to disclose converted speech,
+        or `destination` exists.
     NotWritten
-        If the disk is full, or the folder may not be written to.
+        If the disk is full, or the folder is read-only.
     """
     run_dir, destination = Path(run_dir), Path(destination)
     read_voice(run_dir)
     gaps = card_gaps(read_card(run_dir))
     if gaps:
         raise ParameterError(
-            f"{run_dir / CARD} does not say {', nor '.join(gaps)}; write it there, or call fill_card: a voice is a "
-            "person's, and is not shared without"
+            f"{run_dir / CARD} does not say {', nor '.join(gaps)}; write it there, or call fill_card. A voice belongs "
+            "to a person, and must not be shared without consent"
         )
     if destination.exists():
-        raise ParameterError(f"{destination} is there already; remove it, or choose another name")
+        raise ParameterError(f"{destination} exists already; remove it, or choose another name")
     names = [WEIGHTS, CONFIG, CARD, *([HISTORY] if (run_dir / HISTORY).is_file() else [])]
     part = destination.absolute().with_name(f".{destination.name}.{os.getpid()}.part")
     try:

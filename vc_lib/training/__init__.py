@@ -1,0 +1,1 @@
+"""Training: the dataset, a learner for each stage, and `fit`."""
