@@ -1,7 +1,7 @@
-"""Analysed recordings become a fastai dataset of (anonymized, original) image pairs.
+"""The fastai dataset: pairs of images (anonymized, original), cut out of analyzed recordings.
 
-WORLD's analysis is slow and never changes, so `recordings` does it once; the disguise is cheap and
-has to be new every time, so it is put on while training, for each crop and epoch anew.
+WORLD's analysis is slow and never changes, so `corpus` runs it once. Speaker perturbation is cheap
+and must be new each time, so each crop of each epoch gets its own.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from ..spectrogram import image_to_wav, log_magnitude, wav_to_image
 
 from fastai.vision.all import (
     Callback,
+    DataLoader,
     DataLoaders,
     TensorImageBase,
     TfmdLists,
@@ -31,21 +32,22 @@ from fastai.vision.all import (
     show_results,
 )
 
-KNOWN = ("f0_hz", "f0_std_semitones", "level_db")  # of the target, undisguised
-# Every 4th WORLD frame tells a recording's envelope. As frames are what counts against the prior, it
-# is known less well than a stranger's will be, and more of a disguise is left to learn from.
+KNOWN = ("f0_hz", "f0_std_semitones", "level_db")  # statistics that perturbation does not change
+# Step between the WORLD frames on which the source of a crop is measured. Fewer frames weigh less
+# against the prior: the envelope is known less well than that of a converted source, and more of
+# the perturbation is left to learn from.
 STATS_STEP = 4
-MARGIN = 10  # WORLD frames before and after a crop: the vocoder's run-in, cut off again
+MARGIN = 10  # run-in of the vocoder before and after a crop, cut off afterwards [WORLD frames]
 
 
 # Pairs of images
 
 
 class SpecImage(TensorImageBase):
-    """2-channel images (..., 2, n_freqs, n_frames) that fastai can show; `cfg` travels along."""
+    """Images (..., 2, n_freqs, n_frames) that fastai can show; they carry their config as `cfg`."""
 
     def show(self, ctx=None, title=None, **kwargs):
-        """Draw the log-magnitude on `ctx`, a matplotlib axis, in dB below full scale."""
+        """Draw the log-magnitude [dB below full scale] on `ctx`, a matplotlib axis; returns the axis."""
         ctx = ctx or get_grid(1)[0]
         cfg = self.cfg
         db = (log_magnitude(torch.Tensor(self.detach().cpu().float()), cfg) - 1).numpy() * 50
@@ -63,7 +65,7 @@ class SpecImage(TensorImageBase):
         return ctx
 
     def player(self) -> ipd.Audio:
-        """What the image sounds like."""
+        """A player of the image's waveform."""
         wav = image_to_wav(self.detach().cpu().float().numpy(), self.cfg)
         return ipd.Audio(np.clip(wav, -1, 1), rate=self.cfg.sr, normalize=False)
 
@@ -71,18 +73,17 @@ class SpecImage(TensorImageBase):
 def crop_pair(
     recording: CorpusItem, cfg: Config, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the anonymized and the original waveform of one image, `cfg.n_frames` wide, out of a
-    recording.
+    """Cut a crop of a recording: the anonymized and the original waveform of one image.
 
     Parameters
     ----------
     recording : CorpusItem
     cfg : Config
-        With its `target` set.
+        With its `target` set; the image is `cfg.n_frames` wide.
     rng : np.random.Generator, optional
-        Given: place and disguise are random, for training; the disguise is normalised away as far
-        as statistics of the whole recording allow, as a stranger's voice is at conversion. Not
-        given: the middle, undisguised, for validation.
+        Given, for training: place and speaker perturbation are random. The perturbed speech is
+        normalized by statistics of the whole recording, as a source's is at conversion.
+        Not given, for validation: the middle of the recording, not perturbed.
 
     Returns
     -------
@@ -91,13 +92,13 @@ def crop_pair(
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
     samples_per_frame = cfg.sr * cfg.frame_period_ms / 1000
     n_world = int(np.ceil(n_samples / samples_per_frame)) + 1
-    n_there = recording.n_frames
-    last = max(n_there - n_world, 0)
+    n_recorded = recording.n_frames
+    last = max(n_recorded - n_world, 0)
     first = int(rng.integers(0, last + 1)) if rng else last // 2
-    # a recording shorter than the crop is repeated; margins past the ends wrap around too
-    wav, features = recording.load(np.arange(first - MARGIN, first + n_world + MARGIN) % n_there)
+    # a recording shorter than the crop is repeated; margins wrap around at its ends
+    wav, features = recording.load(np.arange(first - MARGIN, first + n_world + MARGIN) % n_recorded)
     source = cfg.target
-    if rng is not None:  # as a stranger's speech comes: its envelope is known from this recording
+    if rng is not None:  # measure the perturbed envelope, as that of a converted source
         perturbation = SpeakerPerturbation.draw(cfg, cfg.target, rng)
         whole = perturbation.apply(recording.load(slice(None, None, STATS_STEP))[1])
         features = perturbation.apply(features)
@@ -106,7 +107,7 @@ def crop_pair(
     features = transform(features, cfg, source, rng)
     skip, start = round(MARGIN * samples_per_frame), round(first * samples_per_frame)
     anonymized = synthesize(features)[skip : skip + n_samples]
-    period = round(n_there * samples_per_frame)
+    period = round(n_recorded * samples_per_frame)
     original = np.pad(wav, (0, max(0, period - len(wav))))[
         np.arange(start, start + n_samples) % period
     ]
@@ -114,27 +115,33 @@ def crop_pair(
 
 
 class PerturbedPairs(Transform):
-    """Make (anonymized, original) images: of a `CorpusItem` for validation, of a number for
-    training.
+    """Make pairs of images (anonymized, original) of a `CorpusItem` (validation) or a number (training).
 
-    A number stands for a place in an endless shuffled walk over all training recordings, long ones
-    visited more often; at each visit place and disguise are drawn anew, and depend on nothing but
-    the seed, the epoch and the number.
+    A number is a position in an endless shuffled walk over the training recordings, which visits
+    long ones more often. Each visit draws a new crop and a new perturbation, from a generator seeded
+    by `cfg.seed`, the epoch and the number.
+
+    Parameters
+    ----------
+    train : sequence of CorpusItem
+        Recordings to train on.
+    cfg : Config
+        With its `target` set.
     """
 
     def __init__(self, train: Sequence[CorpusItem], cfg: Config):
         seconds = (cfg.n_frames - 1) * cfg.hop_length / cfg.sr
         self.slots = [r for r in train for _ in range(max(1, round(r.seconds / seconds)))]
-        self.n_crops = min(cfg.max_crops, len(self.slots))  # an epoch
+        self.n_crops = min(cfg.max_crops, len(self.slots))  # in an epoch
         self.cfg, self.epoch = cfg, 0
 
     def recording(self, number: int) -> CorpusItem:
-        """What a number stands for in this epoch."""
+        """The recording that a number stands for in this epoch."""
         walk, step = divmod(self.epoch * self.n_crops + number, len(self.slots))
         order = np.random.default_rng([self.cfg.seed, walk]).permutation(len(self.slots))
         return self.slots[order[step]]
 
-    def encodes(self, item):  # fasttransform cannot read an annotation such as int | CorpusItem
+    def encodes(self, item):  # no annotation: fasttransform cannot read int | CorpusItem
         rng = None
         if not isinstance(item, CorpusItem):
             rng = np.random.default_rng([self.cfg.seed, self.epoch, item])
@@ -149,7 +156,7 @@ class PerturbedPairs(Transform):
 def make_dls(
     train: Sequence[CorpusItem], valid: Sequence[CorpusItem], cfg: Config, num_workers: int = 1
 ) -> DataLoaders:
-    """fastai DataLoaders of (anonymized, original) images.
+    """Make the fastai DataLoaders of pairs of images (anonymized, original).
 
     Parameters
     ----------
@@ -157,23 +164,24 @@ def make_dls(
     cfg : Config
         With its `target` set, see `learn_target`.
     num_workers : int
-        Processes that make crops while the networks train; 0 makes them in this one.
+        Number of processes that make crops while the networks train; 0 uses this process.
 
     Returns
     -------
     DataLoaders
-        Batches of two `SpecImage` (bs, 2, n_freqs, n_frames); `dls.cfg` is the config.
+        Batches of two `SpecImage` (bs, 2, n_freqs, n_frames). `dls.cfg` is the config, `dls.pairs`
+        the `PerturbedPairs`.
 
     Raises
     ------
     ParameterError
-        If `cfg` has no target, or there is nothing to train on or to validate with.
+        If `cfg` has no target, or `train` or `valid` is empty.
     """
     if cfg.target is None:
         raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")
     if not len(train) or not len(valid):
         raise ParameterError(
-            f"there are no recordings to {'train on' if not len(train) else 'validate with'}; take both from split"
+            f"{'valid' if len(train) else 'train'}=[] must hold a recording; take train and valid from split"
         )
     pairs = PerturbedPairs(train, cfg)
     items = [*range(pairs.n_crops), *valid]
@@ -187,23 +195,26 @@ def make_dls(
 
 
 class SetEpoch(Callback):
-    """Tell the dataset the epoch and seed the order of crops by it: a resumed run sees the same."""
+    "Set the dataset's epoch and seed the order of crops by it, so that a resumed run gets the same crops."
 
     order = -20
 
     def before_epoch(self):
         if hasattr(self.dls, "pairs"):
             self.dls.pairs.epoch = self.epoch
-        train = getattr(
-            self.dls.train, "dl", self.dls.train
-        )  # with several processes there is one around it
-        train.rng.seed(self.dls.cfg.seed * 100_003 + self.epoch)
+        train_loader(self.dls).rng.seed(self.dls.cfg.seed * 100_003 + self.epoch)
 
 
-# What dls.show_batch() and learn.show_results() draw
+def train_loader(dls: DataLoaders) -> DataLoader:
+    """The DataLoader of training crops itself; in several processes fastai wraps it in another."""
+    return getattr(dls.train, "dl", dls.train)
+
+
+# dls.show_batch() and learn.show_results()
 
 
 def _show_columns(columns: dict, max_n: int) -> None:
+    """Draw and display batches of images side by side, by title: a row and its players for each item."""
     n_rows = min(len(next(iter(columns.values()))), max_n)
     axes = get_grid(
         n_rows * len(columns),
