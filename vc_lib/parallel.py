@@ -1,7 +1,8 @@
 """Run a function on several items at once, in threads.
 
 Threads suffice: WORLD, NumPy's matrix products and torch release Python's lock while they compute.
-Each of our threads uses one core. Further threads of NumPy or torch would compete for the same cores.
+Each of our threads uses one core. Further threads of NumPy or torch would compete for the same
+cores.
 """
 
 import ctypes

@@ -109,7 +109,7 @@ def two(folder):
     assert load_checkpoint(run / "generator.checkpoint.pt")["epoch"] == 1
     done = launched(folder, run, 1, N_EPOCHS, 0)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("all 3 epochs are done") == 1, "one process speaks for all"
+    assert done.stdout.count("all 3 epochs are trained") == 1, "one process speaks for all"
     return run
 
 

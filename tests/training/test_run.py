@@ -235,7 +235,7 @@ def test_a_finished_stage_is_loaded_and_not_trained(make, whole_run, monkeypatch
     learn = make(stage)
     monkeypatch.setattr(learn, "fit_one_cycle", None)
     fit(learn, run, stage, 2)
-    assert f"{stage}: all 2 epochs are done" in capsys.readouterr().out
+    assert f"{stage}: all 2 epochs are trained" in capsys.readouterr().out
     assert before == {file.name: file.read_bytes() for file in run.iterdir()}
     assert same(learn.model.state_dict(), trained[stage].model.state_dict())
 
@@ -257,7 +257,7 @@ def test_a_stage_is_not_gone_on_with_after_the_one_before_it_changed(make, tmp_p
     fit(make("gan"), run, "gan", 1)  # as it was: nothing to say
     fit(make(), run, "generator", 2)
     with pytest.raises(
-        ParameterError, match=r"after \{'generator': 1\} .* come to \{'generator': 2\}"
+        ParameterError, match=r"after \{'generator': 1\} .* now have \{'generator': 2\}"
     ):
         fit(make("gan"), run, "gan", 1)
 

@@ -145,7 +145,7 @@ def test_judged_pairs_go_round_in_three(whole_run):
 
 
 def test_the_critic_needs_what_was_generated(corpus, tmp_path):
-    with pytest.raises(MissingInput, match=r"generated\.npy is not there; call save_generated"):
+    with pytest.raises(MissingInput, match=r"generated\.npy does not exist; call save_generated"):
         critic_learner(tmp_path, corpus[1])
 
 

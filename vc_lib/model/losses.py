@@ -111,8 +111,9 @@ class MultiResolutionSTFT(nn.Module):
 class MultiResolutionMel(nn.Module):
     """Log-mel L1 of waveforms (B, n_samples), at three resolutions [nepers].
 
-    A mel band sums over bins that the ear does not separate, such as those of a noise. With an L1 of
-    single bins the network would smooth noise, as the best prediction of a random bin is its median.
+    A mel band sums over bins that the ear does not separate, such as those of a noise. With an L1
+    of single bins the network would smooth noise, as the best prediction of a random bin is its
+    median.
     """
 
     def __init__(self, sr: int, resolutions=MEL_RESOLUTIONS):

@@ -73,10 +73,10 @@ class ChangeLimiter(nn.Module):
 
     The change is removed above `cfg.change_below_hz`, and smoothed over `cfg.change_smooth_ms`. It
     fades out in frames that are 25 to 35 dB under the loud ones. Its mean over loud frames is
-    subtracted: the mean of the batch in training, a running average later. This mean is an equalizer
-    that fits only perturbed recordings of the target, and moves other speakers away from the target.
-    In training (`train_equalizer`) a learnt equalizer replaces the mean, so that the network need
-    not learn one.
+    subtracted: the mean of the batch in training, a running average later. This mean is an
+    equalizer that fits only perturbed recordings of the target, and moves other speakers away from
+    the target. In training (`train_equalizer`) a learnt equalizer replaces the mean, so that the
+    network need not learn one.
     """
 
     def __init__(self, cfg: Config):
@@ -122,8 +122,8 @@ class ChangeLimiter(nn.Module):
 class Generator(nn.Module):
     """Change an anonymized image into one of the target's voice.
 
-    The U-Net gets the image without its Nyquist row, padded to a size that can be halved evenly. The
-    Nyquist row gets the change of the row below. The last layer starts at zero, so an untrained
+    The U-Net gets the image without its Nyquist row, padded to a size that can be halved evenly.
+    The Nyquist row gets the change of the row below. The last layer starts at zero, so an untrained
     generator returns its input.
 
     With `cfg.filter_output` the change is a filter of the vocoder's sound: a gain that is as smooth
@@ -209,10 +209,10 @@ class Critic(nn.Module):
     It returns one logit per patch: above 0 for "recorded, and of this speech", below 0 for
     "generated, or of other speech".
 
-    With `cfg.filter_output` it sees the log-magnitudes of the image's waveform only. The phase would
-    give every generated image away, as the generator keeps the phase of the vocoder. There is no
-    spectral normalisation: generated and recorded images differ by a few dB, which layers of little
-    gain hardly pass on.
+    With `cfg.filter_output` it sees the log-magnitudes of the image's waveform only. The phase
+    would give every generated image away, as the generator keeps the phase of the vocoder. There is
+    no spectral normalisation: generated and recorded images differ by a few dB, which layers of
+    little gain hardly pass on.
 
     Parameters
     ----------

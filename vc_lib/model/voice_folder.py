@@ -104,7 +104,8 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
     MissingInput
         If the folder, the weights or config.json are missing.
     ParameterError
-        If a file is damaged, too large, or a link out of the folder, or if weights and settings do not belong together.
+        If a file is damaged, too large, or a link out of the folder, or if weights and settings do
+        not belong together.
     """
     folder = Path(folder)
     path = within(folder, WEIGHTS)
@@ -239,8 +240,8 @@ def export_voice(run_dir, destination) -> Path:
     Raises
     ------
     MissingInput, ParameterError
-        If `read_voice` refuses the voice, its card lacks the owner's consent or the duty to disclose converted speech,
-        or `destination` exists.
+        If `read_voice` refuses the voice, its card lacks the owner's consent or the duty to
+        disclose converted speech, or `destination` exists.
     NotWritten
         If the disk is full, or the folder is read-only.
     """

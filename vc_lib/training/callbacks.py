@@ -1,4 +1,4 @@
-"""fastai callbacks of training, one concern each."""
+"""fastai callbacks of training; each does one thing."""
 
 import io
 from pathlib import Path
@@ -9,6 +9,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..files import atomically
 from ..model import compat
 from ..model.voice_folder import save_voice
+from .dataset import train_loader
 from .run_folder import load_checkpoint, read_history, settings, unwrapped, write_history
 
 from fastai.vision.all import (
@@ -22,45 +23,42 @@ from fastai.vision.all import (
 )
 from fastai.vision.gan import AdaptiveGANSwitcher, GANTrainer
 
-TOLERATED = 4 / 3  # of the best distance to the recordings: adversarial training is lost beyond
-
-
-# Callbacks, one per concern
+TOLERATED = 4 / 3  # ratio to the best distance above which adversarial training has failed
 
 
 class StopAtNaN(Callback):
-    "Stop with a clear error where a loss, a gradient or a weight is not finite any more; the last checkpoint stays."
+    "Stop with an error that names the cause when a loss, a gradient or a weight is not finite."
 
     order = -9
 
     def after_loss(self):
         if self.training and not torch.isfinite(self.learn.loss_grad):
-            self.lost(f"the loss became {self.learn.loss_grad.item()}")
+            self.stop(f"the loss became {self.learn.loss_grad.item()}")
 
     def before_step(self):
         grads = [p.grad for p in self.learn.model.parameters() if p.grad is not None]
         if grads and not torch.isfinite(torch.nn.utils.get_total_norm(grads)):
-            self.lost("a gradient became infinite")
+            self.stop("a gradient became infinite")
 
     def after_train(self):
         state = self.learn.model.state_dict()
         if not all(torch.isfinite(v).all() for v in state.values()):
-            self.lost("a weight became infinite")  # in the last step, or in what batch norm counts
+            self.stop("a weight became infinite")  # in the last step, or a statistic of batch norm
 
-    def lost(self, what: str):
+    def stop(self, cause: str):
         if hasattr(self.learn, "lr_finder"):
-            raise CancelFitException  # it raises the rate until the loss is lost: here it ends
-        of = sorted(self.recordings())
+            raise CancelFitException  # lr_find raises the rate until this happens
+        names = sorted(self.recordings())
         raise FloatingPointError(
-            f"{what} in epoch {self.epoch}, batch {self.iter}; "
-            "the last checkpoint is kept: lower lr in a new run, or look at the recordings"
-            + (f" that this batch was made of: {', '.join(of)}" if of else "")
+            f"{cause} in epoch {self.epoch}, batch {self.iter}; the last checkpoint is unchanged. "
+            "Lower lr in a new run, or check the recordings"
+            + (f" of this batch: {', '.join(names)}" if names else "")
         )
 
     def recordings(self) -> set[str]:
-        """Names of the files that the crops of this batch were cut from, where that is known."""
+        """File names of the recordings in this batch; empty where they are unknown."""
         pairs = getattr(self.dls, "pairs", None)
-        loader = getattr(self.dls.train, "dl", self.dls.train)
+        loader = train_loader(self.dls)
         order = compat.item_order(loader)
         if pairs is None or order is None or num_distrib() > 1:
             return set()
@@ -69,7 +67,7 @@ class StopAtNaN(Callback):
 
 
 class AverageWeights(Callback):
-    "Keep a running average of a network's weights, validate with it, and give it to whoever saves."
+    "Keep a running average of a network's weights, and validate with it."
 
     def __init__(self, network, decay: float):
         self.network, self.update = network, get_ema_multi_avg_fn(decay)
@@ -83,7 +81,7 @@ class AverageWeights(Callback):
 
     def after_step(self):
         if hasattr(self.learn, "lr_finder"):
-            return  # a rehearsal, whose weights are thrown away
+            return  # the weights of lr_find are thrown away
         if hasattr(self.learn, "gan_trainer") and not self.learn.gan_trainer.gen_mode:
             return
         state = self.network.state_dict()
@@ -102,37 +100,39 @@ class AverageWeights(Callback):
 
 
 class Checkpoint(Callback):
-    "After every epoch keep all that is needed to go on as if nothing had happened; at the start take it up."
+    "Save the state of training after every epoch; load it before the first one."
 
     order = 65
 
-    def __init__(self, path: Path, before: dict[str, int]):
-        self.path, self.earlier_stages = path, before
+    def __init__(self, path: Path, earlier_stages: dict[str, int]):
+        self.path, self.earlier_stages = path, earlier_stages
 
     def before_fit(self):
-        kept = load_checkpoint(self.path)
-        self.start_epoch = kept["epoch"] + 1 if kept else 0
-        self.learn.train_iter = self.start_epoch * len(self.dls.train)  # steps count on
-        if not kept:
+        checkpoint = load_checkpoint(self.path)
+        self.start_epoch = checkpoint["epoch"] + 1 if checkpoint else 0
+        self.learn.train_iter = self.start_epoch * len(self.dls.train)  # steps so far
+        if not checkpoint:
             return
-        unwrapped(self.model).load_state_dict(kept["model"])
-        self.opt.load_state_dict(to_device(kept["opt"], self.dls.device))
-        if "smooth" in kept:  # the loss that is shown goes on, too
-            smooth = self.learn.recorder.smooth_loss
-            smooth.count, smooth.val = kept["smooth"]["count"], kept["smooth"]["val"]
+        unwrapped(self.model).load_state_dict(checkpoint["model"])
+        self.opt.load_state_dict(to_device(checkpoint["opt"], self.dls.device))
+        smooth_loss = self.learn.recorder.smooth_loss  # the loss of the progress bar
+        smooth_loss.count, smooth_loss.val = (
+            checkpoint["smooth"]["count"],
+            checkpoint["smooth"]["val"],
+        )
         if hasattr(self.learn, "early_stopping"):
-            self.learn.early_stopping.best = kept.get("best")
+            self.learn.early_stopping.best = checkpoint.get("best")
         if hasattr(self.learn, "average_weights"):
             self.learn.average_weights.average = {
-                k: v.to(self.dls.device) for k, v in kept["average"].items()
+                k: v.to(self.dls.device) for k, v in checkpoint["average"].items()
             }
 
     def after_epoch(self):
         if self.epoch >= self.start_epoch and not rank_distrib():
-            self.keep()
-        distrib_barrier()  # nobody goes on, or looks at it, before it is written
+            self.save()
+        distrib_barrier()  # no process reads the file, or goes on, before it is written
 
-    def keep(self):
+    def save(self):
         opt = self.opt.state_dict()
         state = dict(
             epoch=self.epoch,
@@ -153,13 +153,13 @@ class Checkpoint(Callback):
             state["average"] = self.learn.average_weights.average
         if hasattr(self.learn, "early_stopping"):
             state["best"] = self.learn.early_stopping.best
-        data = io.BytesIO()  # torch's own writing tells nobody that a disk is full
+        data = io.BytesIO()  # torch.save does not report a full disk as such
         torch.save(state, data)
         atomically(self.path, lambda part: part.write_bytes(data.getbuffer()))
 
 
 class History(Callback):
-    "Add a row per epoch to history.csv: the stage, the losses, the metrics; a repeated epoch replaces its own row."
+    "Write a row of losses and metrics to history.csv after every epoch; a repeated epoch replaces its row."
 
     order = 62
 
@@ -167,28 +167,25 @@ class History(Callback):
         self.path, self.stage = path, stage
 
     def before_epoch(self):
-        self.learn.scores = {}  # see monitor.EvaluateCallback
+        self.learn.scores = {}  # filled by evaluate.monitor.EvaluateCallback
 
     def after_epoch(self):
         values = epoch_values(self.learn)
         if not values:
-            return  # skipped: it was trained before
+            return  # a skipped epoch, trained before
         row = {"stage": self.stage, "epoch": str(self.epoch)} | {
             k: f"{v:.5g}" for k, v in values.items()
         }
         if hasattr(self.learn, "capped_gan_switcher"):
             row |= self.learn.capped_gan_switcher.turns()
         row |= {k: f"{v:.5g}" for k, v in self.learn.scores.items()}
-        rows = [
-            r
-            for r in read_history(self.path)
-            if (r["stage"], r["epoch"]) != (row["stage"], row["epoch"])
-        ]
+        place = (row["stage"], row["epoch"])
+        rows = [r for r in read_history(self.path) if (r["stage"], r["epoch"]) != place]
         write_history(self.path, [*rows, row])
 
 
 class SaveVoice(Callback):
-    "Renew the voice in the run's folder after every epoch, from the averaged weights."
+    "Save the voice from the averaged weights after every epoch."
 
     order = 66
 
@@ -202,10 +199,17 @@ class SaveVoice(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stop the adversarial stage once validation is stopped; the voice is the best of it before.
+    """Stop the adversarial stage when its validation distance passes a limit; its best epoch is the voice.
 
-    Spoilt is what passes `limit_db`; if that is not given, what is a third worse than the best epoch, of this stage or
-    of the pretraining (`reference_db`). Every adversarial stage has one.
+    `fit` adds one to every adversarial stage that has none.
+
+    Parameters
+    ----------
+    limit_db : float, optional [dB]
+        Largest `lsd_db` of an epoch. By default 4/3 of the best, of this stage or of the
+        pretraining.
+    reference_db : float [dB]
+        The `lsd_db` at the end of the pretraining; infinity without pretraining.
     """
 
     order = 61
@@ -218,42 +222,39 @@ class EarlyStopping(Callback):
         self.best, self.stopped = None, False
 
     def limit(self) -> float:
-        """What validation may not pass [dB]."""
+        """Largest distance at validation that does not stop the stage [dB]."""
         if self.limit_db is not None:
             return self.limit_db
         best_db = self.best["lsd_db"] if self.best else float("inf")
         return TOLERATED * min(best_db, self.reference_db)
 
     def after_epoch(self):
-        now, limit = epoch_values(self.learn).get("lsd_db"), self.limit()
-        if now is None:
-            return  # skipped: it was trained before
-        if now <= limit:
-            if not self.best or now < self.best["lsd_db"]:
+        lsd_db, limit = epoch_values(self.learn).get("lsd_db"), self.limit()
+        if lsd_db is None:
+            return  # a skipped epoch, trained before
+        if lsd_db <= limit:
+            if not self.best or lsd_db < self.best["lsd_db"]:
                 average = {k: v.clone() for k, v in self.learn.average_weights.average.items()}
-                self.best = dict(epoch=self.epoch, lsd_db=now, average=average)
+                self.best = dict(epoch=self.epoch, lsd_db=lsd_db, average=average)
             return
         self.stopped = True
+        voice = f"that of epoch {self.best['epoch']}" if self.best else "unchanged"
         print(
-            f"epoch {self.epoch}: {now:.2f} dB from the recordings is over the limit of {limit:.2f} dB: stopped; "
-            + (
-                f"the voice is that of epoch {self.best['epoch']}"
-                if self.best
-                else "the voice is what it was before"
-            )
+            f"epoch {self.epoch}: {lsd_db:.2f} dB from the recordings is over the limit of {limit:.2f} dB: "
+            f"stopped; the voice is {voice}"
         )
         raise CancelFitException
 
 
 def epoch_values(learn: Learner) -> dict[str, float]:
-    """Losses and metrics of the epoch that has just ended; nothing if it was skipped because it was trained before."""
+    """Losses and metrics of the epoch that has just ended; empty for a skipped epoch, trained before."""
     names = [name for name in learn.recorder.metric_names[1:] if name != "time"]
     values = [v for v in learn.recorder.log[1:] if isinstance(v, float)]
     return dict(zip(names, values, strict=False)) if len(values) >= len(names) else {}
 
 
 class CappedGANSwitcher(AdaptiveGANSwitcher):
-    "Train the critic until it tells recorded from made, or `max_steps`; then the generator, one step."
+    "Train the critic until its loss is low, for at most `max_steps`; then the generator for one step."
 
     run_after = GANTrainer
 
@@ -262,11 +263,11 @@ class CappedGANSwitcher(AdaptiveGANSwitcher):
         self.max_steps = max_steps
 
     def before_validate(self):
-        self.model.eval()  # GANTrainer, just before, has put the generator into training mode
+        self.model.eval()  # GANTrainer has just put the generator into training mode
 
     def before_train(self):
-        # Said anew, since TrainEvalCallback has just put both networks into training mode: the
-        # critic begins the first epoch, the generator, whose turn validation leaves, the others.
+        # TrainEvalCallback has just put both networks into training mode: set the turn again. The
+        # critic begins the first epoch. The generator begins the others, as validation leaves its turn.
         self.gan_trainer.switch(gen_mode=self.epoch > 0)
         self.steps = self.n_critic = self.n_generator = self.n_capped = 0
 
@@ -279,44 +280,39 @@ class CappedGANSwitcher(AdaptiveGANSwitcher):
             return
         self.steps += 1
         self.n_critic += 1
-        convinced = self.loss_func.real_fake_loss < self.critic_thresh
-        if convinced or self.steps >= self.max_steps:
-            self.n_capped += not convinced
+        trained = self.loss_func.real_fake_loss < self.critic_thresh
+        if trained or self.steps >= self.max_steps:
+            self.n_capped += not trained
             self.steps = 0
             self.gan_trainer.switch()
 
     def turns(self) -> dict[str, int]:
-        """Steps of either side in the last epoch, and how often the cap ended the critic's turn."""
+        """Steps of critic and generator in the last epoch, and turns of the critic that `max_steps` ended."""
         return dict(
             critic_steps=self.n_critic, generator_steps=self.n_generator, capped=self.n_capped
         )
 
 
 class Condition(Callback):
-    "Hand the critic the anonymized image, and leave no stale gradient on the side that does not train."
+    "Pass the anonymized image to the critic, and clear gradients of the network that does not train."
 
     run_after = GANTrainer
 
     def before_batch(self):
         gan = self.learn.gan_trainer
-        if gan.gen_mode:
-            self.learn.yb = (
-                *self.yb,
-                *self.xb,
-            )  # generator(anonymized); loss(made, original, anonymized)
-        else:
-            self.learn.xb, self.learn.yb = (
-                (*self.xb, *self.yb),
-                (*self.yb, *self.xb),
-            )  # critic(original, anonymized)
+        anonymized, original = (self.xb, self.yb) if gan.gen_mode else (self.yb, self.xb)
+        if gan.gen_mode:  # generator(anonymized), loss(generated, original, anonymized)
+            self.learn.yb = (*original, *anonymized)
+        else:  # critic(original, anonymized), loss(logits, anonymized, original)
+            self.learn.xb, self.learn.yb = (*original, *anonymized), (*anonymized, *original)
         for p in (gan.critic if gan.gen_mode else gan.generator).parameters():
             p.grad = None
 
 
 class CriticRate(Callback):
-    "Give the critic the schedule's learning rate times `ratio`; fastai's own fails under a schedule."
+    "Multiply the schedule's learning rate by `ratio` for the critic; fastai's GANDiscriminativeLR fails under one."
 
-    order = 61  # after ParamScheduler has set the rate of this batch
+    order = 61  # after ParamScheduler, which sets the rate of each batch
 
     def __init__(self, ratio: float):
         self.ratio = ratio

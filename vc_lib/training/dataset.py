@@ -118,8 +118,8 @@ class PerturbedPairs(Transform):
     """Make pairs of images (anonymized, original) of a `CorpusItem` (validation) or a number (training).
 
     A number is a position in an endless shuffled walk over the training recordings, which visits
-    long ones more often. Each visit draws a new crop and a new perturbation, from a generator seeded
-    by `cfg.seed`, the epoch and the number.
+    long ones more often. Each visit draws a new crop and a new perturbation, from a generator
+    seeded by `cfg.seed`, the epoch and the number.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Train a stage, or go on training it: one-cycle schedule, checkpoint after each epoch, resume."""
+"""Train a stage: one-cycle schedule, a checkpoint after each epoch, and resume from it."""
 
 import os
 from contextlib import contextmanager, nullcontext
@@ -32,43 +32,47 @@ from fastai.vision.all import (
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by a person; what follows it in a notebook does not run. All whole epochs are kept."""
+    """Training was interrupted; all whole epochs are saved.
+
+    It is a KeyboardInterrupt, so that a notebook does not run the cells after it.
+    """
 
     def _render_traceback_(self) -> list[str]:
-        """All that a notebook shows of it."""
+        """The lines that IPython shows in place of a traceback."""
         return [str(self)]
 
 
 def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
-    """Train a stage, or go on training it: by the one-cycle policy, with a checkpoint after every
-    epoch.
+    """Train a stage, or resume it: one-cycle schedule, with a checkpoint after every epoch.
+
+    However it ends, the networks are left with the weights of the last whole epoch.
 
     Parameters
     ----------
     learn : Learner
-        From `generator_learner`, `critic_learner` or `gan_learner`. Afterwards its network holds
-        what was saved.
+        From `generator_learner`, `critic_learner` or `gan_learner`.
     run_dir : str or Path
         The run's folder, `models/<run>`.
     stage : str
-        Names the checkpoint and the rows of history.csv: "generator", "critic" or "gan".
+        "generator", "critic" or "gan": the name of the checkpoint and of the rows in history.csv.
     n_epochs : int
-        Of the whole stage, those trained before included.
+        Number of epochs of the whole stage, epochs trained before included.
+    cbs : sequence of Callback
+        More callbacks.
 
     Raises
     ------
     Interrupted
-        After an interrupt (the stop button); called again with the same number it goes on from the last
-        whole epoch.
+        After an interrupt (the stop button). Called again with the same `n_epochs`, it resumes
+        after the last whole epoch.
     ParameterError
-        If the stage was begun with another `n_epochs` or other settings, a stage before it was trained on since, its
-        checkpoint is damaged, or another process trains into the same folder.
+        If the stage was begun with another `n_epochs` or other settings, if an earlier stage was
+        trained on since, if the checkpoint is damaged, or if another process trains into the same
+        folder.
     FloatingPointError
-        If the loss is not finite any more.
+        If a loss, a gradient or a weight is not finite.
     NotWritten
-        If the disk is full, or the folder may not be written to.
-
-    However it ends, the networks are left as they were kept last.
+        If the disk is full, or the folder is read-only.
     """
     with nullcontext() if rank_distrib() else only_process(run_dir):
         _fit(learn, Path(run_dir), stage, n_epochs, list(cbs))
@@ -82,43 +86,43 @@ def _fit(learn: Learner, run_dir: Path, stage: str, n_epochs: int, cbs: list[Cal
             "from step to step; train the generator alone on several, and this stage on one"
         )
     checkpoint = run_dir / f"{stage}.checkpoint.pt"
-    kept = load_checkpoint(checkpoint)
+    saved = load_checkpoint(checkpoint)
     if n_epochs < 1:
         raise ParameterError(f"n_epochs={n_epochs} must be at least 1")
-    if first and kept and kept["settings"] != settings(cfg):
-        changed = [k for k, v in settings(cfg).items() if kept["settings"].get(k) != v]
+    if first and saved and saved["settings"] != settings(cfg):
+        changed = [k for k, v in settings(cfg).items() if saved["settings"].get(k) != v]
         raise ParameterError(
             f"{checkpoint} was trained with other settings ({', '.join(changed)}); use a new run folder, or remove "
             f"that file{'; another target means other recordings' * ('target' in changed)}"
         )
-    if kept and kept["epoch"] + 1 < kept["n_epoch"] != n_epochs:
+    if saved and saved["epoch"] + 1 < saved["n_epoch"] != n_epochs:
         raise ParameterError(
-            f"{checkpoint} is from a schedule of {kept['n_epoch']} epochs, not n_epochs={n_epochs}; keep that number, "
+            f"{checkpoint} is from a schedule of {saved['n_epoch']} epochs, not n_epochs={n_epochs}; keep that number, "
             "or use a new run folder"
         )
     before = epochs_before(run_dir, stage)
-    if kept and kept.get("earlier_stages", before) != before:
+    if saved and saved["earlier_stages"] != before:
         raise ParameterError(
-            f"{checkpoint} was begun after {kept['earlier_stages']} epochs of the stages before it, "
-            f"which have come to {before}; remove it (and the critic's) to train this stage on those"
+            f"{checkpoint} was begun after {saved['earlier_stages']} epochs of the earlier stages, which now have "
+            f"{before}; remove it (and the critic's) to train this stage from those"
         )
     untrained = deepcopy(learn.model.state_dict())
-    start = kept["epoch"] + 1 if kept else 0
+    start = saved["epoch"] + 1 if saved else 0
     if start >= n_epochs:
         if first:
             print(
-                f"{stage}: all {n_epochs} epochs are done; remove {checkpoint} to train them again"
+                f"{stage}: all {n_epochs} epochs are trained; remove {checkpoint} to train them again"
             )
-            renew_voice(run_dir, stage, kept, cfg)
-        return leave_as_kept(learn, checkpoint, untrained)
-    keep = Checkpoint(checkpoint, before)
+            save_missing_voice(run_dir, stage, saved, cfg)
+        return restore(learn, checkpoint, untrained)
+    checkpoints = Checkpoint(checkpoint, before)
     if hasattr(learn, "gan_trainer") and not any(isinstance(cb, EarlyStopping) for cb in cbs):
         cbs = [*cbs, EarlyStopping(reference_db=last_lsd_db(run_dir / HISTORY))]
     if not first:
-        cbs = [keep]  # one process writes and listens for all
+        cbs = [checkpoints]  # only the first process writes and evaluates
     else:
         forget_epochs(run_dir / HISTORY, stage, start)
-        cbs = [keep, History(run_dir / HISTORY, stage), *cbs]
+        cbs = [checkpoints, History(run_dir / HISTORY, stage), *cbs]
         if hasattr(learn, "average_weights"):
             cbs.append(SaveVoice(run_dir, stage))
     try:
@@ -126,10 +130,10 @@ def _fit(learn: Learner, run_dir: Path, stage: str, n_epochs: int, cbs: list[Cal
     except KeyboardInterrupt:
         raise Interrupted(
             f"Stopped. Run this again with the same number of epochs ({n_epochs}): "
-            "it goes on after the last whole one."
+            "it resumes after the last whole epoch."
         ) from None
     finally:
-        leave_as_kept(learn, checkpoint, untrained)
+        restore(learn, checkpoint, untrained)
     stopped = [cb.best for cb in cbs if isinstance(cb, EarlyStopping) and cb.stopped and cb.best]
     if stopped:
         learn.average_weights.network.load_state_dict(stopped[0]["average"])
@@ -139,22 +143,32 @@ def _fit(learn: Learner, run_dir: Path, stage: str, n_epochs: int, cbs: list[Cal
 
 @contextmanager
 def distributed(learn: Learner):
-    """A context in which `fit` trains on all GPUs or machines for which `accelerate launch` has started a process.
+    """A context in which `fit` trains in all processes that `accelerate launch` has started.
 
-    It is fastai's `distrib_ctx`: each process makes its own share of the crops, and gradients are averaged, so
-    `cfg.bs` crops of each make a step. With a single process it changes nothing.
+    It is fastai's `distrib_ctx`. Each process makes a share of the crops, and gradients are
+    averaged: a step takes `cfg.bs` crops of each process. In a single process the context does
+    nothing.
+
+    Parameters
+    ----------
+    learn : Learner
+        From `generator_learner` or `critic_learner`.
+
+    Yields
+    ------
+    learn : Learner
 
     Raises
     ------
     MissingInput
-        If there are several processes, and Accelerate is not installed.
+        If there are several processes and Accelerate is not installed.
     """
     if num_distrib() < 2:
         yield learn
         return
     try:
         compat.distribute_without_cuda()
-    except (ImportError, NameError) as e:  # fastai takes its absence for a name it has not got
+    except (ImportError, NameError) as e:  # NameError: of fastai, without Accelerate
         raise MissingInput(
             "training in several processes needs a package: pip install accelerate"
         ) from e
@@ -163,37 +177,39 @@ def distributed(learn: Learner):
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
         learn.dls.to(device)
-    # batch norm over all processes is a thing of GPUs
+    # SyncBatchNorm needs CUDA
     with learn.distrib_ctx(sync_bn=on_gpus, cpu=not on_gpus):
         yield learn
 
 
-def leave_as_kept(learn: Learner, checkpoint: Path, untrained: dict) -> None:
-    """Put the networks where the last whole epoch left them; `untrained` if there is none."""
-    kept, has_voice = load_checkpoint(checkpoint), hasattr(learn, "average_weights")
+def restore(learn: Learner, checkpoint: Path, untrained: dict) -> None:
+    """Give the networks the weights of the last whole epoch; the state `untrained` if there is none."""
+    saved, has_voice = load_checkpoint(checkpoint), hasattr(learn, "average_weights")
     learn.model = unwrapped(learn.model)
     for part in (learn.model, learn.loss_func):
         if isinstance(part, torch.nn.Module):
             part.to(learn.dls.device)
-    learn.model.load_state_dict(kept["model"] if kept else untrained)
-    learn.model.requires_grad_(True)  # GAN training has left one of the two frozen
-    if not kept:
-        learn.opt = None  # what it remembers is of an epoch that does not count
+    learn.model.load_state_dict(saved["model"] if saved else untrained)
+    learn.model.requires_grad_(True)  # GAN training freezes one network
+    if not saved:
+        learn.opt = None  # its state is of an unfinished epoch
     elif has_voice:
-        learn.average_weights.network.load_state_dict(kept["average"])
+        learn.average_weights.network.load_state_dict(saved["average"])
     if has_voice:
         learn.average_weights.reset()
 
 
-def renew_voice(run_dir: Path, stage: str, kept: dict, cfg: Config) -> None:
-    """Save the voice of a finished stage again if a kill came between its last checkpoint and the voice."""
+def save_missing_voice(run_dir: Path, stage: str, checkpoint: dict, cfg: Config) -> None:
+    """Save the voice of a finished stage if training was killed between the last checkpoint and the voice."""
     later = STAGES[STAGES.index(stage) + 1 :] if stage in STAGES else STAGES
-    if "average" not in kept or any((run_dir / f"{s}.checkpoint.pt").is_file() for s in later):
+    if "average" not in checkpoint or any(
+        (run_dir / f"{s}.checkpoint.pt").is_file() for s in later
+    ):
         return
     try:
         read_voice(run_dir)
-        whole = trained_until(run_dir) in (None, (stage, kept["epoch"]))
+        whole = trained_until(run_dir) in (None, (stage, checkpoint["epoch"]))
     except (MissingInput, ParameterError):
         whole = False
     if not whole:
-        save_voice(kept["average"], cfg, run_dir, (stage, kept["epoch"]))
+        save_voice(checkpoint["average"], cfg, run_dir, (stage, checkpoint["epoch"]))

@@ -1,4 +1,4 @@
-"""Files of a run's folder: checkpoints, history, settings."""
+"""The folder of a run: its checkpoints, history and settings."""
 
 import csv
 import json
@@ -13,19 +13,21 @@ from ..config import Config
 from ..errors import ParameterError
 from ..files import atomically
 
-STAGES = ("generator", "critic", "gan")  # in the order they are trained
-
-
-# Files of a run
+STAGES = ("generator", "critic", "gan")  # stages in the order of training
 
 
 def load_checkpoint(path: Path) -> dict | None:
-    """What `Checkpoint` kept, or None; holds tensors and numbers only, nothing that can run.
+    """Load a checkpoint that `callbacks.Checkpoint` saved: tensors, numbers and words, never code.
+
+    Returns
+    -------
+    checkpoint : dict or None
+        None if there is no such file.
 
     Raises
     ------
     ParameterError
-        If it is damaged: its checksums are looked at first.
+        If the file is damaged; its checksums are checked first.
     """
     if not path.is_file():
         return None
@@ -37,12 +39,12 @@ def load_checkpoint(path: Path) -> dict | None:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as e:
         raise ParameterError(
-            f"{path} is damaged ({e}); remove it to train this stage from its beginning, or bring a copy of it back"
+            f"{path} is damaged ({e}); remove it to train this stage from its beginning, or restore a copy of it"
         ) from e
 
 
 def read_history(path) -> list[dict[str, str]]:
-    """Rows of a history.csv; none if there is no such file yet."""
+    """Read the rows of a history.csv; an empty list if there is no such file yet."""
     path = Path(path)
     if not path.is_file():
         return []
@@ -51,7 +53,7 @@ def read_history(path) -> list[dict[str, str]]:
 
 
 def write_history(path: Path, rows: list[dict]) -> None:
-    """Write rows, whose columns may differ, as one table."""
+    """Write rows as one table; their columns may differ."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
 
     def write(part: Path) -> None:
@@ -64,18 +66,18 @@ def write_history(path: Path, rows: list[dict]) -> None:
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The network itself, not what shares it between processes."""
+    """The network itself, without the wrapper for several processes."""
     return getattr(model, "module", model)
 
 
 def last_lsd_db(path: Path) -> float:
-    """Where the pretraining of a run has got to, by its history [dB]; infinity if there was none."""
+    """Validation distance at the end of a run's pretraining [dB]; infinity without pretraining."""
     rows = [row for row in read_history(path) if row["stage"] == "generator" and row.get("lsd_db")]
     return float(rows[-1]["lsd_db"]) if rows else float("inf")
 
 
 def forget_epochs(path: Path, stage: str, start: int) -> None:
-    """Drop the rows of a stage from epoch `start` on: they are of an earlier training, and are trained anew."""
+    """Drop the rows of a stage from epoch `start` on from a history.csv, before training them again."""
     rows = read_history(path)
     left = [r for r in rows if r["stage"] != stage or int(r["epoch"]) < start]
     if len(left) < len(rows):
@@ -83,12 +85,12 @@ def forget_epochs(path: Path, stage: str, start: int) -> None:
 
 
 def epochs_before(run_dir, stage: str) -> dict[str, int]:
-    """How many epochs the stages before `stage` were trained in a run."""
+    """Number of epochs, by stage, that the stages before `stage` were trained in a run."""
     earlier = STAGES[: STAGES.index(stage)] if stage in STAGES else ()
-    kept = {name: load_checkpoint(Path(run_dir) / f"{name}.checkpoint.pt") for name in earlier}
-    return {name: state["epoch"] + 1 for name, state in kept.items() if state}
+    checkpoints = {s: load_checkpoint(Path(run_dir) / f"{s}.checkpoint.pt") for s in earlier}
+    return {s: checkpoint["epoch"] + 1 for s, checkpoint in checkpoints.items() if checkpoint}
 
 
 def settings(cfg: Config) -> dict:
-    """The config as plain numbers and words, to compare and to keep in a checkpoint."""
+    """The config as plain numbers and words, to compare and to save in a checkpoint."""
     return json.loads(json.dumps(asdict(cfg)))

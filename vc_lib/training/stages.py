@@ -1,13 +1,13 @@
-"""The stages of training: a Learner for each, and one `fit` that trains it and can be called again.
+"""The stages of training, a Learner for each; `run.fit` trains them.
 
-    generator_learner   the generator alone, towards the recordings (NoGAN's pretraining)
-    save_generated      what it makes of the training crops, kept as arrays
-    critic_learner      the critic alone, on those against the recordings
-    gan_learner         both, in turns
+    generator_learner   the generator alone, to come near the recordings (the pretraining of NoGAN)
+    save_generated      save the images it generates, for the critic
+    critic_learner      the critic alone, to tell these images from recordings
+    gan_learner         both in turns
 
-A run is a folder `models/<run>/`: config.json, history.csv, a checkpoint per stage while it trains,
-and the voice itself, generator.safetensors and card.md, renewed after every epoch. What is saved is
-the running average of the weights.
+A run is a folder `models/<run>/`. It holds a checkpoint of each stage, history.csv, and the voice:
+generator.safetensors, config.json and card.md. The voice is saved after every epoch, from the
+running average of the weights.
 """
 
 import json
@@ -39,11 +39,12 @@ from fastai.vision.all import (
 )
 from fastai.vision.gan import GANLearner
 
-GENERATED = "generated.npy"
-LR_FIND, LR_RANGE = "lr_find.json", (1e-5, 1e-2)
+GENERATED = "generated.npy"  # file name in a run's folder, as is LR_FIND
+LR_FIND = "lr_find.json"
+LR_RANGE = (1e-5, 1e-2)  # limits of the suggested learning rate
 
 
-# Stages: a Learner for each, and one `fit` that trains it
+# The generator alone
 
 
 class LogSpectralDistance(AvgMetric):
@@ -56,14 +57,18 @@ class LogSpectralDistance(AvgMetric):
 
 
 def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> Learner:
-    """A Learner that trains the generator alone, towards the recordings.
+    """Make a Learner that trains the generator alone, to come near the recordings.
 
     Parameters
     ----------
     dls : DataLoaders
-        From `dataset.make_dls`; `dls.cfg` says what is built.
+        From `dataset.make_dls`, with its config as `dls.cfg`.
     generator : Generator, optional
-        One to go on with; a new one by default, drawn by `cfg.seed`.
+        The generator to train. By default a new one, initialized with `cfg.seed`.
+
+    Returns
+    -------
+    learn : Learner
     """
     cfg = dls.cfg
     if generator is None:
@@ -82,49 +87,69 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
 
 
 def suggest_lr(dls: DataLoaders, run_dir) -> float:
-    """Learning rate for the generator alone, by fastai's `lr_find`, measured once a run and kept in lr_find.json.
+    """Suggest a learning rate for the generator alone, by fastai's `lr_find`.
+
+    It is measured once in a run, and saved in lr_find.json: a resumed run gets the same rate.
 
     Parameters
     ----------
     dls : DataLoaders
         From `dataset.make_dls`.
     run_dir : str or Path
-        The run's folder; a rate that it holds already is taken, so that a resumed run has the same.
+        The run's folder.
 
     Returns
     -------
     lr : float
-        The valley of the curve, within 1e-5..1e-2.
+        The valley of the loss curve, limited to 1e-5..1e-2.
 
     Raises
     ------
     ParameterError
-        If the file is damaged.
+        If lr_find.json is damaged.
     """
     path = Path(run_dir) / LR_FIND
     if not path.is_file():
         learn = generator_learner(dls)
         valley = learn.lr_find(show_plot=False).valley
-        found = dict(
+        measured = dict(
             valley=float(np.clip(valley, *LR_RANGE)),
             lrs=[float(lr) for lr in learn.recorder.lrs],
             losses=[float(loss) for loss in learn.recorder.losses],
         )
-        atomically(path, lambda part: part.write_text(json.dumps(found), encoding="utf-8"))
+        atomically(path, lambda part: part.write_text(json.dumps(measured), encoding="utf-8"))
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["valley"])
     except (ValueError, KeyError, TypeError) as e:
         raise ParameterError(f"{path} is damaged ({e}); remove it to measure the rate again") from e
 
 
+# The critic alone
+
+
 def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
-    """Keep what the generator makes of an epoch of training crops, for the critic to learn from.
+    """Generate images of one epoch of training crops, and save them for the critic.
+
+    Parameters
+    ----------
+    generator : Generator
+    dls : DataLoaders
+        From `dataset.make_dls`.
+    run_dir : str or Path
+        The run's folder.
 
     Returns
     -------
     path : Path
-        `generated.npy` [shape=(n_crops, 3, 2, n_freqs, n_frames), float16]: anonymized, generated,
-        original. A plain array, read without pickle.
+        The file generated.npy [shape=(n_crops, 3, 2, n_freqs, n_frames), float16]: the anonymized,
+        generated and original image of each crop.
+
+    Raises
+    ------
+    ParameterError
+        If another process trains into the same folder.
+    NotWritten
+        If the disk is full, or the folder is read-only.
     """
     path, cfg, device = Path(run_dir) / GENERATED, dls.cfg, dls.device
     generator = generator.to(device).eval()
@@ -132,16 +157,15 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
 
     def write(part: Path) -> None:
         shape = (dls.pairs.n_crops, 3, 2, cfg.n_freqs, cfg.n_frames)
-        kind = dict(descr=np.dtype(np.float16).str, fortran_order=False, shape=shape)
-        # not by memory map: where the disk is full that ends the process
+        header = dict(descr=np.dtype(np.float16).str, fortran_order=False, shape=shape)
+        # not a memory map: on a full disk that would kill the process
         with part.open("wb") as f:
-            np.lib.format.write_array_header_2_0(f, kind)
+            np.lib.format.write_array_header_2_0(f, header)
             for anonymized, original in progress_bar(train, leave=False):
                 with torch.no_grad():
-                    made = generator(anonymized)
-                batch = torch.stack(
-                    [t.as_subclass(torch.Tensor).float() for t in (anonymized, made, original)], 1
-                )
+                    generated = generator(anonymized)
+                images = (anonymized, generated, original)
+                batch = torch.stack([img.as_subclass(torch.Tensor).float() for img in images], 1)
                 f.write(batch.cpu().numpy().astype(np.float16).tobytes())
 
     dls.pairs.epoch = 0
@@ -151,11 +175,10 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
 
 
 class JudgedPair(Transform):
-    """Turn a number into (image, anonymized, whether the image is the recording of it) from
-    `save_generated`'s array.
+    """Make of a number a triple (image, anonymized image, label) of the file of `save_generated`.
 
-    Numbers go round in three: the recording, what the generator made, and the recording of another
-    crop.
+    Number 3 * i gives the recorded image of crop i (label 1), 3 * i + 1 the generated one (label
+    0), and 3 * i + 2 the recorded image of another crop (label 0).
     """
 
     def __init__(self, path: Path):
@@ -170,17 +193,29 @@ class JudgedPair(Transform):
 
 
 def critic_learner(run_dir, cfg: Config, num_workers: int = 1) -> Learner:
-    """A Learner that trains the critic alone, on what `save_generated` kept against the recordings.
+    """Make a Learner that trains the critic alone, to tell generated images from recorded ones.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        The run's folder, with the file of `save_generated`.
+    cfg : Config
+    num_workers : int
+        Number of processes that load images while the critic trains; 0 uses this process.
+
+    Returns
+    -------
+    learn : Learner
 
     Raises
     ------
     MissingInput
-        If nothing was kept in `run_dir` yet.
+        If `save_generated` has not been called for `run_dir`.
     """
     path = Path(run_dir) / GENERATED
     if not path.is_file():
         raise MissingInput(
-            f"{path} is not there; call save_generated(generator, dls, run_dir) first"
+            f"{path} does not exist; call save_generated(generator, dls, run_dir) first"
         )
     judged_pair = JudgedPair(path)
     numbers = np.random.default_rng(cfg.seed).permutation(3 * len(judged_pair.triples)).tolist()
@@ -199,29 +234,45 @@ def critic_learner(run_dir, cfg: Config, num_workers: int = 1) -> Learner:
 
 
 def patch_loss(logits, is_recorded):
-    """Binary cross-entropy of patch logits (B, 1, F', T') against one answer per image (B,)."""
+    """Binary cross-entropy of patch logits (B, 1, F', T') with one label for each image (B,)."""
     return F.binary_cross_entropy_with_logits(
         logits, is_recorded.float()[:, None, None, None].expand_as(logits)
     )
 
 
 def patch_accuracy(logits, is_recorded):
-    """Share of patches judged rightly."""
+    """Share of patches that are classified correctly [0..1]."""
     return ((logits > 0) == (is_recorded > 0.5)[:, None, None, None]).float().mean()
+
+
+# Generator and critic in turns
 
 
 def gan_learner(
     dls: DataLoaders, generator: Generator | None = None, critic: Critic | None = None
 ) -> GANLearner:
-    """A Learner that trains generator and critic in turns: copies of those given, else new ones.
+    """Make a Learner that trains generator and critic in turns.
 
-    The critic's turn ends when it tells recorded from made (`cfg.critic_threshold`) or after
-    `cfg.max_critic_steps`; the generator's after one step. Both counts are in history.csv.
+    A turn of the critic ends when its loss is below `cfg.critic_threshold`, or after
+    `cfg.max_critic_steps`. A turn of the generator is one step. Both counts are in history.csv.
+
+    Parameters
+    ----------
+    dls : DataLoaders
+        From `dataset.make_dls`, with its config as `dls.cfg`.
+    generator : Generator, optional
+    critic : Critic, optional
+        Networks whose weights are copied; they are not changed. By default the weights are new.
+
+    Returns
+    -------
+    learn : GANLearner
     """
     cfg = dls.cfg
     torch.manual_seed(cfg.seed)
     generator, critic = (
-        _copied(given, new) for given, new in ((generator, Generator(cfg)), (critic, Critic(cfg)))
+        _with_weights_of(given, new)
+        for given, new in ((generator, Generator(cfg)), (critic, Critic(cfg)))
     )
     generator.train_equalizer(True).laid_out_for(dls.device)
     switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
@@ -246,8 +297,8 @@ def gan_learner(
     return learn
 
 
-def _copied(given: torch.nn.Module | None, new: torch.nn.Module) -> torch.nn.Module:
-    """`new` with the weights of what was given, if anything was; the hooks of a U-Net cannot be copied."""
+def _with_weights_of(given: torch.nn.Module | None, new: torch.nn.Module) -> torch.nn.Module:
+    """`new` with the weights of `given`, if that is not None; deepcopy would share the U-Net's hooks."""
     if given is not None:
         new.load_state_dict(given.state_dict())
     return new
