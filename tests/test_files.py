@@ -27,7 +27,7 @@ except OSError as e:
 """
 
 
-def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path):
+def test_a_full_disk_is_reported_and_keeps_the_old_file(tmp_path):
     run = [sys.executable, "-c", NEARLY_FULL, str(tmp_path / "a.txt")]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"NotWritten {tmp_path / 'a.txt'} cannot be written: the disk is")
@@ -39,7 +39,7 @@ def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path):
 @pytest.mark.parametrize(
     "number, message", [(errno.ENOSPC, "Free some space"), (errno.EROFS, "choose another folder")]
 )
-def test_what_the_disk_refuses_is_not_written(tmp_path, number, message):
+def test_disk_errors_become_not_written(tmp_path, number, message):
     def write(part):
         part.write_text("half")
         raise OSError(number, os.strerror(number), part)
@@ -65,14 +65,14 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-def test_other_errors_stay_what_they_are(tmp_path):
+def test_other_errors_are_not_changed(tmp_path):
     for error in (OSError("a tape"), MissingInput("a file"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as raised, files.writing(tmp_path / "a"):
             raise error
         assert raised.value is error
 
 
-def test_only_what_is_long_dead_is_swept_away(tmp_path):
+def test_sweep_removes_old_partial_files_only(tmp_path):
     for name in (".a.txt.1.part", ".b.txt.2.part", "c.part", ".d"):
         (tmp_path / name).write_text("x")
     old = time.time() - files.STALE_S - 1
@@ -92,7 +92,7 @@ with only_process(sys.argv[1]):
 """
 
 
-def test_a_folder_is_for_one_process_and_free_when_that_is_killed(tmp_path):
+def test_only_process_locks_until_its_process_is_killed(tmp_path):
     run = tmp_path / "models" / "run"
     with subprocess.Popen([sys.executable, "-c", GO_IN, str(run)], stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"in\n"
@@ -108,12 +108,12 @@ def test_a_folder_is_for_one_process_and_free_when_that_is_killed(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "\ufeff{}", "[" * 100_000, "1" * 5_000], ids=len)
-def test_what_is_no_json_is_refused(tmp_path, text):
+def test_parsed_json_rejects_malformed_text(tmp_path, text):
     with pytest.raises(ParameterError, match=r"a.json is not valid JSON .*; copy it again"):
         parsed_json(text.encode(), tmp_path / "a.json", "copy it again")
 
 
-def test_a_file_is_read_up_to_its_limit(tmp_path):
+def test_read_limited_rejects_larger_files_and_non_files(tmp_path):
     (tmp_path / "a").write_bytes(bytes(100))
     assert read_limited(tmp_path / "a", 100, "copy it again") == bytes(100)
     with pytest.raises(ParameterError, match=r"over 9.9e-05 MB.*; copy it again"):
@@ -125,7 +125,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
             read_limited(path, 99, "copy it again")
 
 
-def test_a_link_is_followed_inside_its_folder_only(tmp_path):
+def test_within_rejects_links_out_of_the_folder(tmp_path):
     (tmp_path / "voice").mkdir()
     for name in ("voice/real", "secret"):
         (tmp_path / name).write_text("x")

@@ -54,7 +54,7 @@ def test_a_single_item_stays_in_the_callers_thread(n_items):
     assert threads == [threading.current_thread()] * n_items
 
 
-def test_within_itself_it_takes_no_more_threads():
+def test_nested_calls_use_no_more_threads():
     def outer(_):
         here = threading.current_thread()
         return all(t is here for t in in_order(lambda _: threading.current_thread(), range(3)))
@@ -62,7 +62,7 @@ def test_within_itself_it_takes_no_more_threads():
     assert all(in_order(outer, range(3), n_threads=2))
 
 
-def test_each_thread_works_alone_and_the_caller_gets_its_own_threads_back():
+def test_workers_use_one_torch_thread_and_the_caller_keeps_its_own():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

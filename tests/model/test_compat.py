@@ -27,7 +27,7 @@ DEFINE = """torch.library.define("torchvision::nms", "(Tensor dets, Tensor score
 
 
 @pytest.mark.parametrize("act", [DEFINE, "raise OSError('libcudart is not here')"])
-def test_operators_are_declared_only_where_the_library_does_not_bring_them(tmp_path, act):
+def test_operators_are_declared_only_if_the_library_lacks_them(tmp_path, act):
     package = tmp_path / "torchvision"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -37,6 +37,6 @@ def test_operators_are_declared_only_where_the_library_does_not_bring_them(tmp_p
     assert run.returncode == 0, run.stderr
 
 
-def test_the_real_torchvision_can_be_imported_afterwards():
+def test_torchvision_imports_after_compat():
     code = "import vc_lib.model.compat, torchvision.ops"
     subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True)

@@ -44,7 +44,7 @@ def images(cfg, wavs):
 
 
 @each_channel
-def test_the_same_image_is_at_no_distance_and_another_at_some(second_channel):
+def test_distance_is_zero_only_for_equal_images(second_channel):
     cfg = Config(second_channel=second_channel)
     a, b = images(cfg, noise()), images(cfg, noise(seed=1))
     for distance in (image_l1, lsd_db, lambda a, b, cfg: GeneratorLoss(cfg)(a, b)):
@@ -55,7 +55,7 @@ def test_the_same_image_is_at_no_distance_and_another_at_some(second_channel):
 
 @each_channel
 @pytest.mark.parametrize("gain_db", [-6.0, 0.5, 3.0])
-def test_lsd_of_a_gain_is_that_many_db(second_channel, gain_db):
+def test_lsd_of_a_gain_is_the_gain_in_db(second_channel, gain_db):
     cfg = Config(second_channel=second_channel)
     wavs = noise()
     a, b = images(cfg, wavs), images(cfg, wavs * 10 ** (gain_db / 20))
@@ -93,7 +93,7 @@ def test_mr_stft_grows_with_the_error():
 
 @each_channel
 @pytest.mark.parametrize("pred, original", [(0.0, 0.0), (0.0, 0.1), (0.1, 0.0), (1e-8, 0.1)])
-def test_silence_has_a_finite_loss_and_gradient(second_channel, pred, original):
+def test_loss_and_gradient_of_silence_are_finite(second_channel, pred, original):
     cfg = Config(second_channel=second_channel)
     a = images(cfg, noise(pred)).requires_grad_()
     loss = GeneratorLoss(cfg)(a, images(cfg, noise(original, seed=1)))
@@ -103,14 +103,14 @@ def test_silence_has_a_finite_loss_and_gradient(second_channel, pred, original):
     assert loss.item() == pytest.approx(0, abs=1e-5) if pred == original == 0 else loss > 0.05
 
 
-def test_the_same_image_has_a_finite_gradient(cfg):
+def test_gradient_of_equal_images_is_finite(cfg):
     a = images(cfg, noise()).requires_grad_()
     GeneratorLoss(cfg)(a, a.detach().clone()).backward()
     assert torch.isfinite(a.grad).all()
 
 
 @each_channel
-def test_a_step_along_the_gradient_comes_nearer(second_channel):
+def test_a_step_down_the_gradient_lowers_the_loss(second_channel):
     cfg = Config(second_channel=second_channel)
     distance = GeneratorLoss(cfg)
     a, b = images(cfg, noise(0.03)).requires_grad_(), images(cfg, noise(0.1))
@@ -121,7 +121,7 @@ def test_a_step_along_the_gradient_comes_nearer(second_channel):
     assert after < before
 
 
-def test_each_distance_counts_by_its_weight(cfg):
+def test_each_distance_scales_with_its_weight(cfg):
     a, b = images(cfg, noise()), images(cfg, noise(seed=1))
     only = dict(image_weight=0.0, mr_stft_weight=0.0, mel_weight=0.0, variance_weight=0.0)
     parts = []
@@ -156,7 +156,7 @@ def test_mel_of_known_changes():
     assert distance(wavs / 2, wavs).item() == pytest.approx(np.log(2), rel=0.02)
 
 
-def test_mel_hears_another_noise_less_than_every_bin_does(cfg):
+def test_mel_distance_of_two_noises_is_smaller_than_that_of_bins(cfg):
     """What is loud where stays; which grain of the noise it is does not count for much."""
     a, b = noise(), noise(seed=1)
     same_colour = MultiResolutionMel(16_000)(a, b) / MultiResolutionMel(16_000)(a, a / 2)
@@ -166,7 +166,7 @@ def test_mel_hears_another_noise_less_than_every_bin_does(cfg):
     assert same_colour < 0.7 * every_bin
 
 
-def test_other_arguments_of_the_loss_are_ignored(cfg):
+def test_generator_loss_ignores_further_arguments(cfg):
     """The adversarial stage validates with the anonymized image behind the original."""
     a, b = images(cfg, noise()), images(cfg, noise(seed=1))
     assert GeneratorLoss(cfg)(a, b, b) == GeneratorLoss(cfg)(a, b)
@@ -175,7 +175,7 @@ def test_other_arguments_of_the_loss_are_ignored(cfg):
 # The critic's game
 
 
-def test_judged_is_ln_2_by_chance_and_small_when_right():
+def test_judged_is_ln_2_at_chance_and_small_when_right():
     logits = torch.zeros(2, 1, 4, 4)
     for real in (True, False):
         right = 1 if real else -1
@@ -208,7 +208,7 @@ def critic_loss(cfg, stub, real=0.0, n=2):
     return value.item(), loss
 
 
-def test_the_loss_of_the_critic_falls_when_it_is_right(cfg):
+def test_critic_loss_falls_when_the_critic_is_right(cfg):
     chance, _ = critic_loss(cfg, Stub())
     assert chance == pytest.approx(np.log(2))
     assert critic_loss(cfg, Stub(), real=3.0)[0] < chance < critic_loss(cfg, Stub(), real=-3.0)[0]
@@ -218,7 +218,7 @@ def test_the_loss_of_the_critic_falls_when_it_is_right(cfg):
 
 
 @pytest.mark.parametrize("mismatch_weight", [0.0, 0.3, 1.0])
-def test_wrong_weight_shares_what_is_refused(cfg, mismatch_weight):
+def test_mismatch_weight_is_the_share_of_mismatched_pairs(cfg, mismatch_weight):
     cfg = replace(cfg, mismatch_weight=mismatch_weight)
     refused = (1 - mismatch_weight) * judged(torch.tensor([-1.0]), False)
     refused += mismatch_weight * judged(torch.tensor([2.0]), False)
@@ -229,11 +229,11 @@ def test_wrong_weight_shares_what_is_refused(cfg, mismatch_weight):
     assert loss.real_fake_loss.item() == pytest.approx(real_fake.item(), rel=1e-5)
 
 
-def test_a_single_clip_has_no_other_for_a_wrong_one(cfg):
+def test_a_batch_of_one_has_no_mismatched_pair(cfg):
     assert critic_loss(cfg, Stub(wrong=9.0), n=1)[0] == pytest.approx(np.log(2))
 
 
-def test_wrong_is_the_recording_of_another_clip(cfg):
+def test_a_mismatched_pair_has_the_recording_of_another_clip(cfg):
     seen = []
 
     class Watch(Stub):
@@ -267,7 +267,7 @@ def pair(tiny_cfg):
     return pair
 
 
-def test_in_the_turn_of_the_critic_the_generator_gets_no_gradient(tiny_cfg, pair):
+def test_critic_loss_gives_the_generator_no_gradient(tiny_cfg, pair):
     anonymized, original = images(tiny_cfg, noise()), images(tiny_cfg, noise(seed=1))
     loss = ConditionalGANLoss(tiny_cfg, pair)
     loss.critic(pair.critic(original, anonymized), anonymized, original).backward()
@@ -275,7 +275,7 @@ def test_in_the_turn_of_the_critic_the_generator_gets_no_gradient(tiny_cfg, pair
     assert all(p.grad.abs().sum() > 0 for p in pair.critic.parameters())
 
 
-def test_in_its_own_turn_the_generator_hears_the_critic_by_gan_weight(tiny_cfg, pair):
+def test_generator_loss_adds_gan_weight_of_the_critic(tiny_cfg, pair):
     anonymized, original = images(tiny_cfg, noise()), images(tiny_cfg, noise(seed=1))
     with torch.no_grad():
         for _ in range(5):  # its spectral norm is a guess at first

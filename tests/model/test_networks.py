@@ -98,7 +98,7 @@ def test_compact_encoder_halves_at_every_stage_but_the_first(depth):
 @pytest.mark.parametrize(
     "settings", [dict(), dict(depth=3, fold=5, filter_output=False)], ids=["", "5"]
 )
-def test_compact_takes_any_size_and_an_untrained_one_changes_nothing(
+def test_untrained_compact_generator_is_identity_at_any_size(
     tiny_cfg, make_generator, settings, n_fft, n_frames
 ):
     img = images(replace(tiny_cfg, n_fft=n_fft), 1, n_frames)
@@ -111,7 +111,7 @@ def test_compact_takes_any_size_and_an_untrained_one_changes_nothing(
 
 
 @pytest.mark.parametrize("n_fft, n_frames", [(512, 1), (128, 37), (600, 2)])
-def test_resnet18_takes_any_size_and_an_untrained_one_changes_nothing(
+def test_untrained_resnet18_generator_is_identity_at_any_size(
     tiny_cfg, make_generator, n_fft, n_frames
 ):
     img = images(replace(tiny_cfg, n_fft=n_fft, hop_length=64), 1, n_frames)
@@ -123,7 +123,7 @@ def test_resnet18_takes_any_size_and_an_untrained_one_changes_nothing(
 
 @pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
 @pytest.mark.parametrize("filter_output", [True, False])
-def test_untrained_is_identity_whatever_the_channels_mean(
+def test_untrained_generator_is_identity_for_every_channel_format(
     tiny_cfg, make_generator, second_channel, filter_output
 ):
     generator = make_generator(second_channel=second_channel, filter_output=filter_output)
@@ -132,7 +132,7 @@ def test_untrained_is_identity_whatever_the_channels_mean(
 
 
 @pytest.mark.parametrize("second_channel", ["cos_sin", "real_imag"])
-def test_a_filter_of_compressed_images_is_a_gain(tiny_cfg, make_generator, second_channel):
+def test_filter_of_compressed_images_is_a_positive_gain(tiny_cfg, make_generator, second_channel):
     img = images(tiny_cfg)
     with torch.no_grad():
         out = perturbed(make_generator(second_channel=second_channel, filter_output=True))(img)
@@ -158,7 +158,7 @@ def loud_then_quiet(cfg, quiet_db=60.0):
     return img
 
 
-def test_a_change_is_let_through_below_a_frequency_where_it_is_loud_and_slow(limiter):
+def test_limiter_passes_loud_slow_low_changes_only(limiter):
     img = loud_then_quiet(limiter.cfg)
     limiter.loud.fill_(-1.0)  # -50 dB of full scale
     limiter.counted.fill_(1.0)
@@ -172,7 +172,7 @@ def test_a_change_is_let_through_below_a_frequency_where_it_is_loud_and_slow(lim
     assert out[..., 4:28].abs().max() < 0.01
 
 
-def test_what_is_done_to_all_frames_alike_is_kept_for_training(limiter):
+def test_limiter_replaces_the_mean_change_by_an_equalizer_in_training(limiter):
     """The mean over the loud frames goes; in training an equaliser, learnt, stands in for it."""
     cfg = limiter.cfg
     img = loud_then_quiet(cfg)
@@ -192,16 +192,14 @@ def test_what_is_done_to_all_frames_alike_is_kept_for_training(limiter):
     torch.testing.assert_close(out[0, :90], torch.full((90,), 0.2))
 
 
-def test_a_voice_leaves_the_equaliser_of_training_out(tiny_cfg, make_generator):
+def test_voice_turns_the_training_equalizer_off(tiny_cfg, make_generator):
     generator = make_generator().train_equalizer(True)
     assert not Voice(generator, tiny_cfg, torch.device("cpu")).generator.limiter.train_equalizer
     assert make_generator(limit_change=False).train_equalizer(True).limiter is None
 
 
 @pytest.mark.parametrize("second_channel", ["phase", "instantaneous_frequency"])
-def test_the_phase_of_the_change_is_added_to_that_of_the_vocoder(
-    tiny_cfg, make_generator, second_channel
-):
+def test_minimum_phase_of_the_filter_is_added(tiny_cfg, make_generator, second_channel):
     img = images(tiny_cfg)
     with torch.no_grad():
         change = perturbed(make_generator(second_channel=second_channel))(img) - img
@@ -213,9 +211,7 @@ def test_the_phase_of_the_change_is_added_to_that_of_the_vocoder(
     torch.testing.assert_close(turn, minimum_phase(nepers).imag, atol=1e-3, rtol=1e-3)
 
 
-def test_the_change_is_as_smooth_along_frequency_as_a_filter_of_so_many_milliseconds(
-    tiny_cfg, make_generator
-):
+def test_change_is_smooth_along_frequency_by_lifter_ms(tiny_cfg, make_generator):
     img = images(tiny_cfg)
     for lifter_ms in (1.0, 0.0):
         with torch.no_grad():
@@ -226,13 +222,13 @@ def test_the_change_is_as_smooth_along_frequency_as_a_filter_of_so_many_millisec
         assert beyond < 1e-4 if n else beyond > 0.1
 
 
-def test_without_keep_phase_both_channels_change(tiny_cfg, make_generator):
+def test_without_filter_output_both_channels_change(tiny_cfg, make_generator):
     img = images(tiny_cfg)
     out = perturbed(make_generator(filter_output=False))(img)
     assert not torch.equal(out[:, 0], img[:, 0]) and not torch.equal(out[:, 1], img[:, 1])
 
 
-def test_the_nyquist_row_takes_what_the_row_below_takes(tiny_cfg, make_generator):
+def test_nyquist_row_gets_the_change_of_the_row_below(tiny_cfg, make_generator):
     img = images(tiny_cfg)
     generator = make_generator(lifter_ms=0.0, change_below_hz=9_000.0)
     change = (perturbed(generator)(img) - img)[:, 0]
@@ -259,7 +255,7 @@ def test_every_weight_gets_a_gradient(tiny_cfg, make_generator, settings):
     assert all(torch.isfinite(p.grad).all() for p in generator.parameters())
 
 
-def test_every_weight_behind_the_restraint_gets_a_gradient(tiny_cfg, make_generator):
+def test_every_weight_before_the_limiter_gets_a_gradient(tiny_cfg, make_generator):
     """But the last bias, which is part of the mean that is taken out; the equaliser stands in for it."""
     generator = perturbed(make_generator(), 0.02).train_equalizer(True)
     (generator(images(tiny_cfg)) - images(tiny_cfg)).square().mean().backward()
@@ -310,7 +306,7 @@ def test_the_same_seed_draws_the_same_generator(tiny_cfg):
 
 
 @pytest.mark.parametrize("encoder", ["compact", "resnet18"])
-def test_threads_that_share_a_generator_do_not_mix(tiny_cfg, make_generator, one_thread, encoder):
+def test_threads_can_share_a_generator(tiny_cfg, make_generator, one_thread, encoder):
     generator = perturbed(make_generator(encoder=encoder)).eval()
     img = images(tiny_cfg, n=6)
 
@@ -351,7 +347,7 @@ def test_the_critic_takes_any_size(tiny_cfg, n_fft, n_frames):
     assert Critic(cfg)(img, img).shape == (1, 1, cfg.n_freqs // 4, n_frames // 4)
 
 
-def test_the_critic_looks_at_both_images(tiny_cfg):
+def test_critic_depends_on_both_images(tiny_cfg):
     critic = Critic(tiny_cfg).eval()
     img, anonymized, other = (images(tiny_cfg) for _ in range(3))
     with torch.no_grad():
@@ -361,7 +357,7 @@ def test_the_critic_looks_at_both_images(tiny_cfg):
         assert torch.equal(critic(img, anonymized), logits)
 
 
-def test_a_patch_is_judged_by_what_is_near(tiny_cfg):
+def test_critic_judges_a_patch_by_its_surroundings(tiny_cfg):
     critic = Critic(replace(tiny_cfg, filter_output=False)).eval()
     img, anonymized = images(tiny_cfg), images(tiny_cfg)
     elsewhere = img.clone()
@@ -373,7 +369,7 @@ def test_a_patch_is_judged_by_what_is_near(tiny_cfg):
 
 
 @pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
-def test_a_critic_of_magnitudes_hears_no_phase(tiny_cfg, voice, second_channel):
+def test_critic_with_filter_output_ignores_phase(tiny_cfg, voice, second_channel):
     """The generator keeps the angles that it is given: a critic that saw them would know at once."""
     cfg = replace(tiny_cfg, second_channel=second_channel)
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
@@ -397,7 +393,7 @@ def test_every_weight_of_the_critic_gets_a_gradient(tiny_cfg):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in critic.parameters())
 
 
-def test_the_critic_learns_what_differs_by_little(tiny_cfg):
+def test_critic_learns_differences_of_a_few_db(tiny_cfg):
     """What is made lacks a few dB of detail: a critic that cannot learn to see that teaches nothing."""
     torch.manual_seed(0)
     critic = Critic(tiny_cfg)

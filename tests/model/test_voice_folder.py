@@ -38,7 +38,7 @@ def write(path, header, numbers):
 # Written
 
 
-def test_what_is_saved_is_read_back_and_says_where_it_is_from(voice_dir, voice_cfg):
+def test_save_and_read_are_inverse(voice_dir, voice_cfg):
     kept, cfg, generator = read_voice(voice_dir)
     assert cfg == voice_cfg and generator.state_dict().keys() == kept.keys()
     assert trained_until(voice_dir) == ("gan", 3)
@@ -46,7 +46,7 @@ def test_what_is_saved_is_read_back_and_says_where_it_is_from(voice_dir, voice_c
     assert all(torch.equal(kept[k], v) for k, v in plain.items()), "any reader of safetensors can"
 
 
-def test_the_same_weights_are_the_same_bytes(voice_dir, voice_cfg, tmp_path):
+def test_the_same_weights_give_the_same_bytes(voice_dir, voice_cfg, tmp_path):
     for i in range(4):  # safetensors alone writes its remarks in any order
         save_voice(read_voice(voice_dir)[0], voice_cfg, tmp_path / f"{i}" / "anna", ("gan", 3))
         for name in ("generator.safetensors", "config.json", "card.md"):
@@ -55,7 +55,7 @@ def test_the_same_weights_are_the_same_bytes(voice_dir, voice_cfg, tmp_path):
             ).read_bytes()
 
 
-def test_weights_that_are_not_finite_are_not_saved(voice_dir, voice_cfg):
+def test_save_voice_rejects_weights_that_are_not_finite(voice_dir, voice_cfg):
     before = {f.name: f.read_bytes() for f in voice_dir.iterdir()}
     spoilt = dict(read_voice(voice_dir)[0])
     name = next(k for k in spoilt if k.endswith("weight"))
@@ -65,7 +65,7 @@ def test_weights_that_are_not_finite_are_not_saved(voice_dir, voice_cfg):
     assert {f.name: f.read_bytes() for f in voice_dir.iterdir()} == before
 
 
-def test_a_file_that_says_nothing_of_its_training_is_known_by_that(voice_dir, tmp_path):
+def test_weights_without_metadata_are_read(voice_dir, tmp_path):
     header, numbers = header_of(voice_dir / "generator.safetensors")
     del header["__metadata__"]
     write(voice_dir / "generator.safetensors", header, numbers)
@@ -76,7 +76,7 @@ def test_a_file_that_says_nothing_of_its_training_is_known_by_that(voice_dir, tm
 # Refused
 
 
-def test_any_flipped_bit_is_found(voice_dir):
+def test_read_voice_finds_any_flipped_bit(voice_dir):
     path = voice_dir / "generator.safetensors"
     data = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def test_any_flipped_bit_is_found(voice_dir):
             read_voice(voice_dir)
 
 
-def test_settings_changed_by_hand_are_found_and_the_layout_does_not_count(voice_dir):
+def test_read_voice_finds_edited_settings_whatever_their_layout(voice_dir):
     path = voice_dir / "config.json"
     values = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(values, indent=4).replace("\n", "\r\n"), encoding="utf-8")
@@ -108,7 +108,7 @@ def test_settings_changed_by_hand_are_found_and_the_layout_does_not_count(voice_
     ],
     ids=["lacks", "more", "shape", "dtype"],
 )
-def test_weights_of_another_network_are_refused_by_name(voice_dir, change, message):
+def test_read_voice_names_tensors_that_do_not_fit(voice_dir, change, message):
     weights = dict(read_voice(voice_dir)[0])
     change(weights, next(k for k in weights if k.endswith("weight")))
     save_file(weights, voice_dir / "generator.safetensors")  # without a checksum
@@ -126,7 +126,7 @@ def test_weights_of_another_network_are_refused_by_name(voice_dir, change, messa
     ],
     ids=["hole", "offsets", "huge", "kind"],
 )
-def test_rejects_a_wrong_header(voice_dir, change):
+def test_read_voice_rejects_a_wrong_header(voice_dir, change):
     path = voice_dir / "generator.safetensors"
     header, numbers = header_of(path)
     del header["__metadata__"]  # no checksum saves us
@@ -145,7 +145,7 @@ def test_rejects_a_wrong_header(voice_dir, change):
         ("running_var", -1.0, "is negative"),
     ],
 )
-def test_numbers_that_no_training_makes_are_refused(voice_dir, name, value, message):
+def test_read_voice_rejects_impossible_weights(voice_dir, name, value, message):
     path = voice_dir / "generator.safetensors"
     header, numbers = header_of(path)
     del header["__metadata__"]
@@ -157,7 +157,7 @@ def test_numbers_that_no_training_makes_are_refused(voice_dir, name, value, mess
 
 
 @pytest.mark.parametrize("n_header", [0, 1, 10**6, 2**40, 2**63, 2**64 - 1])
-def test_a_header_is_not_believed_its_length(voice_dir, n_header):
+def test_read_voice_rejects_a_wrong_header_length(voice_dir, n_header):
     path = voice_dir / "generator.safetensors"
     path.write_bytes(struct.pack("<Q", n_header) + path.read_bytes()[8:])
     with pytest.raises(ParameterError, match=r"does not fit .* or is damaged"):
@@ -165,14 +165,14 @@ def test_a_header_is_not_believed_its_length(voice_dir, n_header):
 
 
 @pytest.mark.parametrize("text", [b"[" * 5_000, b"{" * 5_000, b"[]", b"nul", b"\xff" * 50])
-def test_a_header_that_is_no_table_is_refused(voice_dir, text):
+def test_read_voice_rejects_a_header_that_is_not_an_object(voice_dir, text):
     path = voice_dir / "generator.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(100))
     with pytest.raises(ParameterError, match="is damaged"):
         read_voice(voice_dir)
 
 
-def test_too_large_a_file_is_refused_before_it_is_read(voice_dir, monkeypatch):
+def test_read_voice_rejects_a_large_file_before_reading_it(voice_dir, monkeypatch):
     with (voice_dir / "generator.safetensors").open("r+b") as f:
         f.truncate(voice_folder.MAX_WEIGHTS_BYTES + 1)  # a hole, which takes no room
     monkeypatch.setattr(voice_folder, "Generator", None)
@@ -200,7 +200,7 @@ def test_a_small_file_does_not_make_a_large_network(voice_dir, monkeypatch):
     assert built == ["meta"], "1.6 billion weights would be 6 GB"
 
 
-def test_settings_that_would_fill_the_memory_are_refused(voice_dir):
+def test_read_voice_rejects_settings_that_need_too_much_memory(voice_dir):
     resaved(voice_dir, sr=192_000, n_fft=16_384, hop_length=1)
     with pytest.raises(ParameterError, match="target measured at 16000 Hz for a voice of 192000"):
         read_voice(voice_dir)
@@ -209,14 +209,14 @@ def test_settings_that_would_fill_the_memory_are_refused(voice_dir):
         read_voice(voice_dir)
 
 
-def test_a_huge_config_is_refused_before_it_is_parsed(voice_dir):
+def test_read_voice_rejects_a_huge_config_before_parsing_it(voice_dir):
     (voice_dir / "config.json").write_bytes(b" " * 17_000_000 + b"{}")
     with pytest.raises(ParameterError, match="over 16 MB"):
         read_voice(voice_dir)
 
 
 @pytest.mark.parametrize("name", ["generator.safetensors", "config.json"])
-def test_nothing_is_followed_out_of_the_folder(voice_dir, name, tmp_path):
+def test_read_voice_rejects_links_out_of_the_folder(voice_dir, name, tmp_path):
     (voice_dir / name).rename(tmp_path / name)
     (voice_dir / name).symlink_to(tmp_path / name)
     with pytest.raises(ParameterError, match="is a link that leads out of its folder"):
@@ -230,7 +230,7 @@ def test_nothing_is_followed_out_of_the_folder(voice_dir, name, tmp_path):
 # A voice that was saved once
 
 
-def test_a_voice_of_this_config_version_says_what_it_said(voice):
+def test_a_saved_voice_still_sounds_the_same(voice):
     """`tests/voices/1`, and what it made of this sound."""
     folder = REPO / "tests" / "voices" / "1"
     model = load_voice(folder, "cpu")
@@ -245,7 +245,7 @@ def test_a_voice_of_this_config_version_says_what_it_said(voice):
 # Export
 
 
-def test_a_voice_is_given_away_with_consent_only(voice_dir, tmp_path):
+def test_export_requires_consent_on_the_card(voice_dir, tmp_path):
     for _ in range(2):
         with pytest.raises(ParameterError, match="does not say whose voice it is, and that they"):
             export_voice(voice_dir, tmp_path / "out" / "anna")
@@ -269,7 +269,7 @@ def test_a_voice_is_given_away_with_consent_only(voice_dir, tmp_path):
         export_voice(voice_dir, made)
 
 
-def test_a_damaged_voice_is_not_given_away(voice_dir, tmp_path):
+def test_export_rejects_a_damaged_voice(voice_dir, tmp_path):
     fill_card(voice_dir, "Mine, A. Smith; I agree.", "mine")
     data = bytearray((voice_dir / "generator.safetensors").read_bytes())
     data[-1] ^= 1
@@ -278,12 +278,12 @@ def test_a_damaged_voice_is_not_given_away(voice_dir, tmp_path):
         export_voice(voice_dir, tmp_path / "out")
 
 
-def test_the_voice_that_ships_may_be_given_away():
+def test_the_shipped_voice_can_be_exported():
     assert card_gaps(read_card(REPO / "models" / "ljspeech")) == []
     read_voice(REPO / "models" / "ljspeech")
 
 
-def test_the_checksum_is_of_the_config_as_it_is_saved(voice_dir):
+def test_config_checksum_is_of_the_saved_file(voice_dir):
     raw = json.loads((voice_dir / "config.json").read_text(encoding="utf-8"))
     header, _ = header_of(voice_dir / "generator.safetensors")
     assert json.loads(header["__metadata__"]["voice"])["config_sha256"] == files.sha256(

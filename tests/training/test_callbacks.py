@@ -29,7 +29,7 @@ from fastai.callback.core import Callback
 # Turns of generator and critic
 
 
-def test_the_side_whose_turn_it_is_not_does_not_move(make, tmp_path):
+def test_only_the_network_whose_turn_it_is_changes(make, tmp_path):
     watch = Watch()
     fit(make("gan", max_crops=8), tmp_path / "run", "gan", 2, cbs=[watch])
     moves = {
@@ -42,7 +42,7 @@ def test_the_side_whose_turn_it_is_not_does_not_move(make, tmp_path):
 
 
 @pytest.mark.parametrize("threshold, cap, capped", [(0.0, 2, True), (100.0, 5, False)])
-def test_the_turn_of_the_critic_is_capped_and_counted(make, tmp_path, threshold, cap, capped):
+def test_critic_turns_are_capped_and_counted(make, tmp_path, threshold, cap, capped):
     watch = Watch()
     learn = make("gan", critic_threshold=threshold, max_critic_steps=cap, max_crops=12)
     fit(learn, tmp_path / "run", "gan", 2, cbs=[watch])
@@ -55,7 +55,7 @@ def test_the_turn_of_the_critic_is_capped_and_counted(make, tmp_path, threshold,
         assert (int(row["capped"]) > 0) == capped
 
 
-def test_the_critic_has_its_own_rate(make, tmp_path):
+def test_critic_has_its_own_learning_rate(make, tmp_path):
     """Its steps are as large as its own rate says, the generator's as its own."""
     rates = []
 
@@ -75,7 +75,7 @@ def test_the_critic_has_its_own_rate(make, tmp_path):
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
-def test_the_average_is_that_of_the_weights_after_each_step(make, tmp_path, decay):
+def test_average_is_of_the_weights_after_each_step(make, tmp_path, decay):
     weights = []
 
     class Weights(Callback):
@@ -99,7 +99,7 @@ def test_the_average_is_that_of_the_weights_after_each_step(make, tmp_path, deca
         torch.testing.assert_close(saved[k], v)
 
 
-def test_validation_is_of_the_average_and_leaves_the_weights(make, tmp_path):
+def test_validation_uses_the_average_and_restores_the_weights(make, tmp_path):
     seen = {}
 
     class Look(Callback):
@@ -141,9 +141,7 @@ def test_average_weights_can_be_used_twice(make, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["generator", "gan"])
-def test_a_loss_that_is_not_finite_stops_with_a_reason_and_keeps_the_run(
-    make, whole_run, tmp_path, stage
-):
+def test_a_loss_that_is_not_finite_stops_and_can_be_resumed(make, whole_run, tmp_path, stage):
     with pytest.raises(FloatingPointError, match="became nan in epoch 1, batch 1; .* Lower lr"):
         fit(make(stage), tmp_path / "run", stage, N_EPOCHS, cbs=[At(1, spoil)])
     kept = load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")
@@ -153,7 +151,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_reason_and_keeps_the_run(
     assert_as_undisturbed(whole_run, tmp_path / "run", stage)
 
 
-def test_the_recordings_of_a_lost_batch_are_named(make, tmp_path, monkeypatch):
+def test_nan_error_names_the_recordings_of_the_batch(make, tmp_path, monkeypatch):
     made_of = []
     learn = make()
     recording = learn.dls.pairs.recording
@@ -166,7 +164,7 @@ def test_the_recordings_of_a_lost_batch_are_named(make, tmp_path, monkeypatch):
     assert set(str(lost.value).split("batch: ")[1].split(", ")) == drawn
 
 
-def test_a_gradient_that_is_not_finite_spoils_no_weight(make, tmp_path):
+def test_a_gradient_that_is_not_finite_changes_no_weight(make, tmp_path):
     class Steep(Callback):
         def after_backward(self):
             if (self.epoch, self.iter) == (1, 1):
@@ -179,7 +177,7 @@ def test_a_gradient_that_is_not_finite_spoils_no_weight(make, tmp_path):
     assert kept["epoch"] == 0 and same(learn.model.state_dict(), kept["average"])
 
 
-def test_a_weight_that_is_lost_in_the_last_step_is_not_kept(make, tmp_path):
+def test_a_weight_that_is_not_finite_is_not_saved(make, tmp_path):
     class Lose(Callback):
         def after_step(self):
             if (self.epoch, self.iter) == (1, 1):
@@ -195,7 +193,7 @@ def test_a_weight_that_is_lost_in_the_last_step_is_not_kept(make, tmp_path):
 # EarlyStopping
 
 
-def test_stop_when_spoilt_keeps_the_voice_before(make, tmp_path, capsys):
+def test_early_stopping_keeps_the_voice_before(make, tmp_path, capsys):
     class Spoil(Callback):
         "Let the second epoch pass the limit."
 
@@ -219,13 +217,13 @@ def test_stop_when_spoilt_keeps_the_voice_before(make, tmp_path, capsys):
     assert same(learn.model.generator.state_dict(), average)
 
 
-def test_stop_when_spoilt_lets_a_good_run_pass(make, tmp_path, whole_run):
+def test_early_stopping_does_not_change_a_good_run(make, tmp_path, whole_run):
     fit(make("gan"), tmp_path / "run", "gan", N_EPOCHS, cbs=[EarlyStopping(1_000.0)])
     assert_as_undisturbed(whole_run, tmp_path / "run", "gan")
 
 
 @pytest.mark.parametrize("spoilt_db", [4.1, float("nan"), float("inf")])
-def test_a_gan_that_collapses_leaves_its_best_voice(make, tmp_path, capsys, spoilt_db):
+def test_a_collapsed_gan_leaves_its_best_voice(make, tmp_path, capsys, spoilt_db):
     """Without being asked to: a third worse than the best epoch is too much."""
     worsen = Worsen(3.5, 3.0, 3.9, spoilt_db, 1.0)
     learn, run = make("gan"), tmp_path / "run"
@@ -242,7 +240,7 @@ def test_a_gan_that_collapses_leaves_its_best_voice(make, tmp_path, capsys, spoi
     ]
 
 
-def test_a_collapse_is_known_after_an_interruption_too(make, tmp_path, capsys):
+def test_a_collapse_is_found_after_an_interrupt_too(make, tmp_path, capsys):
     run, worsen = tmp_path / "run", Worsen(3.0, 3.9, 4.1)
     with pytest.raises(Interrupted):
         fit(make("gan"), run, "gan", 3, cbs=[worsen, At(1, interrupt)])
@@ -251,9 +249,7 @@ def test_a_collapse_is_known_after_an_interruption_too(make, tmp_path, capsys):
     assert same(load_file(run / "generator.safetensors"), worsen.averages[0])
 
 
-def test_a_gan_that_is_worse_than_its_pretraining_from_the_start_is_not_taken(
-    make, tmp_path, capsys
-):
+def test_a_gan_worse_than_its_pretraining_leaves_the_voice(make, tmp_path, capsys):
     run = tmp_path / "run"
     fit(make(), run, "generator", 1)
     before = (run / "generator.safetensors").read_bytes()

@@ -55,7 +55,7 @@ def epoch_of(dls, epoch):
 
 @pytest.mark.parametrize("n_frames", [16, 64, 200])
 @pytest.mark.parametrize("chance", [None, 1, 2])
-def test_a_crop_is_a_pair_of_one_length_and_aligned(prepared, target_cfg, n_frames, chance):
+def test_crops_are_aligned_pairs_of_equal_length(prepared, target_cfg, n_frames, chance):
     """The shortest of the recordings is half as long as the longest of these crops."""
     wide = replace(target_cfg, n_frames=n_frames)
     for recording in (prepared[0], prepared[3]):
@@ -87,7 +87,7 @@ def test_crops_are_aligned_at_every_rate(folder, tmp_path, voice, plain_cfg, set
         assert abs(lag(*pair, cfg.sr)) <= cfg.hop_length
 
 
-def test_the_original_is_cut_out_of_the_recording(prepared, target_cfg):
+def test_original_is_a_part_of_the_recording(prepared, target_cfg):
     recording = prepared[3]
     wav, _ = recording.load()
     for chance in (None, rng(3)):
@@ -104,7 +104,7 @@ def test_a_short_recording_is_repeated(prepared, target_cfg):
     assert (original[period : 2 * period] == original[:period]).all()
 
 
-def test_without_rng_a_crop_is_the_undisguised_middle(prepared, target_cfg):
+def test_without_rng_a_crop_is_the_unperturbed_middle(prepared, target_cfg):
     pairs = [crop_pair(prepared[4], replace(target_cfg, seed=seed)) for seed in (1, 2)]
     for a, b in zip(*pairs, strict=True):
         assert a.tobytes() == b.tobytes()
@@ -119,14 +119,14 @@ def test_a_crop_depends_on_its_rng_alone(prepared, target_cfg):
         assert a.tobytes() == b.tobytes() and a.tobytes() != c.tobytes()
 
 
-def test_the_disguise_is_new_where_the_place_is_the_same(prepared, target_cfg):
+def test_perturbation_is_new_where_the_place_is_the_same(prepared, target_cfg):
     """A recording that is shorter than the crop leaves no choice of place."""
     wide = replace(target_cfg, n_frames=200)
     (a, x), (b, y) = (crop_pair(prepared[0], wide, rng(seed)) for seed in (1, 2))
     assert (x == y).all() and np.abs(a - b).max() > 0.01
 
 
-def test_a_crop_is_normalised_as_a_stranger_is(prepared, target_cfg):
+def test_a_crop_is_normalized_as_a_source_is(prepared, target_cfg):
     """What is measured on the disguised recording is moved to the target's, so that less is left than was put on."""
     wide = replace(target_cfg, n_frames=200, perturb_ap_db=0.0)
     left, right = [], []
@@ -137,7 +137,7 @@ def test_a_crop_is_normalised_as_a_stranger_is(prepared, target_cfg):
     assert np.mean(left) < 0.8 * np.mean(right)
 
 
-def test_what_a_preset_draws_is_new_in_every_crop(prepared, target_cfg):
+def test_presets_draw_anew_in_every_crop(prepared, target_cfg):
     off = dict(perturb_formants=0.0, perturb_cepstrum=0.0, perturb_ap_db=0.0)
     noise = replace(target_cfg, n_frames=200, preset="noise", **off)
     (a, x), (b, y) = (crop_pair(prepared[0], noise, rng(seed)) for seed in (1, 2))
@@ -184,7 +184,7 @@ def test_an_epoch_is_as_long_as_the_recordings_or_max_crops(prepared, target_cfg
         assert short.train.one_batch()[0].shape[0] == min(2, n_crops)
 
 
-def test_every_epoch_brings_new_disguises_and_a_seed_the_same(prepared, target_cfg):
+def test_epochs_differ_and_a_seed_repeats_them(prepared, target_cfg):
     cfg = replace(target_cfg, max_crops=6)
     one, two = (make_dls(prepared[1:], prepared[:1], cfg, num_workers=0) for _ in range(2))
     first, second = epoch_of(one, 0), epoch_of(one, 1)
@@ -197,7 +197,7 @@ def test_every_epoch_brings_new_disguises_and_a_seed_the_same(prepared, target_c
     assert not any(torch.equal(a, b) for a, b in zip(epoch_of(other, 0), first, strict=True))
 
 
-def test_a_process_of_its_own_makes_the_same_crops(prepared, target_cfg):
+def test_worker_processes_make_the_same_crops(prepared, target_cfg):
     cfg = replace(target_cfg, max_crops=4)
     here, there = (make_dls(prepared[1:], prepared[:1], cfg, num_workers=n) for n in (0, 1))
     for epoch in (0, 1):
@@ -213,7 +213,7 @@ def test_validation_is_the_same_in_every_epoch(dls):
     assert torch.equal(*images)
 
 
-def test_a_crop_is_made_with_one_thread_and_the_others_come_back(prepared, target_cfg, monkeypatch):
+def test_a_crop_is_made_in_one_blas_thread(prepared, target_cfg, monkeypatch):
     def n_threads():
         return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
 
@@ -230,9 +230,7 @@ def test_a_crop_is_made_with_one_thread_and_the_others_come_back(prepared, targe
 
 
 @pytest.mark.parametrize("max_crops", [3, 7, 400])
-def test_a_walk_covers_every_slot_before_any_comes_again(
-    prepared, target_cfg, monkeypatch, max_crops
-):
+def test_a_walk_visits_every_slot_once(prepared, target_cfg, monkeypatch, max_crops):
     visited = []
 
     def visit(recording, cfg, rng):
@@ -294,7 +292,7 @@ def test_an_image_draws_itself_in_seconds_and_khz(voice, second_channel):
     plt.close(fig)
 
 
-def test_an_image_plays_what_it_holds(voice, target_cfg):
+def test_image_player_plays_the_waveform_at_its_level(voice, target_cfg):
     wav = voice(0.5)
     img = SpecImage(torch.from_numpy(wav_to_image(wav, target_cfg)), cfg=target_cfg)
     player = img.player()
@@ -302,7 +300,7 @@ def test_an_image_plays_what_it_holds(voice, target_cfg):
     assert np.abs(played[: len(wav)] - wav).max() < 1e-3, "not rescaled"
 
 
-def test_show_batch_shows_a_picture_and_players(dls, shown):
+def test_show_batch_shows_images_and_players(dls, shown):
     dls.show_batch(max_n=2)
     (number,) = plt.get_fignums()
     axes = [ax for ax in plt.figure(number).axes if ax.get_images()]
@@ -313,7 +311,7 @@ def test_show_batch_shows_a_picture_and_players(dls, shown):
     assert page.text.count("anonymized") == page.text.count("original") == 2
 
 
-def test_show_batch_of_more_than_there_is(dls, shown):
+def test_show_batch_shows_at_most_a_batch(dls, shown):
     dls.show_batch(max_n=9)
     assert Page(shown[0].data).tags.count("tr") == 2, "as many as the batch holds"
 

@@ -113,7 +113,7 @@ def two(folder):
     return run
 
 
-def test_two_processes_learn_as_one_with_twice_the_batch(folder, two):
+def test_two_processes_equal_one_with_twice_the_batch(folder, two):
     """The same steps on the same crops, two at a time; which two go together differs, and so does batch norm."""
     learn = learner(folder, 2)
     with learn.no_bar():
@@ -133,7 +133,7 @@ def test_the_voice_of_two_processes_can_be_loaded(two, voice):
     assert not any(name.startswith("module.") for name in kept["model"])
 
 
-def test_generator_and_critic_in_turns_are_refused(folder, monkeypatch):
+def test_fit_rejects_a_gan_in_several_processes(folder, monkeypatch):
     learn = gan_learner(learner(folder, 2).dls)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ParameterError, match="num_processes=2 must be 1 for generator and critic"):
@@ -141,7 +141,7 @@ def test_generator_and_critic_in_turns_are_refused(folder, monkeypatch):
     assert not (folder / "gan").exists()
 
 
-def test_the_command_refuses_them_before_anything_is_prepared(folder, monkeypatch):
+def test_command_rejects_a_gan_in_several_processes_first(folder, monkeypatch):
     sys.path.insert(0, str(REPO / "benchmarks"))
     try:
         from train_voice import train
@@ -153,7 +153,7 @@ def test_the_command_refuses_them_before_anything_is_prepared(folder, monkeypatc
     assert not (folder / "refused").exists() and not (folder / "unused").exists()
 
 
-def test_without_accelerate_it_says_what_to_install(folder, monkeypatch):
+def test_without_accelerate_the_error_says_what_to_install(folder, monkeypatch):
     learn = learner(folder, 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "fastai.distributed", None)
@@ -161,7 +161,7 @@ def test_without_accelerate_it_says_what_to_install(folder, monkeypatch):
         pass
 
 
-def test_one_process_trains_as_ever(folder):
+def test_distributed_changes_nothing_in_one_process(folder):
     learn = learner(folder, 2)
     with distributed(learn) as same:
         assert same is learn and not hasattr(learn, "distributed_trainer")

@@ -11,7 +11,7 @@ REPO = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
 @pytest.mark.parametrize("number, n_kills", [("SIGKILL", 4), ("SIGINT", 2)])
-def test_every_stage_goes_on_after_kills_as_if_nothing_had_happened(monkeypatch, number, n_kills):
+def test_every_stage_resumes_after_kills_bit_for_bit(monkeypatch, number, n_kills):
     monkeypatch.syspath_prepend(str(REPO))
     from benchmarks import kills
 

@@ -43,14 +43,14 @@ REPO = Path(__file__).parents[2]
 # Files of a run
 
 
-def test_a_run_leaves_its_files_and_nothing_half_written(whole_run):
+def test_a_run_leaves_its_files_and_no_partial_ones(whole_run):
     run, _ = whole_run
     names = {"generator.safetensors", "config.json", "card.md", "history.csv", "generated.npy"}
     names |= {f"{stage}.checkpoint.pt" for stage in ("generator", "critic", "gan")}
     assert {file.name for file in run.iterdir()} == names
 
 
-def test_the_voice_of_a_run_speaks(whole_run, voice, corpus):
+def test_the_voice_of_a_run_converts(whole_run, voice, corpus):
     run, learn = whole_run
     loaded = load_voice(run, device="cpu")
     assert loaded.config == corpus[1] == Config.load(run / "config.json")
@@ -59,7 +59,7 @@ def test_the_voice_of_a_run_speaks(whole_run, voice, corpus):
     assert out.shape == (4_800,) and np.isfinite(out).all()
 
 
-def test_what_is_saved_is_the_average(whole_run):
+def test_the_saved_voice_is_the_average(whole_run):
     run, learn = whole_run
     kept = load_checkpoint(run / "gan.checkpoint.pt")
     assert same(load_file(run / "generator.safetensors"), kept["average"])
@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_bytes(make, tmp_path):
         assert one[name] == two[name], name
 
 
-def test_the_history_has_a_row_per_epoch_of_every_stage(whole_run):
+def test_history_has_a_row_for_each_epoch_of_each_stage(whole_run):
     rows = read_history(whole_run[0] / "history.csv")
     assert [(r["stage"], r["epoch"]) for r in rows] == [
         (stage, str(epoch)) for stage in ("generator", "critic", "gan") for epoch in (0, 1)
@@ -113,7 +113,7 @@ def test_the_history_has_a_row_per_epoch_of_every_stage(whole_run):
             assert 0.5 < float(row["lsd_db"]) < 40
 
 
-def test_history_survives_the_file_with_columns_that_differ(tmp_path):
+def test_history_rows_with_different_columns_are_read_back(tmp_path):
     assert read_history(tmp_path / "history.csv") == []
     rows = [{"stage": "a", "epoch": "0", "x": "1"}, {"stage": "b", "epoch": "0", "y": "2"}]
     write_history(tmp_path / "run" / "history.csv", rows)
@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_refused(make, tmp_path, damage):
 
 
 @pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(make, whole_run, tmp_path, stage):
+def test_an_interrupted_run_resumes_bit_for_bit(make, whole_run, tmp_path, stage):
     fit_interrupted(make(stage), tmp_path / "run", stage, N_EPOCHS, at=1)
     assert load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")["epoch"] == 0
     fit(make(stage), tmp_path / "run", stage, N_EPOCHS)
@@ -159,7 +159,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(make, whole_run, 
 @pytest.mark.parametrize("act", [interrupt, spoil])
 @pytest.mark.parametrize("epoch", [0, 1])
 @pytest.mark.parametrize("stage", ["generator", "gan"])
-def test_the_same_learner_goes_on_too(make, whole_run, tmp_path, stage, epoch, act):
+def test_the_same_learner_resumes_bit_for_bit(make, whole_run, tmp_path, stage, epoch, act):
     """As when a cell of a notebook is stopped, or fails, and is run again."""
     learn = make(stage)
     with pytest.raises((Interrupted, FloatingPointError)):
@@ -169,7 +169,7 @@ def test_the_same_learner_goes_on_too(make, whole_run, tmp_path, stage, epoch, a
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_a_new_learner_of_the_same_networks_goes_on_too(make, whole_run, tmp_path, epoch):
+def test_a_new_learner_of_the_same_networks_resumes_bit_for_bit(make, whole_run, tmp_path, epoch):
     """As when the cell that was stopped also makes the learner."""
     stopped = make("gan")
     fit_interrupted(stopped, tmp_path / "run", "gan", N_EPOCHS, at=epoch)
@@ -178,7 +178,7 @@ def test_a_new_learner_of_the_same_networks_goes_on_too(make, whole_run, tmp_pat
     assert_as_undisturbed(whole_run, tmp_path / "run", "gan")
 
 
-def test_an_interrupt_keeps_the_voice_of_the_last_whole_epoch(make, tmp_path):
+def test_an_interrupt_keeps_the_voice_of_the_last_epoch(make, tmp_path):
     learn = make()
     fit_interrupted(learn, tmp_path / "run", "generator", N_EPOCHS, at=1)
     kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
@@ -188,14 +188,14 @@ def test_an_interrupt_keeps_the_voice_of_the_last_whole_epoch(make, tmp_path):
     load_voice(tmp_path / "run", "cpu")
 
 
-def test_an_interrupt_before_the_first_epoch_ends_leaves_a_run_to_begin(make, whole_run, tmp_path):
+def test_an_interrupt_in_the_first_epoch_leaves_no_files(make, whole_run, tmp_path):
     fit_interrupted(make(), tmp_path / "run", "generator", N_EPOCHS, at=0)
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
     fit(make(), tmp_path / "run", "generator", N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
 
 
-def test_a_notebook_says_how_to_go_on_and_nothing_else():
+def test_a_notebook_shows_an_interrupt_without_traceback():
     assert issubclass(Interrupted, KeyboardInterrupt), "so that what was queued behind it stops"
     assert Interrupted("run it again")._render_traceback_() == ["run it again"]
 
@@ -206,12 +206,12 @@ def test_a_notebook_says_how_to_go_on_and_nothing_else():
 @pytest.mark.parametrize(
     "change, name", [(dict(lr=1e-4), "lr"), (dict(width=16, seed=1), "width, seed")]
 )
-def test_other_settings_are_refused_by_name(make, whole_run, change, name):
+def test_fit_names_settings_that_changed(make, whole_run, change, name):
     with pytest.raises(ParameterError, match=rf"other settings \({name}\); use a new run folder"):
         fit(make(**change), whole_run[0], "generator", 2)
 
 
-def test_another_number_of_epochs_is_refused_while_unfinished(make, tmp_path):
+def test_fit_rejects_another_number_of_epochs_while_unfinished(make, tmp_path):
     fit_interrupted(make(), tmp_path / "run", "generator", N_EPOCHS, at=1)
     for n_epochs in (1, 5):
         with pytest.raises(ParameterError, match=f"of 2 epochs, not n_epochs={n_epochs}"):
@@ -221,7 +221,7 @@ def test_another_number_of_epochs_is_refused_while_unfinished(make, tmp_path):
             fit(make(), tmp_path / "run", "generator", n_epochs)
 
 
-def test_a_finished_stage_can_be_prolonged(make, tmp_path):
+def test_a_finished_stage_can_be_extended(make, tmp_path):
     for n_epochs in (1, 2):
         fit(make(), tmp_path / "run", "generator", n_epochs)
     assert load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")["n_epoch"] == 2
@@ -240,7 +240,7 @@ def test_a_finished_stage_is_loaded_and_not_trained(make, whole_run, monkeypatch
     assert same(learn.model.state_dict(), trained[stage].model.state_dict())
 
 
-def test_a_stage_that_is_trained_anew_forgets_its_epochs(make, tmp_path):
+def test_a_stage_trained_again_drops_its_old_rows(make, tmp_path):
     run = tmp_path / "run"
     fit(make(), run, "generator", 2)
     fit(make("gan"), run, "gan", 1)
@@ -250,7 +250,7 @@ def test_a_stage_that_is_trained_anew_forgets_its_epochs(make, tmp_path):
     assert rows == [("gan", "0"), ("generator", "0")]
 
 
-def test_a_stage_is_not_gone_on_with_after_the_one_before_it_changed(make, tmp_path):
+def test_fit_rejects_a_stage_after_an_earlier_one_changed(make, tmp_path):
     run = tmp_path / "run"
     fit(make(), run, "generator", 1)
     fit(make("gan"), run, "gan", 1)
@@ -265,7 +265,7 @@ def test_a_stage_is_not_gone_on_with_after_the_one_before_it_changed(make, tmp_p
 # Kills, a full disk, a second process
 
 
-def test_a_voice_that_a_kill_kept_from_being_saved_is_saved(make, tmp_path, whole_run):
+def test_a_voice_missing_after_a_kill_is_saved(make, tmp_path, whole_run):
     """The kill came after the last checkpoint: there is nothing more to train."""
     run, other = tmp_path / "run", state_of(Generator(make().dls.cfg))
     fit(make(), run, "generator", N_EPOCHS)
@@ -281,7 +281,7 @@ def test_a_voice_that_a_kill_kept_from_being_saved_is_saved(make, tmp_path, whol
         assert {f.name: f.read_bytes() for f in run.iterdir()} == whole
 
 
-def test_a_later_stage_keeps_its_voice(make, tmp_path):
+def test_an_earlier_stage_does_not_overwrite_a_later_voice(make, tmp_path):
     run = tmp_path / "run"
     fit(make(), run, "generator", 1)
     fit(make("gan"), run, "gan", 1)
@@ -290,7 +290,7 @@ def test_a_later_stage_keeps_its_voice(make, tmp_path):
     assert (run / "generator.safetensors").read_bytes() == before
 
 
-def test_a_second_run_into_a_folder_is_refused(make, tmp_path):
+def test_fit_rejects_a_second_process_in_the_same_folder(make, tmp_path):
     class Second(Callback):
         def after_epoch(self):
             code = "import sys; from vc_lib.files import only_process\nwith only_process(sys.argv[1]): pass"
@@ -304,7 +304,7 @@ def test_a_second_run_into_a_folder_is_refused(make, tmp_path):
     fit(make(), tmp_path / "run", "generator", 1)
 
 
-def test_a_full_disk_ends_training_with_a_reason_and_the_last_epoch(make, whole_run, tmp_path):
+def test_a_full_disk_stops_training_with_the_last_epoch_saved(make, whole_run, tmp_path):
     """No file may be over 100 kB from the second epoch on: the checkpoint does not fit."""
 
     class Full(Callback):

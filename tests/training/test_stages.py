@@ -58,7 +58,7 @@ def test_one_batch_can_be_overfitted(corpus):
     assert min(values[-5:]) < values[0] / 2
 
 
-def test_the_critic_learns_to_tell(whole_run):
+def test_critic_learns_to_classify_a_batch(whole_run):
     """One batch of the recording, what was made of it, and another recording."""
     run, learn = whole_run
     pairs = JudgedPair(run / "generated.npy")
@@ -92,7 +92,7 @@ def test_a_fitted_learner_shows_its_results(whole_run):
 
 
 @pytest.mark.parametrize("stage", ["generator", "gan"])
-def test_validation_runs_as_conversion_does(make, tmp_path, stage):
+def test_validation_runs_in_evaluation_mode(make, tmp_path, stage):
     """In evaluation mode: batch normalisation by what it learnt, not by the batch."""
     modes = []
 
@@ -107,7 +107,7 @@ def test_validation_runs_as_conversion_does(make, tmp_path, stage):
     assert modes and not any(modes)
 
 
-def test_a_gan_leaves_the_networks_that_it_began_with_alone(make, tmp_path):
+def test_gan_learner_copies_its_networks(make, tmp_path):
     first, critic = make(), make("critic")
     before = state_of(first.model), state_of(critic.model)
     fit(gan_learner(first.dls, first.model, critic.model), tmp_path / "run", "gan", 1)
@@ -118,7 +118,7 @@ def test_a_gan_leaves_the_networks_that_it_began_with_alone(make, tmp_path):
 # Generated images, for the critic
 
 
-def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
+def test_save_generated_saves_each_crop_in_order(whole_run):
     run, learn = whole_run
     dls, generator = learn["generator"].dls, learn["generator"].model.eval()
     kept = np.load(run / "generated.npy", allow_pickle=False)
@@ -133,7 +133,7 @@ def test_generated_is_what_the_generator_makes_of_each_crop_in_order(whole_run):
         np.testing.assert_allclose(made, expected, atol=5e-2 if compat.has_bf16_units() else 2e-3)
 
 
-def test_judged_pairs_go_round_in_three(whole_run):
+def test_judged_pairs_come_in_threes(whole_run):
     pairs = JudgedPair(whole_run[0] / "generated.npy")
     kept = torch.from_numpy(np.array(pairs.triples).astype(np.float32))
     for number in range(12):
@@ -144,12 +144,12 @@ def test_judged_pairs_go_round_in_three(whole_run):
         assert is_recorded == (kind == 0)
 
 
-def test_the_critic_needs_what_was_generated(corpus, tmp_path):
+def test_critic_learner_requires_save_generated(corpus, tmp_path):
     with pytest.raises(MissingInput, match=r"generated\.npy does not exist; call save_generated"):
         critic_learner(tmp_path, corpus[1])
 
 
-def test_generating_that_fails_leaves_nothing(make, tmp_path):
+def test_a_failed_save_generated_leaves_no_file(make, tmp_path):
     class Broken(nn.Module):
         def forward(self, img):
             raise RuntimeError("out of memory")
@@ -162,7 +162,7 @@ def test_generating_that_fails_leaves_nothing(make, tmp_path):
 # Learning rate
 
 
-def test_the_suggested_rate_is_measured_once_a_run(corpus, tmp_path, monkeypatch):
+def test_suggest_lr_measures_once_in_a_run(corpus, tmp_path, monkeypatch):
     (recordings, cfg), calls = corpus, []
     dls = make_dls(recordings[1:], recordings[:1], cfg, num_workers=0)
     find = Learner.lr_find
@@ -176,7 +176,7 @@ def test_the_suggested_rate_is_measured_once_a_run(corpus, tmp_path, monkeypatch
         suggest_lr(dls, tmp_path / "run")
 
 
-def test_lr_find_leaves_everything_as_it_was(make, whole_run, tmp_path):
+def test_lr_find_leaves_everything_unchanged(make, whole_run, tmp_path):
     learn = make()
     before = state_of(learn.model)
     learn.lr_find(num_it=6, show_plot=False)
@@ -188,7 +188,7 @@ def test_lr_find_leaves_everything_as_it_was(make, whole_run, tmp_path):
     assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
 
 
-def test_lr_find_ends_where_the_loss_is_lost(make):
+def test_lr_find_ends_where_the_loss_is_not_finite(make):
     learn = make()
     before = state_of(learn.model)
     with learn.added_cbs(At(1, spoil)):  # in the second of its epochs
@@ -198,7 +198,7 @@ def test_lr_find_ends_where_the_loss_is_lost(make):
     assert same(learn.model.state_dict(), before)
 
 
-def test_lr_find_that_is_stopped_does_not_spoil_what_comes(make, whole_run, tmp_path):
+def test_an_interrupted_lr_find_does_not_change_later_training(make, whole_run, tmp_path):
     class Stop(Callback):
         def after_batch(self):
             if self.iter == 1:
@@ -218,7 +218,7 @@ def test_lr_find_that_is_stopped_does_not_spoil_what_comes(make, whole_run, tmp_
 
 
 @pytest.mark.parametrize("act", [interrupt, spoil])
-def test_bfloat16_ends_with_the_batch_however_that_ends(make, tmp_path, monkeypatch, act):
+def test_autocast_ends_with_the_batch_even_after_errors(make, tmp_path, monkeypatch, act):
     monkeypatch.setattr(compat, "has_bf16_units", lambda: True)
     try:
         fit(make(), tmp_path / "run", "generator", 1, cbs=[At(0, act)])
