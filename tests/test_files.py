@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process has to itself."""
+"""Files are written whole or not at all, folders locked, and files read up to a limit."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from vc_lib import files
 from vc_lib.errors import MissingInput, NotWritten, ParameterError
 from vc_lib.files import atomically, only_process, parsed_json, read_limited, sweep, within
 
-# A process that can write files of 10 kB at most, as on a disk that is nearly full
+# Writes files in a process that may write 10 kB at most, as on a disk that is nearly full
 NEARLY_FULL = """
 import resource, sys
 from pathlib import Path
@@ -82,8 +82,8 @@ def test_sweep_removes_old_partial_files_only(tmp_path):
     assert {f.name for f in tmp_path.iterdir()} == {".b.txt.2.part", "c.part", ".d"}
 
 
-# Goes into a folder that it is told of, says so, and waits
-GO_IN = """
+# Locks a folder, prints that, and waits
+LOCK = """
 import sys, time
 from vc_lib.files import only_process
 with only_process(sys.argv[1]):
@@ -94,7 +94,7 @@ with only_process(sys.argv[1]):
 
 def test_only_process_locks_until_its_process_is_killed(tmp_path):
     run = tmp_path / "models" / "run"
-    with subprocess.Popen([sys.executable, "-c", GO_IN, str(run)], stdout=subprocess.PIPE) as other:
+    with subprocess.Popen([sys.executable, "-c", LOCK, str(run)], stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"in\n"
         with pytest.raises(ParameterError, match="trained into by another process; wait for it"):
             with only_process(run):

@@ -1,3 +1,5 @@
+"""Items are processed at once in threads; results come in order."""
+
 import threading
 import time
 

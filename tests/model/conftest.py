@@ -1,4 +1,4 @@
-"""The folder of a small voice, to be damaged."""
+"""A small voice in a folder."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from vc_lib.model.networks import Generator
 from vc_lib.model.voice_folder import save_voice
 
 SR = 16_000
-collect_ignore = ["conftest.py"]  # as a doctest: pytest takes all conftest.py for one module
+collect_ignore = ["conftest.py"]  # as doctests: pytest would confuse the conftest.py of all folders
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,9 @@ def weights(voice_cfg):
 
 @pytest.fixture
 def voice_dir(weights, voice_cfg, tmp_path):
-    """The folder of a voice, to be spoilt."""
-    kept = {k: v.abs() if k.endswith(("running_var", "counted")) else v for k, v in weights.items()}
-    save_voice(kept, voice_cfg, tmp_path / "anna", ("gan", 3))
+    """The folder of a voice; tests may damage it."""
+    valid = {
+        k: v.abs() if k.endswith(("running_var", "counted")) else v for k, v in weights.items()
+    }
+    save_voice(valid, voice_cfg, tmp_path / "anna", ("gan", 3))
     return tmp_path / "anna"

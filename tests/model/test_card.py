@@ -1,4 +1,4 @@
-"""The voice card: what it tells, what a person fills in, what may be shared."""
+"""The voice card: its text, the answers of a person, and what export requires."""
 
 from dataclasses import replace
 

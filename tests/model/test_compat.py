@@ -1,4 +1,4 @@
-"""torchvision and torch of one build or of two: fastai can be imported beside either."""
+"""fastai can be imported with torch and torchvision of the same build or of different ones."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 REPO = Path(__file__).parents[2]
 
-# A torchvision of which nothing but its library is there; what loading it does is put in
+# Imports compat beside a torchvision that has only a library; {act} is what loading it does
 SCRIPT = """
 import sys, torch
 sys.path.insert(0, {folder!r})

@@ -1,4 +1,4 @@
-"""Distances that are zero for the same, known for a gain, and finite for silence; and the critic's game."""
+"""Losses: zero for equal images, known for a gain, finite for silence; and the losses of the GAN."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def test_lsd_of_a_gain_is_the_gain_in_db(second_channel, gain_db):
 
 
 def test_distances_ignore_the_phase(cfg):
-    """Two angles a hair apart may differ by 2 pi as numbers."""
+    """Two almost equal phases may differ by 2 pi as numbers."""
     img = images(cfg, noise())
     turned = img.clone()
     turned[:, 1] = -turned[:, 1]
@@ -126,7 +126,7 @@ def test_each_distance_scales_with_its_weight(cfg):
     only = dict(image_weight=0.0, mr_stft_weight=0.0, mel_weight=0.0, variance_weight=0.0)
     parts = []
     for name in only:
-        near = 1e-9  # of something a network can learn from
+        near = 1e-9  # the config requires one weight above 0
         one, two = (
             GeneratorLoss(replace(cfg, **only | {"image_weight": near} | {name: weight}))(a, b)
             for weight in (1, 2)
@@ -157,7 +157,7 @@ def test_mel_of_known_changes():
 
 
 def test_mel_distance_of_two_noises_is_smaller_than_that_of_bins(cfg):
-    """What is loud where stays; which grain of the noise it is does not count for much."""
+    """Two noises of the same spectrum differ in single bins, less in mel bands."""
     a, b = noise(), noise(seed=1)
     same_colour = MultiResolutionMel(16_000)(a, b) / MultiResolutionMel(16_000)(a, a / 2)
     every_bin = image_l1(images(cfg, a), images(cfg, b), cfg) / image_l1(
@@ -167,12 +167,12 @@ def test_mel_distance_of_two_noises_is_smaller_than_that_of_bins(cfg):
 
 
 def test_generator_loss_ignores_further_arguments(cfg):
-    """The adversarial stage validates with the anonymized image behind the original."""
+    """The adversarial stage validates with the anonymized image as third argument."""
     a, b = images(cfg, noise()), images(cfg, noise(seed=1))
     assert GeneratorLoss(cfg)(a, b, b) == GeneratorLoss(cfg)(a, b)
 
 
-# The critic's game
+# Losses of the GAN
 
 
 def test_judged_is_ln_2_at_chance_and_small_when_right():
@@ -184,7 +184,7 @@ def test_judged_is_ln_2_at_chance_and_small_when_right():
 
 
 class Stub(nn.Module):
-    """A pair of networks: made images are zero; the critic knows them, and wrong ones, by heart."""
+    """Two networks: the generator returns zeros; the critic has fixed logits for zeros and for other images."""
 
     def __init__(self, fake=0.0, wrong=0.0, original=None):
         super().__init__()
@@ -251,7 +251,7 @@ def test_a_mismatched_pair_has_the_recording_of_another_clip(cfg):
 
 
 class Pair(nn.Module):
-    """What fastai's GANModule is for a loss."""
+    """The part of fastai's GANModule that the loss uses."""
 
     def __init__(self, cfg):
         super().__init__()
@@ -278,7 +278,7 @@ def test_critic_loss_gives_the_generator_no_gradient(tiny_cfg, pair):
 def test_generator_loss_adds_gan_weight_of_the_critic(tiny_cfg, pair):
     anonymized, original = images(tiny_cfg, noise()), images(tiny_cfg, noise(seed=1))
     with torch.no_grad():
-        for _ in range(5):  # its spectral norm is a guess at first
+        for _ in range(5):
             pair.critic(original, anonymized)
     pair.critic.eval()  # as in training
     made = pair.generator(anonymized)

@@ -1,4 +1,4 @@
-"""The networks: any image size, "change nothing" at first, phase kept, every weight trained, patches judged."""
+"""The networks: any image size, identity before training, gradients of all weights, logits of patches."""
 
 import math
 from dataclasses import replace
@@ -24,7 +24,7 @@ def seeded():
 
 @pytest.fixture
 def one_thread():
-    """Networks take one thread; several would round otherwise."""
+    """Let torch use one thread; several would round differently."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -33,7 +33,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def make_generator(tiny_cfg):
-    """`make_generator(**settings)`: a small one as drawn; each is built once, which takes a second."""
+    """`make_generator(**settings)`: a small untrained generator; each is built once, as that takes a second."""
     built = {}
 
     def make(**settings):
@@ -55,7 +55,7 @@ def images(cfg, n=2, n_frames=64):
 
 
 def perturbed(network, scale=0.1):
-    """The same network with something added to every weight, the zeros of its last layer too."""
+    """The same network after noise was added to every weight, zeros included."""
     with torch.no_grad():
         for p in network.parameters():
             p.add_(scale * torch.randn_like(p))
@@ -142,17 +142,17 @@ def test_filter_of_compressed_images_is_a_positive_gain(tiny_cfg, make_generator
     torch.testing.assert_close(gain[:, 0], gain[:, 1])
 
 
-# What of a change is let through
+# ChangeLimiter
 
 
 @pytest.fixture
 def limiter(tiny_cfg):
-    """Of a voice at 16 kHz, with as many frequencies as its images."""
+    """A limiter of a voice at 16 kHz."""
     return ChangeLimiter(replace(tiny_cfg, change_smooth_ms=24.0, change_below_hz=3_000.0))
 
 
 def loud_then_quiet(cfg, quiet_db=60.0):
-    """Images (2, 2, n_freqs, 64) whose second half is so much quieter."""
+    """Images (2, 2, n_freqs, 64) whose second half is quieter by `quiet_db`."""
     img = torch.zeros(2, 2, cfg.n_freqs, 64)
     img[..., 32:] -= quiet_db / 50
     return img
@@ -173,7 +173,7 @@ def test_limiter_passes_loud_slow_low_changes_only(limiter):
 
 
 def test_limiter_replaces_the_mean_change_by_an_equalizer_in_training(limiter):
-    """The mean over the loud frames goes; in training an equaliser, learnt, stands in for it."""
+    """The mean over loud frames is removed; in training a learnt equalizer replaces it."""
     cfg = limiter.cfg
     img = loud_then_quiet(cfg)
     change = 0.3 + 0.1 * torch.randn(2, 1, cfg.n_freqs, 1) * torch.ones(64)
@@ -203,7 +203,7 @@ def test_minimum_phase_of_the_filter_is_added(tiny_cfg, make_generator, second_c
     img = images(tiny_cfg)
     with torch.no_grad():
         change = perturbed(make_generator(second_channel=second_channel))(img) - img
-    nepers = change[:, 0] * (5 / 2 * math.log(10))  # of a logarithm whose -1..1 are five decades
+    nepers = change[:, 0] * (5 / 2 * math.log(10))  # -1..1 of the image are five decades of power
     turn = change[:, 1] * math.pi
     if second_channel == "instantaneous_frequency":
         turn = turn.cumsum(-1)
@@ -256,7 +256,7 @@ def test_every_weight_gets_a_gradient(tiny_cfg, make_generator, settings):
 
 
 def test_every_weight_before_the_limiter_gets_a_gradient(tiny_cfg, make_generator):
-    """But the last bias, which is part of the mean that is taken out; the equaliser stands in for it."""
+    """All but the last bias, which is part of the mean that the limiter removes."""
     generator = perturbed(make_generator(), 0.02).train_equalizer(True)
     (generator(images(tiny_cfg)) - images(tiny_cfg)).square().mean().backward()
     named = dict(generator.named_parameters())
@@ -266,7 +266,7 @@ def test_every_weight_before_the_limiter_gets_a_gradient(tiny_cfg, make_generato
 
 
 def test_the_first_step_moves_the_last_layer(tiny_cfg, make_generator):
-    """It starts at zero, but must not stay there."""
+    """It starts at zero and must not stay zero."""
     generator = make_generator()
     (generator(images(tiny_cfg)) - images(tiny_cfg)).square().mean().backward()
     last = [m for m in generator.modules() if isinstance(m, nn.Conv2d)][-1]
@@ -370,7 +370,7 @@ def test_critic_judges_a_patch_by_its_surroundings(tiny_cfg):
 
 @pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
 def test_critic_with_filter_output_ignores_phase(tiny_cfg, voice, second_channel):
-    """The generator keeps the angles that it is given: a critic that saw them would know at once."""
+    """The generator keeps the vocoder's phase, which would give generated images away."""
     cfg = replace(tiny_cfg, second_channel=second_channel)
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
     wavs = [voice(n_samples / cfg.sr, seed=seed) for seed in range(2)]
@@ -394,7 +394,7 @@ def test_every_weight_of_the_critic_gets_a_gradient(tiny_cfg):
 
 
 def test_critic_learns_differences_of_a_few_db(tiny_cfg):
-    """What is made lacks a few dB of detail: a critic that cannot learn to see that teaches nothing."""
+    """Generated images lack a few dB of detail; a critic must be able to learn that."""
     torch.manual_seed(0)
     critic = Critic(tiny_cfg)
     opt = torch.optim.Adam(critic.parameters(), lr=2e-3)

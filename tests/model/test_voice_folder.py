@@ -1,4 +1,4 @@
-"""A voice's folder: what is written, what is refused before it is used, and what may be given away."""
+"""The folder of a voice: what is written, what is refused, and what can be exported."""
 
 import json
 import struct
@@ -35,19 +35,21 @@ def write(path, header, numbers):
     path.write_bytes(struct.pack("<Q", len(text)) + text + numbers)
 
 
-# Written
+# Save and read
 
 
 def test_save_and_read_are_inverse(voice_dir, voice_cfg):
-    kept, cfg, generator = read_voice(voice_dir)
-    assert cfg == voice_cfg and generator.state_dict().keys() == kept.keys()
+    weights, cfg, generator = read_voice(voice_dir)
+    assert cfg == voice_cfg and generator.state_dict().keys() == weights.keys()
     assert trained_until(voice_dir) == ("gan", 3)
     plain = load_file(voice_dir / "generator.safetensors")
-    assert all(torch.equal(kept[k], v) for k, v in plain.items()), "any reader of safetensors can"
+    assert all(torch.equal(weights[k], v) for k, v in plain.items()), (
+        "other readers of safetensors can read it"
+    )
 
 
 def test_the_same_weights_give_the_same_bytes(voice_dir, voice_cfg, tmp_path):
-    for i in range(4):  # safetensors alone writes its remarks in any order
+    for i in range(4):  # safetensors writes several keys of metadata in random order
         save_voice(read_voice(voice_dir)[0], voice_cfg, tmp_path / f"{i}" / "anna", ("gan", 3))
         for name in ("generator.safetensors", "config.json", "card.md"):
             assert (tmp_path / f"{i}" / "anna" / name).read_bytes() == (
@@ -70,10 +72,10 @@ def test_weights_without_metadata_are_read(voice_dir, tmp_path):
     del header["__metadata__"]
     write(voice_dir / "generator.safetensors", header, numbers)
     assert trained_until(voice_dir) is None and trained_until(tmp_path / "nowhere") is None
-    read_voice(voice_dir)  # as one of 0.1
+    read_voice(voice_dir)
 
 
-# Refused
+# What is refused
 
 
 def test_read_voice_finds_any_flipped_bit(voice_dir):
@@ -129,7 +131,7 @@ def test_read_voice_names_tensors_that_do_not_fit(voice_dir, change, message):
 def test_read_voice_rejects_a_wrong_header(voice_dir, change):
     path = voice_dir / "generator.safetensors"
     header, numbers = header_of(path)
-    del header["__metadata__"]  # no checksum saves us
+    del header["__metadata__"]  # so that no checksum finds it
     change(header, next(k for k in header if k.endswith("weight")))
     write(path, header, numbers)
     with pytest.raises(ParameterError, match=r"does not fit .* or is damaged"):
@@ -174,14 +176,14 @@ def test_read_voice_rejects_a_header_that_is_not_an_object(voice_dir, text):
 
 def test_read_voice_rejects_a_large_file_before_reading_it(voice_dir, monkeypatch):
     with (voice_dir / "generator.safetensors").open("r+b") as f:
-        f.truncate(voice_folder.MAX_WEIGHTS_BYTES + 1)  # a hole, which takes no room
+        f.truncate(voice_folder.MAX_WEIGHTS_BYTES + 1)  # a sparse file
     monkeypatch.setattr(voice_folder, "Generator", None)
     with pytest.raises(ParameterError, match="it has 1000 MB, must have under 1000"):
         read_voice(voice_dir)
 
 
 def resaved(voice_dir, **changes):
-    """Other settings beside the same weights, as a stranger could put them there."""
+    """Edit config.json, as an attacker could."""
     values = json.loads((voice_dir / "config.json").read_text(encoding="utf-8")) | changes
     (voice_dir / "config.json").write_text(json.dumps(values), encoding="utf-8")
 
@@ -224,22 +226,22 @@ def test_read_voice_rejects_links_out_of_the_folder(voice_dir, name, tmp_path):
     (tmp_path / "linked").symlink_to(voice_dir)
     (voice_dir / name).unlink()
     (tmp_path / name).rename(voice_dir / name)
-    load_voice(tmp_path / "linked", "cpu")  # the folder itself may be
+    load_voice(tmp_path / "linked", "cpu")  # the folder itself may be a link
 
 
-# A voice that was saved once
+# A voice saved earlier
 
 
 def test_a_saved_voice_still_sounds_the_same(voice):
-    """`tests/voices/1`, and what it made of this sound."""
+    """tests/voices/1 and its conversion of this sound, made when it was saved."""
     folder = REPO / "tests" / "voices" / "1"
     model = load_voice(folder, "cpu")
-    said = load_wav(folder / "said.flac", model.sr)
-    now = model.convert(voice(1.0, seed=9), SR)
-    assert len(now) == len(said)
-    # noise and the places of pulses are others since, and count for 1.5 dB
-    assert mcd_db(now, said, SR) < 1.7
-    assert envelope_distance_db(now, said, SR) < 0.3
+    expected = load_wav(folder / "said.flac", model.sr)
+    converted = model.convert(voice(1.0, seed=9), SR)
+    assert len(converted) == len(expected)
+    # noise and pulse positions have changed since, which makes 1.5 dB
+    assert mcd_db(converted, expected, SR) < 1.7
+    assert envelope_distance_db(converted, expected, SR) < 0.3
 
 
 # Export

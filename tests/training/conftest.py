@@ -22,18 +22,18 @@ from vc_lib.training.stages import (
 
 from fastai.torch_core import default_device
 
-collect_ignore = ["conftest.py"]  # as a doctest: pytest takes all conftest.py for one module
+collect_ignore = ["conftest.py"]  # as doctests: pytest would confuse the conftest.py of all folders
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """fastai writes beside where it is run."""
+    """Run in an empty folder: fastai writes into the current one."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="package", autouse=True)
 def on_the_cpu():
-    """Also where there is a GPU."""
+    """Train on the CPU, also where there is a GPU."""
     default_device(False)
     yield
     default_device(None)
@@ -41,12 +41,12 @@ def on_the_cpu():
 
 @pytest.fixture(scope="package")
 def corpus(tmp_path_factory, voice, tiny_cfg):
-    """Three short recordings of one speaker, analysed, and the config that knows her."""
+    """Three short analyzed recordings of one speaker, and a config with her as target."""
     folder = tmp_path_factory.mktemp("recordings")
     for i in range(3):
         soundfile.write(folder / f"{i}.wav", voice(0.6 + 0.3 * i, f0=200.0, seed=i), SR)
     cfg = replace(tiny_cfg, f0_method="dio", n_frames=32, max_crops=4, ema_decay=0.5)
-    cfg = replace(cfg, critic_threshold=100.0)  # the turns alternate, two steps an epoch
+    cfg = replace(cfg, critic_threshold=100.0)  # turns alternate; an epoch has two steps
     recordings = prepare(folder, cfg, tmp_path_factory.mktemp("cache"), n_jobs=1)
     return recordings, learn_target(recordings, cfg)
 
@@ -71,7 +71,7 @@ def whole_run(corpus, tmp_path_factory):
 
 @pytest.fixture
 def make(corpus, whole_run):
-    """`make(stage, **settings)`: its learner in another session, before the stage begins."""
+    """`make(stage, **settings)`: a new learner of the stage, as in another session."""
     (recordings, cfg), (run, learn) = corpus, whole_run
 
     def make(stage="generator", **settings):

@@ -56,7 +56,7 @@ def test_critic_turns_are_capped_and_counted(make, tmp_path, threshold, cap, cap
 
 
 def test_critic_has_its_own_learning_rate(make, tmp_path):
-    """Its steps are as large as its own rate says, the generator's as its own."""
+    """Steps of critic and generator use the learning rate of each."""
     rates = []
 
     class Rates(Callback):
@@ -120,7 +120,7 @@ def test_validation_uses_the_average_and_restores_the_weights(make, tmp_path):
 
 
 def test_average_weights_can_be_used_twice(make, tmp_path):
-    """A second stage on the same network starts its average at what the first left."""
+    """A second stage on the same network starts its average at the weights of the first."""
     learn = make()
     fit(learn, tmp_path / "one", "generator", 1)
     left = state_of(learn.model)
@@ -144,8 +144,10 @@ def test_average_weights_can_be_used_twice(make, tmp_path):
 def test_a_loss_that_is_not_finite_stops_and_can_be_resumed(make, whole_run, tmp_path, stage):
     with pytest.raises(FloatingPointError, match="became nan in epoch 1, batch 1; .* Lower lr"):
         fit(make(stage), tmp_path / "run", stage, N_EPOCHS, cbs=[At(1, spoil)])
-    kept = load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")
-    assert kept["epoch"] == 0 and all(torch.isfinite(v).all() for v in kept["model"].values())
+    checkpoint = load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")
+    assert checkpoint["epoch"] == 0 and all(
+        torch.isfinite(v).all() for v in checkpoint["model"].values()
+    )
     load_voice(tmp_path / "run", "cpu")
     fit(make(stage), tmp_path / "run", stage, N_EPOCHS)
     assert_as_undisturbed(whole_run, tmp_path / "run", stage)
@@ -160,7 +162,7 @@ def test_nan_error_names_the_recordings_of_the_batch(make, tmp_path, monkeypatch
     )
     with pytest.raises(FloatingPointError, match=r"recordings of this batch: \d\.wav") as lost:
         fit(learn, tmp_path / "run", "generator", N_EPOCHS, cbs=[At(1, spoil)])
-    drawn = {r.path.name for r in made_of[-2 - 2 : -2]}  # asked again for the message
+    drawn = {r.path.name for r in made_of[-2 - 2 : -2]}  # the message looks them up again
     assert set(str(lost.value).split("batch: ")[1].split(", ")) == drawn
 
 
@@ -173,8 +175,8 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(make, tmp_path):
     learn = make()
     with pytest.raises(FloatingPointError, match="a gradient became infinite in epoch 1, batch 1;"):
         fit(learn, tmp_path / "run", "generator", N_EPOCHS, cbs=[Steep()])
-    kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
-    assert kept["epoch"] == 0 and same(learn.model.state_dict(), kept["average"])
+    checkpoint = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
+    assert checkpoint["epoch"] == 0 and same(learn.model.state_dict(), checkpoint["average"])
 
 
 def test_a_weight_that_is_not_finite_is_not_saved(make, tmp_path):
@@ -185,8 +187,10 @@ def test_a_weight_that_is_not_finite_is_not_saved(make, tmp_path):
 
     with pytest.raises(FloatingPointError, match="a weight became infinite in epoch 1"):
         fit(make(), tmp_path / "run", "generator", N_EPOCHS, cbs=[Lose()])
-    kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
-    assert kept["epoch"] == 0 and all(torch.isfinite(v).all() for v in kept["model"].values())
+    checkpoint = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
+    assert checkpoint["epoch"] == 0 and all(
+        torch.isfinite(v).all() for v in checkpoint["model"].values()
+    )
     load_voice(tmp_path / "run", "cpu")
 
 
@@ -200,18 +204,18 @@ def test_early_stopping_keeps_the_voice_before(make, tmp_path, capsys):
         def before_epoch(self):
             self.learn.early_stopping.limit_db = 1_000.0 if self.epoch == 0 else 0.1
 
-    kept = {}
+    voices = {}
 
     class Keep(Callback):
         def before_epoch(self):
             file = tmp_path / "run" / "generator.safetensors"
-            kept[self.epoch] = file.read_bytes() if file.exists() else b""
+            voices[self.epoch] = file.read_bytes() if file.exists() else b""
 
     learn = make("gan")
     fit(learn, tmp_path / "run", "gan", 3, cbs=[EarlyStopping(1_000.0), Spoil(), Keep()])
     assert "over the limit of 0.10 dB: stopped" in capsys.readouterr().out
-    assert list(kept) == [0, 1], "no third epoch"
-    assert (tmp_path / "run" / "generator.safetensors").read_bytes() == kept[1] != b""
+    assert list(voices) == [0, 1], "no third epoch"
+    assert (tmp_path / "run" / "generator.safetensors").read_bytes() == voices[1] != b""
     assert load_checkpoint(tmp_path / "run" / "gan.checkpoint.pt")["epoch"] == 0
     average = load_file(tmp_path / "run" / "generator.safetensors")
     assert same(learn.model.generator.state_dict(), average)
@@ -224,7 +228,7 @@ def test_early_stopping_does_not_change_a_good_run(make, tmp_path, whole_run):
 
 @pytest.mark.parametrize("spoilt_db", [4.1, float("nan"), float("inf")])
 def test_a_collapsed_gan_leaves_its_best_voice(make, tmp_path, capsys, spoilt_db):
-    """Without being asked to: a third worse than the best epoch is too much."""
+    """By default: 4/3 of the best distance is the limit."""
     worsen = Worsen(3.5, 3.0, 3.9, spoilt_db, 1.0)
     learn, run = make("gan"), tmp_path / "run"
     fit(learn, run, "gan", 5, cbs=[worsen])

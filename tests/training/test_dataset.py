@@ -36,7 +36,7 @@ def rng(seed=0):
 
 
 def lag(a, b, sr=SR):
-    """By how many samples the energy of `a` comes later than that of `b`, seen through 30 ms."""
+    """Delay of the energy of `a` against that of `b`, both smoothed over 30 ms [samples]."""
     smooth = np.hanning(round(0.03 * sr))
     a, b = (np.sqrt(convolve(x.astype(float) ** 2, smooth, "same").clip(0)) for x in (a, b))
     return int(correlate(a - a.mean(), b - b.mean(), "full").argmax()) - (len(b) - 1)
@@ -99,7 +99,7 @@ def test_original_is_a_part_of_the_recording(prepared, target_cfg):
 def test_a_short_recording_is_repeated(prepared, target_cfg):
     wav, _ = prepared[0].load()
     original = crop_pair(prepared[0], replace(target_cfg, n_frames=200))[1]
-    period = 81 * 80  # WORLD's frames, in samples
+    period = 81 * 80  # 81 WORLD frames of 80 samples
     assert len(wav) < len(original) and (original[:6_400] == wav[:6_400]).all()
     assert (original[period : 2 * period] == original[:period]).all()
 
@@ -120,14 +120,14 @@ def test_a_crop_depends_on_its_rng_alone(prepared, target_cfg):
 
 
 def test_perturbation_is_new_where_the_place_is_the_same(prepared, target_cfg):
-    """A recording that is shorter than the crop leaves no choice of place."""
+    """A recording that is shorter than the crop has only one place."""
     wide = replace(target_cfg, n_frames=200)
     (a, x), (b, y) = (crop_pair(prepared[0], wide, rng(seed)) for seed in (1, 2))
     assert (x == y).all() and np.abs(a - b).max() > 0.01
 
 
 def test_a_crop_is_normalized_as_a_source_is(prepared, target_cfg):
-    """What is measured on the disguised recording is moved to the target's, so that less is left than was put on."""
+    """Statistics of the perturbed recording are moved to the target's, which undoes a part of the perturbation."""
     wide = replace(target_cfg, n_frames=200, perturb_ap_db=0.0)
     left, right = [], []
     for seed in range(4):
@@ -199,9 +199,11 @@ def test_epochs_differ_and_a_seed_repeats_them(prepared, target_cfg):
 
 def test_worker_processes_make_the_same_crops(prepared, target_cfg):
     cfg = replace(target_cfg, max_crops=4)
-    here, there = (make_dls(prepared[1:], prepared[:1], cfg, num_workers=n) for n in (0, 1))
+    in_process, in_worker = (
+        make_dls(prepared[1:], prepared[:1], cfg, num_workers=n) for n in (0, 1)
+    )
     for epoch in (0, 1):
-        for a, b in zip(epoch_of(here, epoch), epoch_of(there, epoch), strict=True):
+        for a, b in zip(epoch_of(in_process, epoch), epoch_of(in_worker, epoch), strict=True):
             assert torch.equal(a, b)
 
 
@@ -250,7 +252,7 @@ def test_a_walk_visits_every_slot_once(prepared, target_cfg, monkeypatch, max_cr
     assert slots.count("5.wav") > slots.count("1.wav") >= 1, "long ones more often"
 
 
-# What is shown
+# Show
 
 
 class Page(html.parser.HTMLParser):
@@ -270,7 +272,7 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What was displayed."""
+    """The list of what was displayed."""
     things = []
     monkeypatch.setattr(ipd, "display", lambda *args, **kwargs: things.extend(args))
     yield things

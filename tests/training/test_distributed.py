@@ -1,4 +1,4 @@
-"""Training in two processes on a CPU: the same voice as one process with twice the batch, and one writer."""
+"""Training in two processes on a CPU equals one process with twice the batch; one process writes."""
 
 import csv
 import os
@@ -42,7 +42,7 @@ class Stop(Callback):
 learn.add_cb(Stop())
 with distributed(learn), learn.no_bar():
     fit(learn, run, "generator", n_epochs)
-    fit(learn, run, "generator", n_epochs)  # says that all is done
+    fit(learn, run, "generator", n_epochs)  # prints that all epochs are trained
 """
 
 pytestmark = pytest.mark.skipif(
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def learner(folder: Path, bs: int):
-    """A tiny learner of what `folder` holds: its config, recordings and their analysis."""
+    """A tiny learner of the config and recordings in `folder`."""
     cfg = replace(Config.load(folder / "config.json"), bs=bs)
     train, valid = split(prepare(folder / "recordings", cfg, folder / "cache", n_jobs=1), cfg)
     return generator_learner(make_dls(train, valid, learn_target(train, cfg), num_workers=0))
@@ -63,14 +63,14 @@ def folder(tiny_cfg, voice, tmp_path_factory):
     (folder / "recordings").mkdir()
     for i in range(6):
         soundfile.write(folder / "recordings" / f"{i}.wav", voice(2.0, f0=200.0, seed=i), 16_000)
-    # losses that are means over crops, whatever batches they come in, and weights that move quickly
+    # losses that do not depend on how crops are batched, and weights that change quickly
     means = dict(variance_weight=0.0, mr_stft_weight=0.0, ema_decay=0.5, lr=5e-4)
     replace(tiny_cfg, f0_method="dio", valid_share=0.34, **means).save(folder / "config.json")
     return folder
 
 
 def launched(*args) -> subprocess.CompletedProcess:
-    """What two processes print that run CODE, started by what `accelerate launch` starts several by."""
+    """Run CODE in two processes, started as `accelerate launch` does."""
     command = [
         sys.executable,
         "-m",
@@ -102,19 +102,19 @@ def history(run: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def two(folder):
-    """The run of two processes with one crop each, broken off after two epochs and gone on with."""
+    """A run of two processes with one crop each, interrupted after two epochs and resumed."""
     run = folder / "two"
     broken = launched(folder, run, 1, N_EPOCHS, 2)
     assert "stopped on purpose" in broken.stderr
     assert load_checkpoint(run / "generator.checkpoint.pt")["epoch"] == 1
     done = launched(folder, run, 1, N_EPOCHS, 0)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("all 3 epochs are trained") == 1, "one process speaks for all"
+    assert done.stdout.count("all 3 epochs are trained") == 1, "only one process prints"
     return run
 
 
 def test_two_processes_equal_one_with_twice_the_batch(folder, two):
-    """The same steps on the same crops, two at a time; which two go together differs, and so does batch norm."""
+    """Steps use the same crops, but pair them differently, which changes batch norm."""
     learn = learner(folder, 2)
     with learn.no_bar():
         fit(learn, folder / "one", "generator", N_EPOCHS)
@@ -123,14 +123,14 @@ def test_two_processes_equal_one_with_twice_the_batch(folder, two):
     np.testing.assert_allclose(a["valid_loss"], b["valid_loss"], rtol=0.02)
     np.testing.assert_allclose(a["lsd_db"], b["lsd_db"], rtol=0.02)
     np.testing.assert_allclose(a["train_loss"], b["train_loss"], rtol=0.02)
-    assert b["train_loss"][-1] < 0.98 * b["train_loss"][0], "something was learnt"
+    assert b["train_loss"][-1] < 0.98 * b["train_loss"][0], "the loss falls"
 
 
 def test_the_voice_of_two_processes_can_be_loaded(two, voice):
     model = load_voice(two, device="cpu")
     assert np.isfinite(model.convert(voice(0.5), 16_000)).all()
-    kept = load_checkpoint(two / "generator.checkpoint.pt")
-    assert not any(name.startswith("module.") for name in kept["model"])
+    checkpoint = load_checkpoint(two / "generator.checkpoint.pt")
+    assert not any(name.startswith("module.") for name in checkpoint["model"])
 
 
 def test_fit_rejects_a_gan_in_several_processes(folder, monkeypatch):

@@ -1,4 +1,4 @@
-"""Processes that are really killed, at random moments; `benchmarks/kills.py` does it hundreds of times."""
+"""Processes killed at random moments; `benchmarks/kills.py` does it hundreds of times."""
 
 import signal
 from pathlib import Path

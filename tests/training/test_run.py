@@ -61,11 +61,11 @@ def test_the_voice_of_a_run_converts(whole_run, voice, corpus):
 
 def test_the_saved_voice_is_the_average(whole_run):
     run, learn = whole_run
-    kept = load_checkpoint(run / "gan.checkpoint.pt")
-    assert same(load_file(run / "generator.safetensors"), kept["average"])
-    raw = {k[10:]: v for k, v in kept["model"].items() if k.startswith("generator.")}
-    assert not same(raw, kept["average"])
-    assert same(learn["gan"].model.generator.state_dict(), kept["average"])
+    checkpoint = load_checkpoint(run / "gan.checkpoint.pt")
+    assert same(load_file(run / "generator.safetensors"), checkpoint["average"])
+    raw = {k[10:]: v for k, v in checkpoint["model"].items() if k.startswith("generator.")}
+    assert not same(raw, checkpoint["average"])
+    assert same(learn["gan"].model.generator.state_dict(), checkpoint["average"])
 
 
 def test_saved_and_loaded_weights_give_the_same_output(corpus, tmp_path):
@@ -125,9 +125,9 @@ def test_history_rows_with_different_columns_are_read_back(tmp_path):
 
 @pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
 def test_a_checkpoint_holds_no_code(whole_run, stage):
-    kept = torch.load(whole_run[0] / f"{stage}.checkpoint.pt", weights_only=True)
-    assert (kept["epoch"], kept["n_epoch"]) == (1, 2)
-    assert kept["settings"]["n_frames"] == 32
+    checkpoint = torch.load(whole_run[0] / f"{stage}.checkpoint.pt", weights_only=True)
+    assert (checkpoint["epoch"], checkpoint["n_epoch"]) == (1, 2)
+    assert checkpoint["settings"]["n_frames"] == 32
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "text", "empty"])
@@ -160,7 +160,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(make, whole_run, tmp_path, stage
 @pytest.mark.parametrize("epoch", [0, 1])
 @pytest.mark.parametrize("stage", ["generator", "gan"])
 def test_the_same_learner_resumes_bit_for_bit(make, whole_run, tmp_path, stage, epoch, act):
-    """As when a cell of a notebook is stopped, or fails, and is run again."""
+    """As when a notebook cell is interrupted, or fails, and is run again."""
     learn = make(stage)
     with pytest.raises((Interrupted, FloatingPointError)):
         fit(learn, tmp_path / "run", stage, N_EPOCHS, cbs=[At(epoch, act)])
@@ -170,7 +170,7 @@ def test_the_same_learner_resumes_bit_for_bit(make, whole_run, tmp_path, stage, 
 
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_a_new_learner_of_the_same_networks_resumes_bit_for_bit(make, whole_run, tmp_path, epoch):
-    """As when the cell that was stopped also makes the learner."""
+    """As when the interrupted cell also makes the learner."""
     stopped = make("gan")
     fit_interrupted(stopped, tmp_path / "run", "gan", N_EPOCHS, at=epoch)
     learn = gan_learner(stopped.dls, stopped.model.generator, stopped.model.critic)
@@ -181,9 +181,9 @@ def test_a_new_learner_of_the_same_networks_resumes_bit_for_bit(make, whole_run,
 def test_an_interrupt_keeps_the_voice_of_the_last_epoch(make, tmp_path):
     learn = make()
     fit_interrupted(learn, tmp_path / "run", "generator", N_EPOCHS, at=1)
-    kept = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
-    assert same(load_file(tmp_path / "run" / "generator.safetensors"), kept["average"])
-    assert same(learn.model.state_dict(), kept["average"])
+    checkpoint = load_checkpoint(tmp_path / "run" / "generator.checkpoint.pt")
+    assert same(load_file(tmp_path / "run" / "generator.safetensors"), checkpoint["average"])
+    assert same(learn.model.state_dict(), checkpoint["average"])
     assert len(read_history(tmp_path / "run" / "history.csv")) == 1
     load_voice(tmp_path / "run", "cpu")
 
@@ -254,7 +254,7 @@ def test_fit_rejects_a_stage_after_an_earlier_one_changed(make, tmp_path):
     run = tmp_path / "run"
     fit(make(), run, "generator", 1)
     fit(make("gan"), run, "gan", 1)
-    fit(make("gan"), run, "gan", 1)  # as it was: nothing to say
+    fit(make("gan"), run, "gan", 1)  # nothing changed: accepted
     fit(make(), run, "generator", 2)
     with pytest.raises(
         ParameterError, match=r"after \{'generator': 1\} .* now have \{'generator': 2\}"
@@ -266,7 +266,7 @@ def test_fit_rejects_a_stage_after_an_earlier_one_changed(make, tmp_path):
 
 
 def test_a_voice_missing_after_a_kill_is_saved(make, tmp_path, whole_run):
-    """The kill came after the last checkpoint: there is nothing more to train."""
+    """The kill came after the last checkpoint, before the voice was saved."""
     run, other = tmp_path / "run", state_of(Generator(make().dls.cfg))
     fit(make(), run, "generator", N_EPOCHS)
     whole = {f.name: f.read_bytes() for f in run.iterdir()}
@@ -305,7 +305,7 @@ def test_fit_rejects_a_second_process_in_the_same_folder(make, tmp_path):
 
 
 def test_a_full_disk_stops_training_with_the_last_epoch_saved(make, whole_run, tmp_path):
-    """No file may be over 100 kB from the second epoch on: the checkpoint does not fit."""
+    """From the second epoch on no file may exceed 100 kB, so the checkpoint does not fit."""
 
     class Full(Callback):
         def before_epoch(self):

@@ -1,4 +1,4 @@
-"""The learners of the three stages: what they learn, what they keep for the critic, their learning rate."""
+"""The learners of the three stages, the images saved for the critic, and the learning rate."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_one_batch_can_be_overfitted(corpus):
 
 
 def test_critic_learns_to_classify_a_batch(whole_run):
-    """One batch of the recording, what was made of it, and another recording."""
+    """The batch holds recorded, generated and mismatched images."""
     run, learn = whole_run
     pairs = JudgedPair(run / "generated.npy")
     image, anonymized, is_recorded = (
@@ -93,7 +93,7 @@ def test_a_fitted_learner_shows_its_results(whole_run):
 
 @pytest.mark.parametrize("stage", ["generator", "gan"])
 def test_validation_runs_in_evaluation_mode(make, tmp_path, stage):
-    """In evaluation mode: batch normalisation by what it learnt, not by the batch."""
+    """As conversion does: batch norm uses its running statistics."""
     modes = []
 
     class Modes(Callback):
@@ -121,10 +121,10 @@ def test_gan_learner_copies_its_networks(make, tmp_path):
 def test_save_generated_saves_each_crop_in_order(whole_run):
     run, learn = whole_run
     dls, generator = learn["generator"].dls, learn["generator"].model.eval()
-    kept = np.load(run / "generated.npy", allow_pickle=False)
-    assert kept.shape == (4, 3, 2, 257, 32) and kept.dtype == np.float16
+    saved = np.load(run / "generated.npy", allow_pickle=False)
+    assert saved.shape == (4, 3, 2, 257, 32) and saved.dtype == np.float16
     dls.pairs.epoch = 0
-    for i, (anonymized, made, original) in enumerate(kept.astype(np.float32)):
+    for i, (anonymized, made, original) in enumerate(saved.astype(np.float32)):
         x, y = (img.as_subclass(torch.Tensor) for img in dls.pairs.encodes(i))
         with torch.no_grad():
             expected = generator(x[None])[0]
@@ -135,12 +135,12 @@ def test_save_generated_saves_each_crop_in_order(whole_run):
 
 def test_judged_pairs_come_in_threes(whole_run):
     pairs = JudgedPair(whole_run[0] / "generated.npy")
-    kept = torch.from_numpy(np.array(pairs.triples).astype(np.float32))
+    saved = torch.from_numpy(np.array(pairs.triples).astype(np.float32))
     for number in range(12):
         image, anonymized, is_recorded = pairs.encodes(number)
         i, kind = divmod(number, 3)
-        assert torch.equal(anonymized, kept[i, 0])
-        assert torch.equal(image, (kept[i, 2], kept[i, 1], kept[(i + 1) % 4, 2])[kind])
+        assert torch.equal(anonymized, saved[i, 0])
+        assert torch.equal(image, (saved[i, 2], saved[i, 1], saved[(i + 1) % 4, 2])[kind])
         assert is_recorded == (kind == 0)
 
 

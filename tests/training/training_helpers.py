@@ -1,4 +1,4 @@
-"""Helpers of the training tests: compare states and runs, break a run at a chosen batch."""
+"""Helpers of the training tests: compare states and runs, and stop a run at a given batch."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def state_of(network):
 
 
 def same(a, b):
-    """Whether two states agree in every bit."""
+    """Whether two states are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
@@ -27,7 +27,7 @@ def state_of_average(learn):
 
 
 class At(Callback):
-    "Do `act` once, in the middle of a batch."
+    "Call `act(learn)` once, in the middle of a batch."
 
     order = -50
 
@@ -61,17 +61,17 @@ def assert_as_undisturbed(whole_run, run, stage):
         for name in row:
             assert row[name] == expected[name], f"{name} of epoch {row['epoch']}"
     name = f"{stage}.checkpoint.pt"
-    kept, expected = load_checkpoint(run / name), load_checkpoint(whole_run[0] / name)
-    assert same(kept["model"], expected["model"])
-    assert same(kept.get("average", {}), expected.get("average", {}))
-    for now, before in zip(kept["opt"]["state"], expected["opt"]["state"], strict=True):
+    checkpoint, expected = load_checkpoint(run / name), load_checkpoint(whole_run[0] / name)
+    assert same(checkpoint["model"], expected["model"])
+    assert same(checkpoint.get("average", {}), expected.get("average", {}))
+    for now, before in zip(checkpoint["opt"]["state"], expected["opt"]["state"], strict=True):
         assert now.keys() == before.keys()
         for k, v in now.items():
             assert torch.equal(v, before[k]) if isinstance(v, torch.Tensor) else v == before[k]
 
 
 class Watch(Callback):
-    "Note of every batch whose turn it was, and which networks moved."
+    "Record for each batch whose turn it was, and which networks changed."
 
     order = -100  # before the switcher
 
@@ -92,7 +92,7 @@ class Watch(Callback):
 
 
 class Worsen(Callback):
-    "Let validation be as told, epoch by epoch."
+    "Replace the validation distance by the given ones, epoch by epoch."
 
     order = 55  # after Recorder has written the log
 
