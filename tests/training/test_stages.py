@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -89,6 +90,7 @@ def test_patch_loss_and_accuracy_of_known_logits():
 
 def test_a_fitted_learner_shows_its_results(whole_run):
     whole_run[1]["generator"].show_results(max_n=1)
+    plt.close("all")
 
 
 @pytest.mark.parametrize("stage", ["generator", "gan"])

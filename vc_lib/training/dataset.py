@@ -181,7 +181,7 @@ def make_dls(
         raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")
     if not len(train) or not len(valid):
         raise ParameterError(
-            f"{'valid' if len(train) else 'train'}=[] must hold a recording; take train and valid from split"
+            f"{'valid' if len(train) else 'train'} holds no recordings; take train and valid from split"
         )
     pairs = PerturbedPairs(train, cfg)
     items = [*range(pairs.n_crops), *valid]
