@@ -10,7 +10,7 @@ from vc_lib.config import AnonymizeConfig
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate import Clip, envelope_distance_db, log_f0_correlation
 from vc_lib.evaluate import privacy as module
-from vc_lib.evaluate.privacy import between, equal_error_rate, leakage, mcadams
+from vc_lib.evaluate.privacy import between, equal_error_rate, mcadams, privacy_scores
 
 SR = 16_000
 SURE = AnonymizeConfig(f0_method="harvest")
@@ -115,7 +115,7 @@ def crowd(monkeypatch):
 
 def test_the_meter_tells_hidden_from_open(crowd):
     systems = {"the same": lambda clip: clip.wav, "all alike": lambda clip: 0 * clip.wav + 0.5}
-    table = leakage(crowd, systems, only=["loudness"])
+    table = privacy_scores(crowd, systems, only=["loudness"])
     assert list(table.index) == ["untouched", "the same", "all alike"]
     assert table.eer["untouched"] == table.eer["the same"] == 0
     assert table.linked["untouched"] == 1 and table.cosine_to_self["untouched"] == pytest.approx(1)
@@ -123,7 +123,7 @@ def test_the_meter_tells_hidden_from_open(crowd):
     assert table.linked["all alike"] < 1 and table.cosine_to_self["all alike"] < 0.99
     assert table.loudness["all alike"] == pytest.approx(0.5)
     assert table.eer_low["all alike"] <= table.eer["all alike"] <= table.eer_high["all alike"]
-    assert leakage(crowd, systems, only=["loudness"], n_jobs=2).equals(table)
+    assert privacy_scores(crowd, systems, only=["loudness"], n_jobs=2).equals(table)
 
 
 def test_each_half_is_hidden_by_itself(crowd):
@@ -133,12 +133,12 @@ def test_each_half_is_hidden_by_itself(crowd):
         heard.append(len(clip.wav) / SR)
         return clip.wav
 
-    leakage(crowd, {"as it is": system}, only=[])
+    privacy_scores(crowd, {"as it is": system}, only=[])
     assert sorted(heard) == [2] * 8 + [4] * 4
 
 
 def test_the_price_may_be_counted_on_fewer_clips(crowd):
-    table = leakage(crowd, {}, only=["loudness"], n_priced=2)
+    table = privacy_scores(crowd, {}, only=["loudness"], n_priced=2)
     assert table.loudness["untouched"] == pytest.approx((0.2 + 0.6) / 2)  # the first and the third
     assert table.cosine_to_self["untouched"] == pytest.approx(1)
 
@@ -148,17 +148,17 @@ def test_what_makes_silence_is_named(crowd, monkeypatch):
     silent = lambda wav, sr: known(wav, sr) if wav.any() else None  # noqa: E731
     monkeypatch.setattr(module.judges, "speaker_embedding", silent)
     with pytest.raises(ParameterError, match="mute: .*is what it makes silent"):
-        leakage(crowd, {"mute": lambda clip: 0 * clip.wav}, only=[])
+        privacy_scores(crowd, {"mute": lambda clip: 0 * clip.wav}, only=[])
 
 
 def test_a_hidden_register_is_found_by_whoever_knows_the_system(crowd):
     """Speakers moved, but each to a place of their own: an informed verifier still tells them."""
-    table = leakage(crowd, {"shifted": lambda clip: 1 - clip.wav}, only=[])
+    table = privacy_scores(crowd, {"shifted": lambda clip: 1 - clip.wav}, only=[])
     assert table.eer["shifted"] > 0.4 and table.eer_informed["shifted"] == 0
 
 
 def test_too_few_or_too_short_is_refused(crowd):
     with pytest.raises(ParameterError, match="1 clip is no crowd"):
-        leakage({"1": crowd["1"]}, {})
+        privacy_scores({"1": crowd["1"]}, {})
     with pytest.raises(ParameterError, match=r"short lasts 1\.0 s"):
-        leakage(crowd | {"short": Clip(np.ones(SR), SR)}, {})
+        privacy_scores(crowd | {"short": Clip(np.ones(SR), SR)}, {})

@@ -2,7 +2,7 @@
 
 A verifier, that knows speakers from untouched recordings, is asked whether an anonymised one is
 theirs. Privacy is how often it errs (EER: 50 % is chance); the price is paid in words, melody and
-naturalness. `leakage` measures both for any systems; STRENGTHS turn a system down by degrees.
+naturalness. `privacy_scores` measures both for any systems; STRENGTHS turn a system down by degrees.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -147,7 +147,7 @@ def halves(clip: Clip) -> list[Clip]:
     return [Clip(part, clip.sr, clip.cfg.f0_method, clip.name) for part in parts]
 
 
-def leakage(
+def privacy_scores(
     clips: Mapping[str, Clip],
     systems: Mapping[str, System],
     only: Sequence[str] = ("wer", "source_log_f0_corr", "distillmos"),

@@ -382,7 +382,7 @@ def plot_tradeoff(
     Parameters
     ----------
     table : pd.DataFrame
-        A row for each system, as `leakage.leakage` gives. Rows called "name, number" are one system
+        A row for each system, as `evaluate.privacy.privacy_scores` gives. Rows called "name, number" are one system
         at several strengths.
     x, y : str
         Columns.

@@ -1,6 +1,6 @@
 """Privacy against words: how much of a speaker each preset leaves, at several strengths.
 
-    python benchmarks/leakage.py SOURCES [--voice VOICE] [--seconds 8] [--every 1] [--priced 24]
+    python benchmarks/privacy.py SOURCES [--voice VOICE] [--seconds 8] [--every 1] [--priced 24]
     [--csv FILE] [--jobs 2]
 
 SOURCES is a folder of clips, one speaker each (those under 3.2 s are left out). `neutral` moves
@@ -26,7 +26,7 @@ from vc_lib.anonymize import SpeakerPerturbation, resynthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.evaluate import Clip
-from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, between, leakage, mcadams
+from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, between, mcadams, privacy_scores
 from vc_lib.files import atomically
 
 ALPHAS = (0.95, 0.9, 0.8, 0.7)  # of McAdams; 0.8 is VoicePrivacy's
@@ -85,7 +85,7 @@ def main():
     long = {name: wav for name, wav in wavs.items() if len(wav) >= 2 * MIN_HALF_S * sr}
     clips = {name: Clip(wav, sr, "swift-f0") for name, wav in long.items()}
     with redirect_stdout(sys.stderr):  # progress
-        table = leakage(clips, systems_of(cfg), n_jobs=a.jobs, n_priced=a.priced)
+        table = privacy_scores(clips, systems_of(cfg), n_jobs=a.jobs, n_priced=a.priced)
     if a.csv:
         atomically(a.csv, lambda part: table.to_csv(part, float_format="%.4f"))
     print(
