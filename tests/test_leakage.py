@@ -44,7 +44,7 @@ def test_eer_of_two_bells():
 # Systems
 
 
-def test_strength_goes_from_untouched_to_anonymised(features):
+def test_strength_goes_from_untouched_to_anonymized(features):
     for preset in ("whisper", "robot", "neutral"):
         changed = transform(features, AnonymizeConfig(preset=preset))
         for strength, end in ((0.0, features), (1.0, changed)):

@@ -1,6 +1,6 @@
-"""How much of a speaker is left in anonymised speech, and what the hiding costs.
+"""How much of a speaker is left in anonymized speech, and what the hiding costs.
 
-A verifier, that knows speakers from untouched recordings, is asked whether an anonymised one is
+A verifier, that knows speakers from untouched recordings, is asked whether an anonymized one is
 theirs. Privacy is how often it errs (EER: 50 % is chance); the price is paid in words, melody and
 naturalness. `privacy_scores` measures both for any systems; STRENGTHS turn a system down by degrees.
 """
@@ -29,9 +29,9 @@ System = Callable[[Clip], np.ndarray]
 
 
 def between(features: Features, changed: Features, strength: float) -> Features:
-    """Features part of the way from untouched (0) to anonymised (1).
+    """Features part of the way from untouched (0) to anonymized (1).
 
-    Log-F0, log envelope and aperiodicity in dB go along straight lines. Where the anonymised frame
+    Log-F0, log envelope and aperiodicity in dB go along straight lines. Where the anonymized frame
     has lost its pitch, its aperiodicity rises towards 1 and the pitch goes at the end.
     """
     if not 0 <= strength <= 1:
@@ -157,7 +157,7 @@ def privacy_scores(
     """How well each system hides who speaks, and what is lost by it.
 
     Every clip is one speaker. Trials compare one half of an untouched clip with the other half of
-    an anonymised one, each of the speakers with each and both ways round. A half is anonymised by
+    an anonymized one, each of the speakers with each and both ways round. A half is anonymized by
     itself, as an utterance is that somebody wants to hide. Both halves are of one recording, so a
     verifier has it easier than with recordings of two days.
 
@@ -166,7 +166,7 @@ def privacy_scores(
     clips : mapping of speaker to Clip
         Two or more, of one rate and of 3.2 s or more.
     systems : mapping of name to function
-        Each takes a Clip and gives its anonymised waveform, as long.
+        Each takes a Clip and gives its anonymized waveform, as long.
     only : names of metrics
         Of `evaluate` with the untouched clip as `source`; what the price is counted in, on the whole
         clip.
@@ -184,7 +184,7 @@ def privacy_scores(
         ================= ==== ===================================================================
         eer               0..1 higher is more private: the verifier knows untouched voices only
         eer_low, eer_high 0..1 its 95 % interval, over speakers
-        eer_informed      0..1 likewise, but it has heard the speakers anonymised the same way
+        eer_informed      0..1 likewise, but it has heard the speakers anonymized the same way
         informed_low, ... 0..1 its interval
         cosine_to_self    -1..1 mean score of trials of one speaker; lower is more private
         linked            0..1 share of those above the threshold for untouched speech; lower
