@@ -64,7 +64,7 @@ class Board(Callback):
             f"{self.stands}, {in_words(each)} each, about {in_words(n_left * each)} left. Now: {numbers}."
         )
         self.curves.value = plot_losses(self.learn.history.path)._repr_png_()
-        sounds = self.learn.listen_in.preview() if hasattr(self.learn, "listen_in") else {}
+        sounds = self.learn.evaluate.preview() if hasattr(self.learn, "evaluate") else {}
         if sounds and self.player is None:
             self.player = Player(sounds, self.dls.cfg.sr)
         elif sounds:
@@ -125,12 +125,12 @@ class ScoreEvents(Callback):
     order = 63  # after EvaluateCallback
 
     def after_epoch(self):
-        if not (epoch_values(self.learn) and hasattr(self.learn, "listen_in")):
+        if not (epoch_values(self.learn) and hasattr(self.learn, "evaluate")):
             return
         writer, step, sr = self.learn.tensor_board.writer, self.train_iter, self.dls.cfg.sr
         for name, value in self.learn.scores.items():
             writer.add_scalar(name, value, step)
-        sounds = self.learn.listen_in.preview()
+        sounds = self.learn.evaluate.preview()
         for label, wav in sounds.items():
             writer.add_audio(label, wav[None], step, sample_rate=sr)
         writer.add_figure("spectrograms", plot_spectrograms(sounds, sr, f0=False), step)
