@@ -72,7 +72,7 @@ def test_it_listens_to_the_averaged_weights(learn, listen, tmp_path):
     fit(learn, tmp_path / "run", "generator", 2, cbs=[listen])
     rows = read_history(tmp_path / "run" / "history.csv")
     listen.learn = learn  # whose network now holds the average
-    again = listen.listen()
+    again = listen.score()
     assert float(rows[-1]["own_mcd_db"]) == pytest.approx(again["own_mcd_db"], rel=1e-3)
 
 

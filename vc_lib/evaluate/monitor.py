@@ -78,7 +78,7 @@ class EvaluateCallback(Callback):
     def after_epoch(self):
         last = self.epoch == self.n_epoch - 1
         if epoch_values(self.learn) and (last or self.epoch % self.every == 0):
-            self.learn.scores = self.listen()
+            self.learn.scores = self.score()
 
     def preview(self) -> dict[str, np.ndarray]:
         """The first clip of another speaker (of the target, if there are none) and what becomes of it
@@ -98,7 +98,7 @@ class EvaluateCallback(Callback):
         attenuate = partial(attenuate_pauses, sr=voice.sr, depth_db=self.cfg.pause_depth_db)
         return [attenuate(voice.generate(self.anonymized[i]), clips[i].wav) for i in which]
 
-    def listen(self) -> dict[str, float]:
+    def score(self) -> dict[str, float]:
         """Scores of the averaged weights, means over the clips."""
         made = self._convert(range(len(self.anonymized)))
         self.converted = made[self.shown]
