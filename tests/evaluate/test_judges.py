@@ -24,7 +24,7 @@ from vc_lib.evaluate.judges import (
 )
 
 SR = 16_000
-SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 WEASELS = "weasels have eaten our phone system"  # what the clip of that name says
 
 
