@@ -1,6 +1,5 @@
-"""Metrics against cases whose answer is known beforehand."""
+"""Distances of envelopes, spectra and pitch, against cases whose answer is known."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,23 +7,12 @@ import pytest
 
 from vc_lib.anonymize import active_frames, analyze
 from vc_lib.config import AnonymizeConfig
-from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.errors import ParameterError
 from vc_lib.evaluate import envelope_distance_db, f0_register_cents, log_f0_correlation, mcd_db
-from vc_lib.evaluate.metrics import METER, f0_rmse_cents, log_spectral_distance_db, voicing_error
-from vc_lib.evaluate.signal_metrics import estoi, pause_level_db, pesq_wb, si_snr_db
+from vc_lib.evaluate.metrics import f0_rmse_cents, log_spectral_distance_db, voicing_error
 
 SR = 16_000
-SIX_DB = 10 ** (6 / 20)
-
-
-@pytest.fixture(scope="module")
-def speech(voice):
-    return voice(seconds=1.0)
-
-
-@pytest.fixture(scope="module")
-def features(speech):
-    return analyze(speech, SR, METER)
+SIX_DB = 10 ** (6 / 20)  # gain
 
 
 def with_envelope(features, change_db):
@@ -41,15 +29,6 @@ def stretched(features, times):
     return replace(features, f0=features.f0[frames], sp=features.sp[frames], ap=features.ap[frames])
 
 
-def burst(n_speech=SR, n_pause=SR, level=0.1, pause_level=0.0):
-    """Noise for a second, then a pause."""
-    noise = np.random.default_rng(0).normal(size=n_speech + n_pause)
-    return noise * np.repeat([level, pause_level], [n_speech, n_pause])
-
-
-# Envelope and spectrum
-
-
 def test_the_same_sound_is_at_no_distance(speech, features):
     assert mcd_db(speech, features, SR) == 0
     assert log_spectral_distance_db(speech, speech, SR) == 0
@@ -57,7 +36,6 @@ def test_the_same_sound_is_at_no_distance(speech, features):
     assert f0_rmse_cents(features, features, SR) == f0_register_cents(features, features, SR) == 0
     assert voicing_error(features, features, SR) == 0
     assert log_f0_correlation(features, features, SR) == pytest.approx(1)
-    assert si_snr_db(speech, speech, SR) == 120
 
 
 def test_gain_counts_in_lsd_only(speech, features):
@@ -65,7 +43,6 @@ def test_gain_counts_in_lsd_only(speech, features):
     assert log_spectral_distance_db(louder, speech, SR) == pytest.approx(6, abs=0.05)
     assert mcd_db(louder, features, SR) < 0.01
     assert envelope_distance_db(louder, features, SR) < 0.01
-    assert si_snr_db(louder, speech, SR) > 110
 
 
 @pytest.mark.parametrize("sr", [16_000, 24_000])
@@ -117,9 +94,6 @@ def test_lsd_of_filtered_sound(speech):
     assert found == pytest.approx(20 / np.sqrt(2), rel=0.05)
 
 
-# Pitch
-
-
 @pytest.mark.parametrize("cents", [-1200, -50, 700, 1200])
 def test_transposition_is_a_pitch_error_and_keeps_intonation(features, cents):
     transposed = replace(features, f0=features.f0 * 2 ** (cents / 1200))
@@ -159,50 +133,6 @@ def test_a_constant_pitch_has_no_correlation(features):
     assert f0_rmse_cents(robot, features, SR) > 0
 
 
-# Waveform
-
-
-@pytest.mark.parametrize("snr", [-10, 0, 20])
-def test_si_snr_of_known_noise(speech, snr):
-    clean = speech.astype(np.float64) - speech.mean()
-    noise = np.random.default_rng(0).normal(size=len(clean))
-    noise -= noise.mean()
-    noise -= (noise @ clean) / (clean @ clean) * clean
-    noise *= np.linalg.norm(clean) / np.linalg.norm(noise) * 10 ** (-snr / 20)
-    assert si_snr_db(clean + noise, clean, SR) == pytest.approx(snr, abs=1e-6)
-    assert si_snr_db(-3 * (clean + noise) + 0.1, clean, SR) == pytest.approx(snr, abs=1e-6)
-
-
-def test_si_snr_is_bounded(speech):
-    other = np.zeros_like(speech)
-    other[::2] = 1
-    assert -120 <= si_snr_db(other, speech, SR) < 0
-    assert np.isnan(si_snr_db(np.zeros_like(speech), speech, SR))
-
-
-@pytest.mark.parametrize("level_db", [-60, -20, 0])
-def test_pause_level_is_measured_where_the_source_pauses(level_db):
-    converted = burst(level=0.05, pause_level=0.05 * 10 ** (level_db / 20))
-    assert pause_level_db(converted, SR, burst()) == pytest.approx(level_db, abs=0.2)
-
-
-def test_pause_level_at_its_limits():
-    assert pause_level_db(burst(), SR, burst()) == -120
-    assert np.isnan(pause_level_db(burst(n_pause=0), SR, burst(n_pause=0)))
-    assert np.isnan(pause_level_db(0 * burst(), SR, burst()))
-    noisy_source = burst(pause_level=0.01)  # 20 dB under the speech: not told from it
-    assert np.isnan(pause_level_db(burst(), SR, noisy_source))
-
-
-def test_pause_level_leaves_a_margin_around_speech():
-    """What rings on for 30 ms after the source's last block of speech is not counted."""
-    ringing = burst(n_speech=SR + 480, n_pause=SR - 480)
-    assert pause_level_db(ringing, SR, burst()) == -120
-
-
-# Alignment
-
-
 def test_dtw_undoes_a_time_stretch(features):
     slow = stretched(features, 1.3)
     with pytest.raises(ParameterError, match='align="dtw"'):
@@ -225,26 +155,17 @@ def test_a_few_samples_more_or_less_are_cut(speech, features):
     for short in (speech[:-80], speech[:-3]):
         assert mcd_db(short, features, SR) < 0.5
         assert log_spectral_distance_db(short, speech, SR) < 0.5
-        assert si_snr_db(short, speech, SR) > 60
-    for metric in (log_spectral_distance_db, si_snr_db, pesq_wb, estoi):
-        with pytest.raises(ParameterError, match=r"15919 samples .*16000.* trim"):
-            metric(speech[:-81], speech, SR)
+    with pytest.raises(ParameterError, match=r"15919 samples .*16000.* trim"):
+        log_spectral_distance_db(speech[:-81], speech, SR)
 
 
-# Refusals
-
-
-@pytest.mark.parametrize(
-    "metric", [mcd_db, log_spectral_distance_db, si_snr_db, envelope_distance_db, pesq_wb, estoi]
-)
+@pytest.mark.parametrize("metric", [mcd_db, log_spectral_distance_db, envelope_distance_db])
 def test_silence_is_nothing_to_compare_with(speech, metric):
     with pytest.raises(ParameterError, match="is silent"):
         metric(speech, np.zeros_like(speech), SR)
 
 
-@pytest.mark.parametrize(
-    "metric", [mcd_db, log_spectral_distance_db, si_snr_db, f0_rmse_cents, voicing_error]
-)
+@pytest.mark.parametrize("metric", [mcd_db, log_spectral_distance_db, f0_rmse_cents, voicing_error])
 def test_what_is_no_waveform_is_refused(speech, metric):
     broken = speech.copy()
     broken[7] = np.nan
@@ -265,27 +186,3 @@ def test_wrong_settings_are_refused(speech, features):
         mcd_db(speech, speech, 0)
     with pytest.raises(ParameterError, match="must hold a recording"):
         f0_register_cents(features, [], SR)
-
-
-# Optional packages
-
-
-def test_pesq_and_estoi_like_clean_speech_best(speech):
-    pytest.importorskip("pesq")
-    pytest.importorskip("pystoi")
-    noisy = speech + 0.05 * np.random.default_rng(0).normal(size=len(speech))
-    assert pesq_wb(speech, speech, SR) > 4.5 > pesq_wb(noisy, speech, SR)
-    assert estoi(speech, speech, SR) == pytest.approx(1)
-    assert estoi(noisy, speech, SR) < 0.95
-    for metric in (pesq_wb, estoi):
-        assert np.isnan(metric(speech[:3_000], speech[:3_000], SR))
-        assert np.isnan(metric(np.zeros_like(speech), speech, SR))
-
-
-def test_a_missing_package_is_named(speech, monkeypatch):
-    for package in ("pesq", "pystoi"):
-        monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingInput, match="pip install pesq"):
-        pesq_wb(speech, speech, SR)
-    with pytest.raises(MissingInput, match="pip install pystoi"):
-        estoi(speech, speech, SR)

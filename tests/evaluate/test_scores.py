@@ -1,10 +1,8 @@
-"""All metrics together, sets of clips, and their table."""
+"""All metrics together: what is computed from which arguments, and what is refused."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from vc_lib.anonymize import analyze, speaker_stats
@@ -15,46 +13,17 @@ from vc_lib.evaluate import (
     clips,
     envelope_distance_db,
     evaluate,
-    evaluate_set,
     f0_register_cents,
     judges,
     log_f0_correlation,
     mcd_db,
-    summary,
 )
 from vc_lib.evaluate.metrics import METER, log_spectral_distance_db
 from vc_lib.evaluate.signal_metrics import pause_level_db
-from vc_lib.evaluate.summary import bootstrap
 
 SR = 16_000
+pytestmark = pytest.mark.usefixtures("no_judges")
 SIX_DB = 10 ** (6 / 20)
-
-
-@pytest.fixture(autouse=True)
-def no_listeners(monkeypatch):
-    """They take seconds a clip, and have tests of their own."""
-    for packages in ("WORDS", "SPEAKER", "NATURALNESS", "NOISE"):
-        missing = set(getattr(judges, packages))
-        found = judges.installed
-        monkeypatch.setattr(
-            judges,
-            "installed",
-            lambda names, a=missing, f=found: not a & set(names) and f(names),
-        )
-
-
-@pytest.fixture(scope="module")
-def speech(voice):
-    return voice(seconds=1.0)
-
-
-@pytest.fixture(scope="module")
-def features(speech):
-    return analyze(speech, SR, METER)
-
-
-# One clip
-
 SOURCE = {
     "source_log_f0_corr",
     "source_voiced_share",
@@ -210,100 +179,6 @@ def test_the_target_may_be_known_by_its_statistics(speech, voice, features):
         evaluate(speech, SR, target=stats, only=["cosine_to_target"])
     with pytest.raises(ParameterError, match="measured at 16000 Hz"):
         envelope_distance_db(np.repeat(speech, 2), stats, 2 * SR)
-
-
-def test_pitch_is_found_by_one_method(speech):
-    with pytest.raises(ParameterError, match="source is a Clip with f0_method='dio'"):
-        evaluate(speech, SR, source=Clip(speech, SR, "dio"))
-
-
-def test_a_clip_is_measured_once(speech, monkeypatch):
-    calls = []
-
-    def counted(*args):
-        calls.append(args)
-        return analyze(*args)
-
-    monkeypatch.setattr(clips, "analyze", counted)
-    source = Clip(speech, SR)
-    first = evaluate(speech, SR, source=source, target=[source])
-    assert evaluate(speech, SR, source=source, target=[source]) == first
-    assert len(calls) == 3, "the source once, what is judged each time"
-    with pytest.raises(ParameterError, match="source is of 16000 Hz, must be of sr=8000"):
-        evaluate(speech, 8_000, source=source)
-
-
-# Sets
-
-KEYS = ["lsd_db", "si_snr_db"]
-
-
-def test_a_set_is_its_clips(speech, tmp_path):
-    clips = [(f"{k}", dict(converted=k * speech, reference=speech)) for k in (1.0, 0.5)]
-    scores = evaluate_set(iter(clips), SR, csv=tmp_path / "scores.csv", total=2, only=KEYS)
-    assert list(scores.index) == ["1.0", "0.5"] and list(scores) == KEYS
-    for name, arguments in clips:
-        assert scores.loc[name].to_dict() == evaluate(sr=SR, **arguments, only=KEYS)
-    written = pd.read_csv(tmp_path / "scores.csv", index_col="clip", dtype={"clip": str})
-    np.testing.assert_allclose(written, scores, rtol=1e-4)
-
-
-def test_a_set_names_the_clip_that_fails_and_writes_nothing(speech, tmp_path):
-    clips = [("good", dict(converted=speech, source=speech))]
-    clips.append(("bad", dict(converted=speech, source=0 * speech)))
-    with pytest.raises(ParameterError, match="bad: source is silent"):
-        evaluate_set(clips, SR, csv=tmp_path / "scores.csv", only=["pause_level_db"])
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(ParameterError, match="clips is empty"):
-        evaluate_set([], SR)
-
-
-def test_the_interval_covers_the_mean_of_its_distribution():
-    rng = np.random.default_rng(1)
-    covered = 0
-    for seed in range(200):
-        mean, low, high = bootstrap(rng.normal(3, 1, 40), seed)
-        assert low < mean < high
-        covered += low < 3 < high
-    assert 0.88 < covered / 200 < 0.99
-    assert all(math.isnan(v) for v in bootstrap([float("nan")]))
-
-
-def test_the_summary_has_a_row_for_each_system():
-    a = pd.DataFrame({"wer": [0.1, 0.3], "pause_level_db": [-60.0, -40.0]})
-    b = pd.DataFrame({"wer": [float("nan")] * 2})
-    drawn = summary({"a": a, "b": b})
-    assert list(drawn.index) == ["a", "b"]
-    assert list(drawn) == ["WER ↓", "level in pauses [dB] ↓"]
-    assert drawn.loc["a"].tolist() == ["0.200 ± 0.100", "-50.0 ± 10.0"]
-    assert drawn.loc["b"].tolist() == ["–", "–"]
-    assert list(summary({"a": a}, ["pause_level_db"])) == ["level in pauses [dB] ↓"]
-    with pytest.raises(ParameterError, match="scores is empty"):
-        summary({})
-
-
-def test_the_summary_says_how_many_clips_count():
-    a = pd.DataFrame({"wer": [0.1, 0.3, float("nan")], "dnsmos": [float("nan")] * 2 + [3.0]})
-    assert summary({"a": a}).loc["a"].tolist() == ["0.200 ± 0.100 (n = 2)", "3.00 (n = 1)"]
-
-
-def test_systems_are_compared_clip_by_clip():
-    """Clips differ far more than systems do: side by side chance, clip by clip none."""
-    level = np.linspace(0, 1, 30)
-    a = pd.DataFrame({"wer": level}, index=[f"{i}" for i in range(30)])
-    b = (a + 0.02).iloc[::-1]
-    assert summary({"a": a, "b": b}, against="a").loc["b"].tolist() == ["+0.020 [+0.020, +0.020]"]
-    few = summary({"a": a, "b": b.iloc[:10]}, against="b")
-    assert few.loc["a"].tolist() == ["-0.020 [-0.020, -0.020]"]
-    with pytest.raises(ParameterError, match="against='c'"):
-        summary({"a": a}, against="c")
-
-
-def test_a_set_takes_one_recording_and_several_threads(speech):
-    clips = [(f"{i}", dict(converted=speech)) for i in range(3)]
-    alone = evaluate_set(clips, SR, target=speech, only=TARGET)
-    assert (alone["envelope_distance_db"] < 1e-6).all()
-    assert evaluate_set(clips, SR, target=speech, only=TARGET, n_jobs=2).equals(alone)
 
 
 def test_every_metric_is_in_the_table_of_the_docstring():
