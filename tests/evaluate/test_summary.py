@@ -51,6 +51,14 @@ def test_the_interval_covers_the_mean_of_its_distribution():
         assert low < mean < high
         covered += low < 3 < high
     assert 0.88 < covered / 200 < 0.99
+
+
+@pytest.mark.parametrize("values", [[0.25], [0.25] * 5, [0.25, float("nan")]])
+def test_an_interval_of_equal_values_has_no_width(values):
+    assert bootstrap(values) == (0.25, 0.25, 0.25)
+
+
+def test_an_interval_of_no_value_is_nan():
     assert all(math.isnan(v) for v in bootstrap([float("nan")]))
 
 

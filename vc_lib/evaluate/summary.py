@@ -104,12 +104,14 @@ def bootstrap(values: Iterable[float], seed: int = 0) -> tuple[float, float, flo
     >>> bootstrap([2.0, 2.0, float("nan")])
     (2.0, 2.0, 2.0)
     """
+    from scipy.stats import bootstrap as resample  # here, because importing it takes a second
+
     values = np.array([v for v in values if not math.isnan(v)], dtype=float)
-    if not len(values):
-        return (float("nan"),) * 3
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (N_RESAMPLES, len(values)))].mean(1)
-    return float(values.mean()), *(float(v) for v in np.percentile(means, (2.5, 97.5)))
+    if len(values) < 2:
+        return (float(values[0]) if len(values) else float("nan"),) * 3
+    mean = float(values.mean())
+    resampled = resample((values,), np.mean, n_resamples=N_RESAMPLES, method="percentile", rng=seed)
+    return mean, *(float(v) for v in resampled.confidence_interval)
 
 
 def summary(
