@@ -30,7 +30,7 @@ def test_eer_of_known_scores():
     eer, threshold = equal_error_rate([0.9, float("nan"), 0.3], [0.2, 0.4])
     assert eer == 0.5 and 0.3 <= threshold <= 0.4
     for same, different in (([], [0.1]), ([0.1], []), ([float("nan")], [0.1])):
-        with pytest.raises(ParameterError, match="give both"):
+        with pytest.raises(ParameterError, match="of one speaker and of two, got"):
             equal_error_rate(same, different)
 
 

@@ -120,24 +120,25 @@ def equal_error_rate(same: Sequence[float], different: Sequence[float]) -> tuple
     Returns
     -------
     eer, threshold : float
-        Share of wrong answers [0..1; 0.5 is chance], and the score at which they balance.
+        Share of wrong answers [0..1; 0.5 is chance], and the lowest score that is accepted where
+        they balance.
 
     Examples
     --------
     >>> [round(v, 2) for v in equal_error_rate([0.9, 0.8, 0.4], [0.1, 0.2, 0.5])]
-    [0.33, 0.45]
+    [0.33, 0.5]
     """
-    same, different = (np.sort([s for s in part if s == s]) for part in (same, different))
-    if not len(same) or not len(different):
+    from sklearn.metrics import det_curve  # here, because importing it takes a second
+
+    same, different = ([s for s in scores if s == s] for scores in (same, different))
+    if not same or not different:
         raise ParameterError(
-            f"{len(same)} trials of one speaker and {len(different)} of two; give both"
+            f"an EER needs trials of one speaker and of two, got {len(same)} and {len(different)}"
         )
-    scores = np.unique(np.concatenate([same, different]))
-    thresholds = np.r_[scores[0] - 1, (scores[1:] + scores[:-1]) / 2, scores[-1] + 1]
-    refused = np.searchsorted(same, thresholds) / len(same)
-    let_in = 1 - np.searchsorted(different, thresholds) / len(different)
-    best = np.abs(refused - let_in).argmin()
-    return float((refused[best] + let_in[best]) / 2), float(thresholds[best])
+    is_same = np.repeat([1, 0], [len(same), len(different)])
+    false_accepts, false_rejects, thresholds = det_curve(is_same, [*same, *different])
+    best = np.abs(false_accepts - false_rejects).argmin()
+    return float((false_accepts[best] + false_rejects[best]) / 2), float(thresholds[best])
 
 
 def halves(clip: Clip) -> list[Clip]:
@@ -254,7 +255,7 @@ def privacy_scores(
             raise ParameterError(f"{label}: {e}; is what it makes silent?") from e
         rows[label] |= {
             "cosine_to_self": float(np.nanmean(own)),
-            "linked": float(np.mean(own[~np.isnan(own)] > threshold)),
+            "linked": float(np.mean(own[~np.isnan(own)] >= threshold)),
         } | price
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
     table.attrs["threshold"] = threshold
