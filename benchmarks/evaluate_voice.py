@@ -25,11 +25,13 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.baselines import ALL_BASELINES as BASELINES
+from benchmarks.baselines import griffin_lim
 from vc_lib.anonymize import analyze, resynthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import Clip, TargetClips, evaluate, evaluate_set, summary
-from vc_lib.evaluate.baselines import BASELINES, TargetFrames, griffin_lim
+from vc_lib.evaluate.baselines import TargetFrames
 
 METRICS = (
     "cosine_to_target",

@@ -22,11 +22,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.baselines import mcadams
 from vc_lib.anonymize import SpeakerPerturbation, resynthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.evaluate import Clip
-from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, between, mcadams, privacy_scores
+from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, between, privacy_scores
 from vc_lib.files import atomically
 
 ALPHAS = (0.95, 0.9, 0.8, 0.7)  # of McAdams; 0.8 is VoicePrivacy's

@@ -4,6 +4,7 @@ import pytest
 
 from vc_lib.anonymize import analyze
 from vc_lib.evaluate import judges
+from vc_lib.evaluate.baselines import TargetFrames
 from vc_lib.evaluate.metrics import METER
 
 SR = 16_000
@@ -30,3 +31,18 @@ def speech(voice):
 @pytest.fixture(scope="session")
 def features(speech):
     return analyze(speech, SR, METER)
+
+
+@pytest.fixture(scope="session")
+def source(voice):
+    return analyze(voice(2.0, f0=110.0), SR)
+
+
+@pytest.fixture(scope="session")
+def recordings(voice):
+    return [analyze(voice(2.0, f0=210.0, seed=seed), SR) for seed in range(1, 4)]
+
+
+@pytest.fixture(scope="session")
+def target(recordings):
+    return TargetFrames.of(recordings)

@@ -5,30 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vc_lib.anonymize import active_frames, analyze, speaker_stats, synthesize
+from vc_lib.anonymize import active_frames, speaker_stats, synthesize
 from vc_lib.anonymize.dials import power_db
-from vc_lib.convert import Voice
-from vc_lib.errors import ParameterError
 from vc_lib.evaluate import envelope_distance_db, log_f0_correlation, mcd_db
-from vc_lib.evaluate.baselines import BASELINES, TargetFrames, gaussian_f0, griffin_lim
-from vc_lib.model.networks import Generator
+from vc_lib.evaluate.baselines import BASELINES, TargetFrames, gaussian_f0
 
 SR = 16_000
-
-
-@pytest.fixture(scope="module")
-def source(voice):
-    return analyze(voice(2.0, f0=110.0), SR)
-
-
-@pytest.fixture(scope="module")
-def recordings(voice):
-    return [analyze(voice(2.0, f0=210.0, seed=seed), SR) for seed in range(1, 4)]
-
-
-@pytest.fixture(scope="module")
-def target(recordings):
-    return TargetFrames.of(recordings)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -43,7 +25,7 @@ def test_a_baseline_keeps_words_timing_and_melody(source, target, name):
     assert np.isfinite(synthesize(made)).all()
 
 
-@pytest.mark.parametrize("name", ["WORLD statistics", "nearest frames", "half and half"])
+@pytest.mark.parametrize("name", ["WORLD statistics", "nearest frames"])
 def test_an_envelope_comes_nearer_to_the_target(source, recordings, target, name):
     made = BASELINES[name](source, target)
     before = envelope_distance_db(source, recordings, SR)
@@ -82,20 +64,3 @@ def test_gaussian_f0_moves_register_and_spread(source, target):
     )
     nobody = replace(own, f0_hz=0.0)
     assert (gaussian_f0(source.f0, nobody, wide) == source.f0).all()
-
-
-@pytest.mark.parametrize("sr", [SR, 22_050])
-def test_griffin_lim_finds_a_phase(voice, tiny_cfg, target, sr):
-    import torch
-
-    cfg = replace(tiny_cfg, f0_method="dio", target=target.stats)
-    untrained = Voice(Generator(cfg), cfg, torch.device("cpu"))  # changes nothing
-    wav = voice(1.0, sr=sr)[:-37]  # no whole number of frames
-    made, given = griffin_lim(untrained, wav, sr, n_iter=8), untrained.anonymize(wav, sr)
-    assert made.shape == given.shape and np.isfinite(made).all()
-    a, b = analyze(made, SR), analyze(given, SR)
-    assert mcd_db(a, b, SR) < 4
-    assert np.square(made).mean() == pytest.approx(np.square(given).mean(), rel=0.1)
-    assert (griffin_lim(untrained, wav, sr, n_iter=8) == made).all()
-    with pytest.raises(ParameterError, match="n_iter=0"):
-        griffin_lim(untrained, wav, sr, n_iter=0)

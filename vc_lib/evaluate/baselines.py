@@ -9,7 +9,6 @@ envelope is replaced.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import librosa
 import numpy as np
 import torch
 
@@ -29,13 +28,8 @@ from ..anonymize.dials import (
     scale_formants,
 )
 from ..anonymize.world import FLOOR_POWER
-from ..audio import check_wav, resample
-from ..audio.level import attenuate_pauses
 from ..config import AnonymizeConfig
-from ..convert import Voice
-from ..errors import ParameterError
 from ..speaker import SpeakerStats
-from ..spectrogram import magnitude, wav_to_image
 
 N_FINE = 60  # cepstral coefficients that draw an envelope with all that is heard of it
 N_NEIGHBOURS = 12  # their mean is taken; of fewer the sound is rougher
@@ -77,7 +71,7 @@ def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
     return np.concatenate([padded[s : s + len(z)] for s in shifts], 1).astype(np.float32)
 
 
-def _keep_energy(sp: np.ndarray, like: np.ndarray) -> np.ndarray:
+def keep_energy(sp: np.ndarray, like: np.ndarray) -> np.ndarray:
     """The envelope with the power that each frame of another has."""
     return sp * 10 ** ((power_db(like) - power_db(sp)) / 10)[:, None]
 
@@ -101,7 +95,7 @@ def world_statistics(features: Features, target: TargetFrames | SpeakerStats) ->
     own = speaker_stats([features], prior=stats)
     cfg = AnonymizeConfig(preset="neutral", n_cepstra=N_FINE, target=stats)
     moved = transform(features, cfg, source=own)
-    sp = _keep_energy(moved.sp, features.sp)
+    sp = keep_energy(moved.sp, features.sp)
     return replace(moved, f0=gaussian_f0(features.f0, own, stats), sp=sp)
 
 
@@ -127,63 +121,13 @@ def nearest_frames(features: Features, target: TargetFrames) -> Features:
     return replace(
         features,
         f0=gaussian_f0(features.f0, own, target.stats),
-        sp=_keep_energy(np.maximum(sp, FLOOR_POWER), features.sp),
+        sp=keep_energy(np.maximum(sp, FLOOR_POWER), features.sp),
         ap=average_aperiodicity(features.ap, 4),
     )
-
-
-def half_and_half(features: Features, target: TargetFrames) -> Features:
-    """The log envelope half of `world_statistics`, half of `nearest_frames`: likeness of one, words of the other."""
-    a, b = world_statistics(features, target), nearest_frames(features, target)
-    return replace(a, sp=_keep_energy(np.sqrt(a.sp * b.sp), features.sp))
 
 
 BASELINES: dict[str, Callable[[Features, TargetFrames], Features]] = {
     "F0 shifted": shifted_f0,
     "WORLD statistics": world_statistics,
     "nearest frames": nearest_frames,
-    "half and half": half_and_half,
 }
-
-
-def griffin_lim(
-    voice: Voice, wav: np.ndarray, sr: int, n_iter: int = 32, seed: int = 0
-) -> np.ndarray:
-    """A voice's conversion with the vocoder's phase thrown away and found anew from the magnitudes.
-
-    Parameters
-    ----------
-    voice : Voice
-    wav : np.ndarray [shape=(n_samples,), -1..1]
-    sr : int [Hz]
-    n_iter : int
-    seed : int
-        Of the phases that it begins with.
-
-    Returns
-    -------
-    converted : np.ndarray [shape as `voice.convert`'s, float32, -1..1]
-
-    References
-    ----------
-    Perraudin et al., A fast Griffin-Lim algorithm, WASPAA 2013; by librosa.
-    """
-    if n_iter < 1:
-        raise ParameterError(f"n_iter={n_iter} must be at least 1")
-    cfg = voice.config
-    wav = resample(check_wav(wav), sr, voice.sr)
-    anonymized = voice.anonymize(wav, voice.sr)
-    img = torch.from_numpy(wav_to_image(anonymized, cfg))[None].to(voice.device)
-    with torch.inference_mode():
-        made = voice.generator(img)[0].float().cpu().numpy()
-    found = librosa.griffinlim(
-        magnitude(made, cfg) * (cfg.n_fft / 4),
-        n_iter=n_iter,
-        hop_length=cfg.hop_length,
-        n_fft=cfg.n_fft,
-        length=(made.shape[-1] - 1) * cfg.hop_length,
-        random_state=seed,
-        pad_mode="constant",
-    )
-    found = np.clip(found[: len(anonymized)], -1, 1).astype(np.float32)
-    return attenuate_pauses(found, wav, voice.sr, voice.config.pause_depth_db)

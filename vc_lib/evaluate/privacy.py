@@ -12,11 +12,9 @@ import joblib
 import numpy as np
 import pandas as pd
 from fastprogress.fastprogress import progress_bar
-from scipy.signal import lfilter
 
 from ..anonymize import Features
 from ..anonymize.world import FLOOR_POWER
-from ..audio import check_sr, check_wav
 from ..errors import ParameterError
 from . import judges
 from .clips import Clip
@@ -50,63 +48,6 @@ def between(features: Features, changed: Features, strength: float) -> Features:
         sp=sp ** (1 - strength) * to_sp**strength,
         ap=np.clip(ap, 1e-3, 1),
     )
-
-
-def mcadams(wav: np.ndarray, sr: int, alpha: float = 0.8, order: int = 20) -> np.ndarray:
-    """Move formants by raising the angles of linear prediction's poles to a power.
-
-    Parameters
-    ----------
-    wav : np.ndarray [shape=(n_samples,), -1..1]
-    sr : int [Hz]
-    alpha : float [0.5..1; 1 changes nothing]
-    order : int
-        Of the prediction: 20 at 16 kHz.
-
-    Returns
-    -------
-    anonymized : np.ndarray [shape=(n_samples,), float32, -1..1]
-        As loud as `wav` by RMS, or as near to that as fits.
-
-    References
-    ----------
-    Patino et al., Speaker anonymisation using the McAdams coefficient, Interspeech 2021: baseline
-    B2 of the VoicePrivacy challenges. Frames of 20 ms, every 10 ms.
-    """
-    import librosa  # here, because importing it takes seconds
-
-    if not 0.3 <= alpha <= 1.5:
-        raise ParameterError(f"alpha={alpha} must be in 0.3..1.5 (1 changes nothing)")
-    wav = check_wav(wav).astype(np.float64)
-    hop = round(0.01 * check_sr(sr))
-    size = 2 * hop
-    window = np.sqrt(np.hanning(size + 1)[:-1])  # twice, and two frames at a time, add up to 1
-    padded = np.pad(wav, (size, size + hop))
-    out = np.zeros_like(padded)
-    for start in range(0, len(padded) - size + 1, hop):
-        frame = padded[start : start + size] * window
-        if np.abs(frame).max() < 1e-7:
-            continue
-        predictor = librosa.lpc(frame + 1e-9 * window, order=order)
-        residual = lfilter(predictor, [1.0], frame)
-        made = lfilter([1.0], _moved_poles(predictor, alpha), residual)
-        out[start : start + size] += made * window
-    out = out[size : size + len(wav)]
-    power = np.square(out).mean()
-    if power == 0:
-        return out.astype(np.float32)
-    gain = np.sqrt(np.square(wav).mean() / power)  # moved poles ring louder
-    return (out * min(gain, 1 / np.abs(out).max())).astype(np.float32)
-
-
-def _moved_poles(predictor: np.ndarray, alpha: float) -> np.ndarray:
-    """The predictor whose complex poles have the power `alpha` of their angles."""
-    poles = np.roots(predictor)
-    angle = np.angle(poles)
-    is_complex = np.abs(poles.imag) > 1e-9
-    moved = np.where(is_complex, np.sign(angle) * np.abs(angle) ** alpha, angle)
-    moved = np.clip(moved, -np.pi, np.pi)
-    return np.poly(np.minimum(np.abs(poles), 0.999) * np.exp(1j * moved)).real
 
 
 def equal_error_rate(same: Sequence[float], different: Sequence[float]) -> tuple[float, float]:
