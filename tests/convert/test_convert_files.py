@@ -100,9 +100,9 @@ def test_broken_files_are_named_and_the_others_converted(model, takes, tmp_path)
 
 
 def test_files_that_would_become_one_are_refused(model, takes, tmp_path):
-    with pytest.raises(ParameterError, match="2 recordings to convert, of which 1"):
+    with pytest.raises(ParameterError, match="2 recordings but only 1 different"):
         convert_folder(model, [takes / "a.wav", takes / "more" / "a.wav"], tmp_path / "out")
-    with pytest.raises(ParameterError, match="0 recordings"):
+    with pytest.raises(ParameterError, match="holds no recording"):
         convert_folder(model, [], tmp_path / "out")
     with pytest.raises(MissingInput):
         convert_folder(model, takes / "nowhere", tmp_path / "out")

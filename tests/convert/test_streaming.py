@@ -128,9 +128,9 @@ def test_memory_does_not_grow(model, speech, known):
     sizes = set()
     for _ in range(6):
         stream(speech)
-        sizes.add((len(stream.wav.kept), len(stream.sound.kept), len(stream.ready)))
+        sizes.add((len(stream.wav.buffer), len(stream.vocoded.buffer), len(stream.ready)))
     assert len(sizes) <= 2 and max(map(max, sizes)) < 2 * SR
-    assert len(stream.features.f0) + len(stream.changed.f0) < 60
+    assert len(stream.features.f0) + len(stream.transformed.f0) < 60
 
 
 @pytest.mark.parametrize("block", [np.zeros((2, 10)), np.array([np.nan]), np.zeros(5, np.int16)])

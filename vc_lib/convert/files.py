@@ -1,4 +1,4 @@
-"""Convert a file or a folder."""
+"""Convert a file, or a folder of files."""
 
 import warnings
 from pathlib import Path
@@ -21,20 +21,20 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
     source_path : str or Path
         Any audio file, speech of one speaker.
     destination_path : str or Path
-        WAV, FLAC, OGG or MP3 by its suffix; appears only when it is whole.
+        WAV, FLAC, OGG or MP3 by its suffix. The file appears only when it is complete.
 
     Raises
     ------
     MissingInput, ParameterError
-        If the source is not there or cannot be read, or the destination is the source or has another
-        suffix than these.
+        If the source does not exist or is not readable, or if the destination is the source or has
+        another suffix.
     NotWritten
-        If the disk is full, or the folder may not be written to.
+        If the disk is full or the folder is not writable.
     """
     source, destination = Path(source_path), Path(destination_path)
     if source.exists() and destination.exists() and source.samefile(destination):
         raise ParameterError(
-            f"{destination_path} is the source itself, which would be lost; give the result another name"
+            f"{destination_path} is the source itself; give the destination another name"
         )
     give_memory_back()
     with WavWriter(destination_path, voice.sr, voice.disclosure) as out:
@@ -46,32 +46,36 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
 def convert_folder(
     voice: Voice, source, destination_dir, suffix: str = ".wav", only_new: bool = False
 ) -> dict[Path, Path]:
-    """Convert recordings, several at once, on all cores.
+    """Convert recordings on all cores, several at a time.
 
     Parameters
     ----------
     voice : Voice
     source : str, Path or sequence of them
-        A folder, with the folders in it, or the files themselves; one speaker a file. What ends in `_converted` is
-        left out.
+        A folder, its subfolders included, or the files themselves; one speaker a file. Files whose
+        name ends in `_converted` are skipped.
     destination_dir : str or Path
-        `<name>_converted` with `suffix` for each, in folders like those of `source`.
+        Folder of the output, `<name>_converted<suffix>` for each file, in subfolders like those of
+        `source`.
     suffix : str
         .wav, .flac, .ogg or .mp3.
     only_new : bool
-        Leave what is there already as it is: to go on after an interruption. All that is there is whole.
+        Keep outputs that exist, to resume after an interruption. Existing outputs are always
+        complete.
 
     Returns
     -------
     dict of Path to Path
-        Where each recording's conversion is. Those that cannot be used are left out with a warning that names them.
+        Output of each file. Files that cannot be converted are left out, with a warning that names
+        them.
 
     Raises
     ------
     MissingInput, ParameterError
-        If the folder is not there, two files would become one, or nothing can be used.
+        If the folder does not exist, two files would get the same output, or no file can be
+        converted.
     NotWritten
-        If the disk is full, or the folder may not be written to.
+        If the disk is full or the folder is not writable.
     """
     one_folder = isinstance(source, str | Path) and Path(source).is_dir()
     if isinstance(source, str | Path) and Path(source).is_file():
@@ -80,14 +84,16 @@ def convert_folder(
     files = [file for file in files if not file.stem.endswith("_converted")]
     destinations = {}
     for file in files:
-        within = file.relative_to(source) if one_folder else Path(file.name)
-        destinations[file] = Path(destination_dir) / within.with_name(
-            f"{file.stem}_converted{suffix}"
-        )
-    if not files or len(set(destinations.values())) < len(files):
+        relative = file.relative_to(source) if one_folder else Path(file.name)
+        name = f"{file.stem}_converted{suffix}"
+        destinations[file] = Path(destination_dir) / relative.with_name(name)
+    if not files:
+        raise ParameterError(f"{source} holds no recording to convert; give at least one")
+    n_different = len(set(destinations.values()))
+    if n_different < len(files):
         raise ParameterError(
-            f"{source} has {len(files)} recordings to convert, of which "
-            f"{len(set(destinations.values()))} have names of their own; rename those of one name"
+            f"{source} has {len(files)} recordings but only {n_different} different names; "
+            "rename those that share one"
         )
 
     def convert(file: Path) -> str | None:
@@ -96,20 +102,17 @@ def convert_folder(
         try:
             convert_file(voice, file, destinations[file])
         except NotWritten:
-            raise  # the others would not be either
+            raise  # the other files would fail, too
         except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
             return f"{file.name}: {e}"
 
-    failed = list(progress_bar(in_order(convert, files), total=len(files), leave=False))
-    broken = [reason for reason in failed if reason]
-    if len(broken) == len(files):
-        raise ParameterError(f"none of {len(files)} files can be converted; first: {broken[0]}")
-    if broken:
+    reasons = list(progress_bar(in_order(convert, files), total=len(files), leave=False))
+    failed = [reason for reason in reasons if reason]
+    if len(failed) == len(files):
+        raise ParameterError(f"none of {len(files)} files can be converted; first: {failed[0]}")
+    if failed:
         warnings.warn(
-            f"{len(broken)} of {len(files)} files were left out: {'; '.join(broken)}", stacklevel=2
+            f"{len(failed)} of {len(files)} files were left out: {'; '.join(failed)}", stacklevel=2
         )
-    return {
-        file: destinations[file]
-        for file, reason in zip(files, failed, strict=True)
-        if reason is None
-    }
+    results = zip(files, reasons, strict=True)
+    return {file: destinations[file] for file, reason in results if reason is None}

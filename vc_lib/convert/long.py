@@ -24,14 +24,14 @@ from ..parallel import in_order
 from ..speaker import SpeakerStats
 
 FADE_S = 0.02  # cross-fade between chunks [s]
-MAX_GRID_S = 0.1  # longest grid that is used: context grows by up to one step [s]
+MAX_GRID_S = 0.1  # longest step of the grid, by which the context of a chunk may grow [s]
 STATS_S = 60.0  # length of the beginning of a source on which the speaker is measured [s]
 
 
 def convert_long(
     voice, wavs: Iterable[np.ndarray], source: SpeakerStats | None = None
 ) -> Iterator[np.ndarray]:
-    """Convert a recording that comes in blocks; as many samples come out, on all cores.
+    """Convert a recording that comes in blocks, on all cores; the output has as many samples.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def convert_long(
     wavs : iterable of np.ndarray [shape=(n_samples,), -1..1]
         Blocks at `voice.sr`, of any lengths.
     source : SpeakerStats, optional
-        Statistics of the speaker. By default they are measured on the first minute, as is the level of
-        the speech.
+        Statistics of the speaker, by default those of the first minute. The level of the speech is
+        always that of the first minute.
 
     Yields
     ------
@@ -62,7 +62,7 @@ def convert_long(
             return chunk, convert_chunk(voice, chunk, source, level_db)
         except BaseException as e:
             if not after.done():
-                after.set_exception(e)  # or the next chunk waits for ever
+                after.set_exception(e)  # otherwise the next chunk waits for ever
             raise
 
     for chunk, out in in_order(converted, _linked(_emptied(buffer, split))):
@@ -79,16 +79,16 @@ def convert_chunk(voice, chunk: Chunk, source: SpeakerStats, level_db: float) ->
     features = transform(chunk.features, voice.config, source)
     out = resynthesize(features, len(chunk.wav), chunk.at, chunk.phase)
     step = voice.config.hop_length * voice.generator.step_t
-    skipped = -chunk.at % step  # the images of all chunks lie on one grid
+    skipped = -chunk.at % step  # samples before the grid on which the images of all chunks lie
     if skipped < len(out):
         out[skipped:] = voice.generate(out[skipped:])
     return attenuate_pauses(out, chunk.wav, voice.sr, voice.config.pause_depth_db, level_db)
 
 
 def grid(cfg: Config) -> int:
-    """Step between the places where a chunk may begin, so that it is analyzed as the whole is [samples].
+    """Step of the grid on which chunks begin, so that a chunk is analyzed like the whole [samples].
 
-    It is a multiple of a WORLD frame, and of a block of `audio.level` if that is not too long.
+    It is a multiple of a WORLD frame, and of a block of `audio.level` unless that is too long.
     """
     frame = Fraction(cfg.frame_period_ms / 1000).limit_denominator(10**6) * cfg.sr
     frames = (frame * max(1, round(AP_PERIOD_MS / cfg.frame_period_ms))).numerator
@@ -129,8 +129,11 @@ def estimate_speaker(
 
 
 def _analyzed(chunk: Chunk, cfg: Config) -> Chunk:
-    """The chunk with its features and half of its context: WORLD's features near the ends differ from those of the
-    whole."""
+    """The chunk with its features, and half of its context.
+
+    The other half is cut: near the ends of a chunk, WORLD's features differ from those of the
+    whole.
+    """
     features = analyze(chunk.wav, cfg.sr, cfg).compact()
     frame = cfg.frame_period_ms / 1000 * cfg.sr  # [samples]
     margin = round(chunks.CONTEXT_S * cfg.sr / 2) // grid(cfg) * grid(cfg)
@@ -156,9 +159,10 @@ def _without_context(chunk: Chunk, cfg: Config) -> Features:
 def _in_phase(
     chunk: Chunk, cfg: Config, source: SpeakerStats, before: Future, after: Future
 ) -> Chunk:
-    """The analyzed chunk with the phase [periods] at which the chunk `before` ends; passes its own end on to `after`.
+    """The analyzed chunk with the phase [periods] at which the chunk before it ends.
 
-    The phase is None where a chunk ends unvoiced.
+    `before` gives this phase, and `after` is set to that of this chunk's own end. A phase is None
+    where a chunk ends unvoiced.
     """
     if chunk.features is None:
         chunk = _analyzed(chunk, cfg)
@@ -167,8 +171,8 @@ def _in_phase(
     if phase is not None:
         chunk = replace(chunk, phase=(chunk.start, phase))
     if not chunk.last:
-        counted, _ = phases(f0, cfg.sr, cfg.frame_period_ms, chunk.phase)
-        end = counted[chunk.start + chunk.n]
+        phase, _ = phases(f0, cfg.sr, cfg.frame_period_ms, chunk.phase)
+        end = phase[chunk.start + chunk.n]
         after.set_result(float(end % 1) if np.isfinite(end) else None)
     return chunk
 
@@ -183,7 +187,7 @@ def _linked(split: Iterable[Chunk]) -> Iterator[tuple[Chunk, Future, Future]]:
 
 
 def _emptied(buffer: deque, more: Iterable) -> Iterator:
-    """The items of a buffer, each released as it is taken, then `more`."""
+    """The items of `buffer`, each released when it is taken, then those of `more`."""
     while buffer:
         yield buffer.popleft()
     yield from more

@@ -1,7 +1,8 @@
-"""Speech to another voice while it is spoken: blocks in, blocks out, a fixed time later.
+"""Live conversion: blocks of speech in, converted blocks out, at a fixed latency of 0.3 s.
 
-What conversion does to a recording is done to the last second of what came in, over and over, and of each stage that
-part is kept which what comes later can hardly change any more. Where the time goes is `BUDGET`.
+For each block of 0.1 s, a `Stream` runs three stages, each on new samples and a little past
+context: WORLD features moved to the voice, synthesis, and the generator. Each stage waits for the
+lookahead in `BUDGET`, and passes on only samples that later input can hardly change.
 """
 
 from dataclasses import replace
@@ -17,19 +18,19 @@ from ..parallel import one_thread
 from ..speaker import SpeakerStats
 from .long import grid
 
-BUDGET = {  # [s]; what is heard of the future, and so the latency
-    "block": 0.1,  # so much is converted at once
-    "pitch and envelope": 0.11,  # windows of the lowest voice, and a contour's end
-    "smoothing": 0.02,  # of what is moved, sound by sound
-    "synthesis": 0.01,  # noise of a frame rings before it, too
-    "network": 0.06,
+BUDGET = {  # latency of each stage [s]
+    "block": 0.1,  # samples that are converted at once
+    "pitch and envelope": 0.11,  # lookahead: windows of the lowest voice, end of the F0 contour
+    "smoothing": 0.02,  # lookahead of `transform`, which smooths its changes over time
+    "synthesis": 0.01,  # lookahead: the noise of a frame begins before the frame
+    "network": 0.06,  # lookahead of the generator
 }
-HEARD_S = 0.25  # of the past, for a contour's beginning [s]
-NETWORK_S = 0.12  # of the past, for the network [s]
-PAUSE_S = 1.0  # of the past, to know a pause by [s]
-SMOOTH_S = 0.05  # before and behind, for what is smoothed over time [s]
-RINGING_S = 0.08  # of the past, for pulses that still ring [s]
-LISTEN_S = (
+F0_CONTEXT_S = 0.25  # past context of the analysis, for the beginning of the F0 contour [s]
+NETWORK_S = 0.12  # past context of the generator [s]
+PAUSE_S = 1.0  # past context in which pauses are detected [s]
+SMOOTH_S = 0.05  # past and future context of `transform`, which smooths over time [s]
+RINGING_S = 0.08  # past context of the synthesis, whose pulses ring on [s]
+ESTIMATE_S = (
     0.5,
     1,
     2,
@@ -37,25 +38,27 @@ LISTEN_S = (
     8,
     16,
     32,
-)  # voiced speech after which an unknown speaker is measured anew [s]
+)  # voiced speech after which the speaker is measured again [s]
 
 
 class Stream:
-    """A conversion under way.
+    """A live conversion.
 
     Parameters
     ----------
     voice : convert.Voice
     source : SpeakerStats, optional
-        Who speaks, from `voice.source_stats` of a recording of some seconds. Not given: measured on what is heard, ever
-        more surely; the first half second is not moved to the voice's register.
+        Statistics of the speaker, from `voice.source_stats`. By default they are measured on the
+        input, and again as more of it comes in. The first half second of speech then keeps its own
+        register.
     level_db : float, optional [dB]
-        Of their speech, see `pauses.speech_level_db`, to know pauses by; measured on what is heard if not given.
+        Level of the speech, from `audio.level.speech_level_db`, to detect pauses. By default it is
+        measured on the input.
 
     Attributes
     ----------
     latency : int [samples]
-        How much later what goes in comes out.
+        Delay of the output.
     """
 
     def __init__(self, voice, source: SpeakerStats | None = None, level_db: float | None = None):
@@ -65,27 +68,27 @@ class Stream:
         self.frame = self.cfg.frame_period_ms / 1000 * self.sr  # [samples]
         ahead = {name: round(s * self.sr) for name, s in BUDGET.items() if name != "block"}
         self.ahead_features = ahead["pitch and envelope"] + ahead["smoothing"]
-        self.ahead_sound = self.ahead_features + ahead["synthesis"]
-        self.ahead_network = self.ahead_sound + ahead["network"]
+        self.ahead_vocoded = self.ahead_features + ahead["synthesis"]
+        self.ahead_network = self.ahead_vocoded + ahead["network"]
         self.latency = self.n_block + self.ahead_network
-        self.source, self.known = source or self.cfg.target, source is not None
-        self.level_db, self.level_known = level_db, level_db is not None
+        self.source, self.source_given = source or self.cfg.target, source is not None
+        self.level_db, self.level_given = level_db, level_db is not None
         self.wav = _Tail(self.sr * PAUSE_S + self.latency + self.grid)
-        self.sound = _Tail(self.sr * NETWORK_S + self.latency + self.unit)
-        self.follower = None  # for the other methods all pitch is found anew
+        self.vocoded = _Tail(self.sr * NETWORK_S + self.latency + self.unit)
+        self.follower = None  # without one, `analyze` finds F0 anew in each block
         if self.cfg.f0_method == "harvest_fast":
             limits = self.cfg.f0_floor, self.cfg.f0_ceil, self.cfg.frame_period_ms
             self.follower = PitchFollower(self.sr, *limits)
-        self.waiting = np.zeros(0, np.float32)  # came in, and is not yet worked on
-        self.ready = np.zeros(self.n_block, np.float32)  # goes out next
-        self.features = None  # of the last frames, found
-        self.changed = None  # ... and moved to the voice
-        self.n_frames = 0  # that are settled
-        self.phase = None  # of the voice where the settled sound ends [periods]
-        self.heard, self.powers, self.n_heard = [], [], 0
+        self.waiting = np.zeros(0, np.float32)  # input that does not fill a block yet
+        self.ready = np.zeros(self.n_block, np.float32)  # output that was not returned yet
+        self.features = None  # the last settled frames, analyzed
+        self.transformed = None  # the last settled frames, moved to the voice
+        self.n_frames = 0  # number of settled frames since the start
+        self.phase = None  # phase of the excitation where `vocoded` ends [periods]
+        self.own, self.powers, self.n_estimates = [], [], 0  # what the speaker is measured on
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
-        """Take a block, at the voice's rate, and give one as long: what came in `latency` samples before.
+        """Convert a block of samples at the voice's rate; the output lags `latency` samples behind.
 
         Parameters
         ----------
@@ -95,7 +98,7 @@ class Stream:
         Returns
         -------
         converted : np.ndarray [shape=(n_samples,), float32, -1..1]
-            The very first `latency` samples are silence.
+            The first `latency` samples of a stream are zero.
 
         Raises
         ------
@@ -107,115 +110,125 @@ class Stream:
         while len(self.waiting) >= self.n_block:
             new, self.waiting = self.waiting[: self.n_block], self.waiting[self.n_block :]
             with one_thread():
-                self.ready = np.concatenate([self.ready, self._step(new)])
+                self.ready = np.concatenate([self.ready, self._convert(new)])
         out, self.ready = self.ready[: len(block)], self.ready[len(block) :]
         return out
 
     def rest(self) -> np.ndarray:
-        """What is still to come out of what went in [shape=(latency,), float32]; the stream is over then."""
+        """End the stream: the output of the last input samples [shape=(latency,), float32]."""
         return self(np.zeros(self.latency, np.float32))
 
-    def _step(self, new: np.ndarray) -> np.ndarray:
-        """Convert `n_block` more samples: as many that are settled now, of `ahead_network` before."""
+    def _convert(self, new: np.ndarray) -> np.ndarray:
+        """Convert `n_block` new samples: the `n_block` output samples that are settled now."""
         self.wav.add(new)
-        moved = self._move()
-        self.sound.add(self._speak(moved))
-        return self._finish()
+        features, n_settled = self._transform()
+        self.vocoded.add(self._synthesize(features, n_settled))
+        return self._generate()
 
-    def _move(self) -> Features:
-        """Analyse what is new, and move it to the voice; the frames that are settled now come last but for some."""
-        cfg, start = self.cfg, self._start(HEARD_S + self.latency / self.sr)
+    def _transform(self) -> tuple[Features, int]:
+        """Analyze new frames and move them to the voice.
+
+        Returns
+        -------
+        features : Features
+            The frames after those of the last block; a few more than are settled.
+        n_settled : int
+            How many of them are settled.
+        """
+        cfg, start = self.cfg, self._grid_start(F0_CONTEXT_S + self.latency / self.sr)
         first = round(start / self.frame)
         settled = max(0, int((self.wav.end - self.ahead_features) / self.frame))
-        n_kept = 0 if self.features is None else len(self.features.f0)
-        n_near = round(SMOOTH_S * self.sr / self.frame)
-        new = slice(self.n_frames - first, settled + n_near - first)
+        n_past = 0 if self.features is None else len(self.features.f0)
+        n_context = round(SMOOTH_S * self.sr / self.frame)
+        new = slice(self.n_frames - first, settled + n_context - first)
         wav = self.wav.since(start)
         f0 = self.follower(wav, first) if self.follower else None
-        found = analyze(wav, self.sr, cfg, new, f0)
-        together = found if self.features is None else _joined(self.features, found)
-        self._estimate_speaker(found[: settled - self.n_frames])
-        moved = transform(together, cfg, self.source)[n_kept:]
-        end = n_kept + settled - self.n_frames
-        self.features = together[max(0, end - n_near) : end]
-        self.n_new = settled - self.n_frames
+        analyzed = analyze(wav, self.sr, cfg, new, f0)
+        n_settled = settled - self.n_frames
+        self._estimate_speaker(analyzed[:n_settled])
+        features = _joined(self.features, analyzed)
+        end = n_past + n_settled
+        self.features = features[max(0, end - n_context) : end]
         self.n_frames = settled
-        return moved
+        return transform(features, cfg, self.source)[n_past:], n_settled
 
-    def _speak(self, moved: Features) -> np.ndarray:
-        """The sound that is settled now."""
-        kept = self.changed
-        together = moved if kept is None else _joined(kept, moved)
-        n_kept = 0 if kept is None else len(kept.f0)
-        first = self.n_frames - self.n_new - n_kept  # number of the first frame of these
-        start = round(first * self.frame)
-        at, end = self.sound.end, max(self.sound.end, self.wav.end - self.ahead_sound)
+    def _synthesize(self, features: Features, n_settled: int) -> np.ndarray:
+        """Synthesize the new samples that are settled, in phase with those before."""
+        n_past = 0 if self.transformed is None else len(self.transformed.f0)
+        features = _joined(self.transformed, features)
+        start = round((self.n_frames - n_settled - n_past) * self.frame)
+        at, end = self.vocoded.end, max(self.vocoded.end, self.wav.end - self.ahead_vocoded)
         phase = None if self.phase is None else (at - start, self.phase)
-        counted, _ = phases(together.f0, self.sr, self.cfg.frame_period_ms, phase)
-        reached = counted[end - start] if end - start < len(counted) else np.nan
-        self.phase = float(reached % 1) if np.isfinite(reached) else None
-        sound = resynthesize(together, end - start, start, phase)[at - start :]
-        done = n_kept + self.n_new
-        self.changed = together[max(0, done - round(RINGING_S * self.sr / self.frame)) : done]
-        return sound
+        all_phases, _ = phases(features.f0, self.sr, self.cfg.frame_period_ms, phase)
+        at_end = all_phases[end - start] if end - start < len(all_phases) else np.nan
+        self.phase = float(at_end % 1) if np.isfinite(at_end) else None
+        n_done = n_past + n_settled
+        n_context = round(RINGING_S * self.sr / self.frame)
+        self.transformed = features[max(0, n_done - n_context) : n_done]
+        return resynthesize(features, end - start, start, phase)[at - start :]
 
-    def _finish(self) -> np.ndarray:
-        """Send the last of the sound through the network, and make pauses quieter."""
-        end = self.wav.end - self.ahead_network
-        begin = end - self.n_block
-        start = max(0, int(begin - NETWORK_S * self.sr) // self.unit * self.unit)
+    def _generate(self) -> np.ndarray:
+        """Apply the generator to the last settled samples, and attenuate pauses."""
         out = np.zeros(self.n_block, np.float32)
+        end = self.wav.end - self.ahead_network
         if end <= 0:
             return out
-        begun, since = max(begin, 0), self._start(PAUSE_S + self.latency / self.sr)
-        made = self.voice.generate(self.sound.since(start))[begun - start : end - start]
+        first = end - self.n_block  # below 0 in the first block
+        begin = max(first, 0)
+        start = max(0, int(first - NETWORK_S * self.sr) // self.unit * self.unit)
+        converted = self.voice.generate(self.vocoded.since(start))[begin - start : end - start]
         if self.level_db is not None:
-            wav, depth_db = self.wav.since(since), self.cfg.pause_depth_db
-            gain = pause_gain(wav, self.sr, self.level_db, depth_db)[begun - since :]
-            made = made * gain[: len(made)]
-        out[begun - begin :] = made
+            start = self._grid_start(PAUSE_S + self.latency / self.sr)
+            wav, depth_db = self.wav.since(start), self.cfg.pause_depth_db
+            gain = pause_gain(wav, self.sr, self.level_db, depth_db)[begin - start :]
+            converted = converted * gain[: len(converted)]
+        out[begin - first :] = converted
         return out
 
-    def _start(self, seconds: float) -> int:
-        """Where on the grid of frames the last so many seconds begin."""
+    def _grid_start(self, seconds: float) -> int:
+        """The sample on the grid of frames where the last `seconds` of the input begin."""
         return max(0, int(self.wav.end - seconds * self.sr) // self.grid * self.grid)
 
-    def _estimate_speaker(self, found: Features) -> None:
-        """Get to know who speaks, and how loud, unless that was said."""
-        if (self.known and self.level_known) or self.n_heard >= len(LISTEN_S):
+    def _estimate_speaker(self, new: Features) -> None:
+        """Measure the speaker and the level on the input so far, where they were not given."""
+        if (self.source_given and self.level_given) or self.n_estimates >= len(ESTIMATE_S):
             return
-        self.heard.append(found.compact())
+        self.own.append(new.compact())
         self.powers.append(block_power(self.wav.since(self.wav.end - self.n_block), self.sr))
-        voiced_s = sum(part.voiced.sum() for part in self.heard) * self.cfg.frame_period_ms / 1000
-        if voiced_s < LISTEN_S[self.n_heard]:
+        voiced_s = sum(part.voiced.sum() for part in self.own) * self.cfg.frame_period_ms / 1000
+        if voiced_s < ESTIMATE_S[self.n_estimates]:
             return
-        self.n_heard = int(np.searchsorted(LISTEN_S, voiced_s, "right"))
-        if not self.known:
-            self.heard = [_joined(*self.heard)]
-            self.source = speaker_stats(self.heard, prior=self.cfg.target)
-        if not self.level_known:
+        self.n_estimates = int(np.searchsorted(ESTIMATE_S, voiced_s, "right"))
+        if not self.source_given:
+            self.own = [_joined(*self.own)]
+            self.source = speaker_stats(self.own, prior=self.cfg.target)
+        if not self.level_given:
             self.level_db = speech_level_db(np.concatenate(self.powers))
-        if self.n_heard == len(LISTEN_S):
-            self.heard, self.powers = [], []
+        if self.n_estimates == len(ESTIMATE_S):
+            self.own, self.powers = [], []
 
 
 class _Tail:
-    """The last samples of what is added to it, known by their place from the beginning."""
+    """The last `n_max` samples of a growing signal, addressed by their index since its start."""
 
-    def __init__(self, n_kept: float):
-        self.n_kept, self.end, self.kept = int(n_kept), 0, np.zeros(0, np.float32)
+    def __init__(self, n_max: float):
+        self.n_max, self.end, self.buffer = int(n_max), 0, np.zeros(0, np.float32)
 
     def add(self, wav: np.ndarray) -> None:
+        """Append samples and drop the oldest."""
         self.end += len(wav)
-        self.kept = np.concatenate([self.kept, wav])[-self.n_kept :]
+        self.buffer = np.concatenate([self.buffer, wav])[-self.n_max :]
 
     def since(self, start: int) -> np.ndarray:
-        return self.kept[start - self.end + len(self.kept) :].copy()
+        """A copy of the samples from index `start` on."""
+        return self.buffer[start - self.end + len(self.buffer) :].copy()
 
 
-def _joined(*parts: Features) -> Features:
-    """The frames of one after those of the other."""
-    together = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in ("f0", "sp", "ap")
-    }
-    return replace(parts[0], **together)
+def _joined(*parts: Features | None) -> Features:
+    """Features one after the other; None holds no frames."""
+    parts = [part for part in parts if part is not None]
+    if len(parts) == 1:
+        return parts[0]
+    names = ("f0", "sp", "ap")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **joined)

@@ -1,4 +1,4 @@
-"""A trained voice: load it, convert a waveform, convert speech while it comes in.
+"""A trained voice: load it, convert a waveform, convert live speech.
 
 `Voice.convert` is the whole method, as calls one under the other. Recordings over 8 s go through
 `long`, files through `files`, live speech through `streaming`.
@@ -23,10 +23,11 @@ from ..spectrogram import image_to_wav, wav_to_image
 from .long import convert_long, estimate_speaker
 from .streaming import Stream
 
-WIDTH = (
-    64  # image widths are rounded up to a multiple of it, so that few layouts are compiled [frames]
-)
-VOICES = ("models", Path(__file__).parents[1] / "voices")  # where a voice is looked for by name
+WIDTH = 64  # image widths are padded to a multiple, so that few layouts are compiled [frames]
+VOICES = (
+    "models",
+    Path(__file__).parents[1] / "voices",
+)  # folders in which a voice is found by name
 
 
 class Voice:
@@ -39,7 +40,7 @@ class Voice:
     sr : int [Hz]
         Sampling rate of the output of `convert`.
     name : str
-        Name of the folder that it was loaded from.
+        Name of its folder.
     live : streaming.Stream or None
         The conversion that `stream` continues.
     """
@@ -63,8 +64,9 @@ class Voice:
         """Text for the metadata of files of converted speech, in ASCII."""
         name = self.name.encode("ascii", "replace").decode()[:100]
         return (
-            f"Synthetic speech: converted to the voice '{name}' by vc_lib {__version__} (Anonymous Voice Conversion). "
-            "The person whose voice it is did not say this. Disclose it as synthetic wherever it is heard."
+            f"Synthetic speech: converted to the voice '{name}' by vc_lib {__version__} "
+            "(Anonymous Voice Conversion). The person whose voice it is did not say this. "
+            "Disclose it as synthetic wherever it is heard."
         )
 
     def convert(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
@@ -77,8 +79,8 @@ class Voice:
         sr : int [Hz]
             Sampling rate of `wav`; any.
         source : SpeakerStats, optional
-            Statistics of the speaker over more speech than `wav`, from `source_stats`. By default they
-            are measured on `wav`.
+            Statistics of the speaker over more speech than `wav`, from `source_stats`. By default
+            they are measured on `wav`.
 
         Returns
         -------
@@ -87,7 +89,8 @@ class Voice:
         Raises
         ------
         ParameterError
-            If `wav` is not a finite 1-D array, its scale is not -1..1, or `sr` is not a sampling rate.
+            If `wav` is not a finite 1-D array, its scale is not -1..1, or `sr` is not a sampling
+            rate.
         """
         wav = self._accept(wav, sr, source)
         if not len(wav):
@@ -100,30 +103,34 @@ class Voice:
         return attenuate_pauses(self.generate(vocoded), wav, self.sr, self.config.pause_depth_db)
 
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
-        """The input of the generator for `wav`: anonymized, at `self.sr`, as long as the output of `convert`."""
+        """Anonymize speech as `convert` does before the generator.
+
+        Parameters as in `convert`; the output has the same rate and length.
+        """
         wav = self._accept(wav, sr, source)
         return anonymize(wav, self.sr, self.config, source=source)
 
     def generate(self, anonymized: np.ndarray) -> np.ndarray:
-        """Apply the generator to anonymized speech at `self.sr`, half a minute at most."""
-        more = -len(anonymized) % (WIDTH * self.config.hop_length)
-        wav = np.pad(anonymized, (0, more if len(anonymized) > 4 * more else 0))
+        """Apply the generator to anonymized speech at `self.sr`, at most half a minute of it."""
+        padding = -len(anonymized) % (WIDTH * self.config.hop_length)  # left out for short inputs
+        wav = np.pad(anonymized, (0, padding if len(anonymized) > 4 * padding else 0))
         img = torch.from_numpy(wav_to_image(wav, self.config))[None].to(self.device)
         with torch.inference_mode():
-            made = self.generator(img, self.config.change_strength)[0].float().cpu().numpy()
-        return np.clip(image_to_wav(made, self.config, len(anonymized)), -1, 1)
+            out = self.generator(img, self.config.change_strength)[0].float().cpu().numpy()
+        return np.clip(image_to_wav(out, self.config, len(anonymized)), -1, 1)
 
     def stream(self, block: np.ndarray | None, source: SpeakerStats | None = None) -> np.ndarray:
-        """Convert speech while it comes in: the output block was spoken 0.3 s before the input block.
+        """Convert live speech, block by block; the output lags 0.3 s behind the input.
 
         Parameters
         ----------
         block : np.ndarray [shape=(n_samples,), -1..1] or None
-            The next samples at `self.sr`, any number. None ends the speech and returns the last
-            `self.live.latency` samples; the next block begins another conversion.
+            The next samples at `self.sr`, any number. None ends the stream and returns its last
+            `self.live.latency` samples; the next block starts another stream.
         source : SpeakerStats, optional
-            Statistics of the speaker, from `source_stats`, with the first block. By default they are
-            estimated while they speak. For several speakers at once, make a `Stream` for each.
+            Statistics of the speaker, from `source_stats`; read with the first block only. By
+            default they are measured on the input. For several speakers at once, make a `Stream`
+            for each.
 
         Returns
         -------
@@ -142,7 +149,7 @@ class Voice:
         return rest
 
     def source_stats(self, wavs: Iterable[np.ndarray]) -> SpeakerStats:
-        """Statistics of the speaker of `wavs`, waveforms at `self.sr`; the first minute counts."""
+        """Statistics of the speaker of `wavs`, waveforms at `self.sr`, over the first minute."""
         return estimate_speaker(self.config, chunks.split_at_pauses(wavs, self.sr, 0))[1]
 
     def _accept(self, wav: np.ndarray, sr: int, source: SpeakerStats | None) -> np.ndarray:
@@ -150,7 +157,8 @@ class Voice:
         wav = check_level(check_wav(wav))
         if not isinstance(source, SpeakerStats | None):
             raise ParameterError(
-                f"source={type(source).__name__} must be SpeakerStats or None; measure it with voice.source_stats"
+                f"source={type(source).__name__} must be SpeakerStats or None; "
+                "measure it with voice.source_stats"
             )
         return np.clip(resample(wav, sr, self.sr), -1, 1).astype(np.float32)
 
@@ -161,17 +169,17 @@ def load_voice(folder, device=None) -> Voice:
     Parameters
     ----------
     folder : str or Path
-        A folder with generator.safetensors and config.json, such as models/ljspeech; or a name, such as
-        "ljspeech", which is looked for in `models/` and among the voices that ship with the package.
+        A folder with generator.safetensors and config.json, such as models/ljspeech. Or a name,
+        such as "ljspeech", of a voice in `models/` or of one that ships with the package.
     device : str or torch.device, optional
-        By default CUDA or MPS where there is one, else the CPU.
+        By default CUDA or MPS where available, else the CPU.
 
     Raises
     ------
     MissingInput
         If the folder or one of the two files does not exist.
     ParameterError
-        If the files are damaged, do not belong together, are too large, or are links out of the folder.
+        If the files are damaged, too large or not of one voice, or if they link out of the folder.
 
     Examples
     --------
@@ -186,29 +194,28 @@ def load_voice(folder, device=None) -> Voice:
 
 
 def find_voice(folder) -> Path:
-    """The folder of a voice, given a folder or a voice's name.
+    """The folder of a voice, given the folder or the voice's name.
 
     Raises
     ------
     MissingInput
-        If it is a name that no voice has.
+        If no voice has this name.
     """
     folder = Path(folder)
     if folder.exists() or len(folder.parts) != 1:
         return folder
-    places = [Path(place) / folder for place in VOICES]
-    for place in places:
-        if place.is_dir():
-            return place
-    known = sorted({f.parent.name for place in VOICES for f in Path(place).glob("*/config.json")})
+    for candidate in (Path(parent) / folder for parent in VOICES):
+        if candidate.is_dir():
+            return candidate
+    known = sorted({f.parent.name for parent in VOICES for f in Path(parent).glob("*/config.json")})
     raise MissingInput(
-        f"{folder} is neither a folder nor the name of a voice ({', '.join(known) or 'none is here'}); "
-        "name a voice's folder, such as models/<run>"
+        f"{folder} is neither a folder nor the name of a voice "
+        f"({', '.join(known) or 'there is none'}); give a voice's folder, such as models/<run>"
     )
 
 
 def best_device() -> torch.device:
-    """CUDA or MPS where there is one, else the CPU."""
+    """CUDA or MPS where available, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
