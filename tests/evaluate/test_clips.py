@@ -22,7 +22,7 @@ def test_a_clip_is_measured_once(speech, monkeypatch):
     first = evaluate(speech, SR, source=source, target=[source])
     assert evaluate(speech, SR, source=source, target=[source]) == first
     assert len(calls) == 3, "the source once, what is judged each time"
-    with pytest.raises(ParameterError, match="source is of 16000 Hz, must be of sr=8000"):
+    with pytest.raises(ParameterError, match="source has sr=16000 Hz, must have sr=8000"):
         evaluate(speech, 8_000, source=source)
 
 

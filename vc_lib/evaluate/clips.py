@@ -1,4 +1,4 @@
-"""Clips to evaluate: each waveform is measured once."""
+"""Clips to evaluate: what is measured on a waveform alone is computed once and cached."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,12 +12,15 @@ from ..speaker import SpeakerStats
 from . import judges
 
 
-class kept:
-    """What a property gives, found when first asked for; `functools.cached_property`, but without its
-    lock, which until Python 3.12 is one for all instances and lets only one thread work."""
+class cached:
+    """A property that is computed once for each instance.
 
-    def __init__(self, find: Callable):
-        self.find, self.__doc__ = find, find.__doc__
+    It is `functools.cached_property` without its lock: until Python 3.12, all instances share that
+    lock, and only one thread can work.
+    """
+
+    def __init__(self, compute: Callable):
+        self.compute, self.__doc__ = compute, compute.__doc__
 
     def __set_name__(self, owner, name: str):
         self.name = name
@@ -25,63 +28,68 @@ class kept:
     def __get__(self, instance, owner=None):
         if instance is None:
             return self
-        value = instance.__dict__[self.name] = self.find(instance)
+        value = instance.__dict__[self.name] = self.compute(instance)
         return value
 
 
 class Clip:
-    """A waveform and what is measured on it alone, found when first asked for and kept.
+    """A waveform, and what is measured on it alone: computed when first read, then cached.
 
-    Give one instead of an array to `evaluate` where the same sound is compared many times.
+    Give `evaluate` a Clip instead of an array where the same sound is compared many times.
 
     Attributes
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
     sr : int [Hz]
     features : Features
-        WORLD's.
+        WORLD features, from `anonymize.analyze`.
     words : str
-        What `judges.transcribe` hears.
+        Transcript, from `judges.transcribe`.
     embedding : np.ndarray or None
-        Who speaks, see `judges.speaker_embedding`.
+        Speaker embedding, from `judges.speaker_embedding`.
     """
 
     def __init__(self, wav: np.ndarray, sr: int, f0_method: str = "harvest", name: str = "wav"):
         self.wav, self.sr, self.name = check_wav(wav, name), check_sr(sr), name
         self.cfg = AnonymizeConfig(f0_method=f0_method)
 
-    @kept
+    @cached
     def features(self) -> Features:
+        """WORLD features."""
         return analyze(self.wav, self.sr, self.cfg)
 
-    @kept
+    @cached
     def words(self) -> str:
+        """Transcript by the speech recognizer."""
         return judges.transcribe(self.wav, self.sr)
 
-    @kept
+    @cached
     def embedding(self) -> np.ndarray | None:
+        """Speaker embedding."""
         return judges.speaker_embedding(self.wav, self.sr)
 
 
 class TargetClips(list):
-    """Several clips of one speaker, whose middle is found once, and what else is known of that speaker."""
+    """Clips of the target speaker, with their centroid and optional statistics."""
 
     def __init__(self, clips: Iterable[Clip], stats: SpeakerStats | None = None):
         super().__init__(clips)
         self.stats = stats
 
-    @kept
+    @cached
     def centroid(self) -> np.ndarray:
+        """Mean direction of the clips' speaker embeddings."""
         return judges.centroid([clip.embedding for clip in self])
 
     @property
     def features(self) -> list[Features] | SpeakerStats:
+        """The statistics if there are any, else the features of each clip."""
         return self.stats or [clip.features for clip in self]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What `evaluate` was given, as clips."""
+class Inputs:
+    """The arguments of `evaluate`, as clips."""
 
     converted: Clip
     source: Clip | None = None
@@ -95,12 +103,13 @@ class Given:
         return self.converted.sr
 
     def wavs(self, role: str) -> tuple:
-        """Arguments of a metric that compares waveforms."""
+        """Arguments of a metric that compares the waveforms of `converted` and of a role."""
         return self.converted.wav, getattr(self, role).wav, self.sr
 
     def features(self, role: str) -> tuple:
-        """Arguments of a metric that compares features."""
+        """Arguments of a metric that compares the features of `converted` and of a role."""
         return self.converted.features, getattr(self, role).features, self.sr
 
     def aligned(self) -> tuple:
+        """Arguments of a metric that aligns the features of `converted` and `reference`."""
         return *self.features("reference"), self.align

@@ -1,8 +1,7 @@
-"""All that can be said in numbers about a conversion, of one clip or of a set.
+"""All scores of one conversion.
 
-`evaluate` asks every metric and listener that its arguments and the installed packages allow;
-METRICS lists them with unit and direction. `evaluate_set` does so for many clips with a progress
-bar, `summary` draws the table with its confidence intervals.
+`evaluate` computes every metric that its arguments and the installed packages allow. `METRICS`
+lists them, with unit and direction. `evaluate.summary` does the same for many clips.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,49 +13,52 @@ from ..audio import check_sr
 from ..errors import ParameterError
 from ..speaker import SpeakerStats
 from . import judges, metrics, signal_metrics
-from .clips import Clip, Given, TargetClips
+from .clips import Clip, Inputs, TargetClips
 
 ROLES = ("converted", "source", "target", "reference", "text")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of `evaluate`: what it is called, what it needs, how it is computed."""
+    """One score of `evaluate`: its label, the arguments it needs, and how it is computed."""
 
     label: str  # heading in tables
-    unit: str
-    better: str  # "higher", "lower" or "zero"
-    needs: tuple[str, ...]  # arguments of evaluate beside `converted`
-    compute: Callable[[Given], float]
-    packages: tuple[str, ...] = ()  # extras, by the name they are imported by
-    samplewise: bool = False  # says nothing about another reading of a sentence
+    unit: str  # unit or range
+    better: str  # direction: "higher", "lower" or "zero"
+    needs: tuple[str, ...]  # arguments of `evaluate` that it needs beside `converted`
+    compute: Callable[[Inputs], float]
+    packages: tuple[str, ...] = ()  # import names of the optional packages that it needs
+    samplewise: bool = False  # compares sample by sample, so it needs align="frames"
 
     @property
     def arrow(self) -> str:
+        """The direction, as an arrow for headings."""
         return {"higher": "↑", "lower": "↓", "zero": "→ 0"}[self.better]
 
 
-def _words(given: Given) -> float:
-    said = given.text if given.text is not None else given.source.words
-    return judges.word_error_rate(given.converted.words, said)
+def _word_error_rate(inputs: Inputs) -> float:
+    """WER against `text`, or else against the transcript of `source`."""
+    text = inputs.text if inputs.text is not None else inputs.source.words
+    return judges.word_error_rate(inputs.converted.words, text)
 
 
-def _voiced_share(given: Given) -> float:
-    converted, source, _ = given.features("source")
+def _voiced_share(inputs: Inputs) -> float:
+    """Share of the source's voiced frames that are voiced in `converted`, too [0..1]."""
+    converted, source, _ = inputs.features("source")
     n = min(len(converted.f0), len(source.f0))
-    there = source.voiced[:n]
-    return float(converted.voiced[:n][there].mean()) if there.any() else float("nan")
+    voiced = source.voiced[:n]
+    return float(converted.voiced[:n][voiced].mean()) if voiced.any() else float("nan")
 
 
-# Every metric by its key. Definitions, references and ranges: the functions that are called here.
+# All metrics by key. Definitions, ranges and sources are in the functions that are called here.
 METRICS = {
-    "wer": Metric("WER", "", "lower", ("source or text",), _words, judges.WORDS),
+    "wer": Metric("WER", "", "lower", ("source or text",), _word_error_rate, judges.WORDS),
     "cosine_to_target": Metric(
         "cosine to target",
         "",
         "higher",
         ("recordings of target",),
-        lambda g: judges.speaker_cosine(g.converted.embedding, g.target.centroid),
+        lambda i: judges.speaker_cosine(i.converted.embedding, i.target.centroid),
         judges.SPEAKER,
     ),
     "cosine_to_source": Metric(
@@ -64,7 +66,7 @@ METRICS = {
         "",
         "lower",
         ("source",),
-        lambda g: judges.speaker_cosine(g.converted.embedding, g.source.embedding),
+        lambda i: judges.speaker_cosine(i.converted.embedding, i.source.embedding),
         judges.SPEAKER,
     ),
     "distillmos": Metric(
@@ -72,7 +74,7 @@ METRICS = {
         "1..5",
         "higher",
         (),
-        lambda g: judges.distillmos(g.converted.wav, g.sr),
+        lambda i: judges.distillmos(i.converted.wav, i.sr),
         judges.NATURALNESS,
     ),
     "dnsmos": Metric(
@@ -80,7 +82,7 @@ METRICS = {
         "1..5",
         "higher",
         (),
-        lambda g: judges.dnsmos(g.converted.wav, g.sr),
+        lambda i: judges.dnsmos(i.converted.wav, i.sr),
         judges.NOISE,
     ),
     "source_log_f0_corr": Metric(
@@ -88,7 +90,7 @@ METRICS = {
         "",
         "higher",
         ("source",),
-        lambda g: metrics.log_f0_correlation(*g.features("source")),
+        lambda i: metrics.log_f0_correlation(*i.features("source")),
     ),
     "source_voiced_share": Metric(
         "voiced share kept", "0..1", "higher", ("source",), _voiced_share
@@ -98,64 +100,64 @@ METRICS = {
         "0..1",
         "lower",
         ("source",),
-        lambda g: metrics.voicing_error(*g.features("source")),
+        lambda i: metrics.voicing_error(*i.features("source")),
     ),
     "source_envelope_distance_db": Metric(
         "envelope from source",
         "dB",
         "higher",
         ("source",),
-        lambda g: metrics.envelope_distance_db(*g.features("source")),
+        lambda i: metrics.envelope_distance_db(*i.features("source")),
     ),
     "pause_level_db": Metric(
         "level in pauses",
         "dB",
         "lower",
         ("source",),
-        lambda g: signal_metrics.pause_level_db(g.converted.wav, g.sr, g.source.wav),
+        lambda i: signal_metrics.pause_level_db(i.converted.wav, i.sr, i.source.wav),
     ),
     "f0_register_cents": Metric(
         "register from target",
         "cents",
         "zero",
         ("target",),
-        lambda g: metrics.f0_register_cents(*g.features("target")),
+        lambda i: metrics.f0_register_cents(*i.features("target")),
     ),
     "envelope_distance_db": Metric(
         "envelope from target",
         "dB",
         "lower",
         ("target",),
-        lambda g: metrics.envelope_distance_db(*g.features("target")),
+        lambda i: metrics.envelope_distance_db(*i.features("target")),
     ),
-    "mcd_db": Metric("MCD", "dB", "lower", ("reference",), lambda g: metrics.mcd_db(*g.aligned())),
+    "mcd_db": Metric("MCD", "dB", "lower", ("reference",), lambda i: metrics.mcd_db(*i.aligned())),
     "f0_rmse_cents": Metric(
         "F0 RMSE",
         "cents",
         "lower",
         ("reference",),
-        lambda g: metrics.f0_rmse_cents(*g.aligned()),
+        lambda i: metrics.f0_rmse_cents(*i.aligned()),
     ),
     "log_f0_corr": Metric(
         "log-F0 corr.",
         "",
         "higher",
         ("reference",),
-        lambda g: metrics.log_f0_correlation(*g.aligned()),
+        lambda i: metrics.log_f0_correlation(*i.aligned()),
     ),
     "voicing_error": Metric(
         "voicing error",
         "0..1",
         "lower",
         ("reference",),
-        lambda g: metrics.voicing_error(*g.aligned()),
+        lambda i: metrics.voicing_error(*i.aligned()),
     ),
     "lsd_db": Metric(
         "LSD",
         "dB",
         "lower",
         ("reference",),
-        lambda g: metrics.log_spectral_distance_db(*g.wavs("reference")),
+        lambda i: metrics.log_spectral_distance_db(*i.wavs("reference")),
         samplewise=True,
     ),
     "si_snr_db": Metric(
@@ -163,7 +165,7 @@ METRICS = {
         "dB",
         "higher",
         ("reference",),
-        lambda g: signal_metrics.si_snr_db(*g.wavs("reference")),
+        lambda i: signal_metrics.si_snr_db(*i.wavs("reference")),
         samplewise=True,
     ),
     "pesq_wb": Metric(
@@ -171,7 +173,7 @@ METRICS = {
         "1..4.6",
         "higher",
         ("reference",),
-        lambda g: signal_metrics.pesq_wb(*g.wavs("reference")),
+        lambda i: signal_metrics.pesq_wb(*i.wavs("reference")),
         ("pesq",),
         samplewise=True,
     ),
@@ -180,7 +182,7 @@ METRICS = {
         "0..1",
         "higher",
         ("reference",),
-        lambda g: signal_metrics.estoi(*g.wavs("reference")),
+        lambda i: signal_metrics.estoi(*i.wavs("reference")),
         ("pystoi",),
         samplewise=True,
     ),
@@ -198,32 +200,32 @@ def evaluate(
     only: Iterable[str] | None = None,
     f0_method: str = "harvest",
 ) -> dict[str, float]:
-    """Do the words survive, is it the target's voice, is the source gone, does it sound natural, is
-    the intonation kept: all that there are arguments and packages for.
+    """Score a conversion: words, likeness to target and source, naturalness, intonation.
+
+    All metrics are computed for which there are arguments and packages.
 
     Parameters
     ----------
     converted : np.ndarray [shape=(n_samples,), -1..1] or Clip
     sr : int [Hz]
-        Of everything here; `audio.resample` brings the rest to it.
-    source : the same, optional
-        The speech that was converted; as long, within 5 ms.
-    target : the same or a list of them, optional
-        TargetClips of the target's voice, any sentence. SpeakerStats, such as a voice's
-        `config.target`, may stand for them or beside them: register and envelope are then compared
-        with these.
-    reference : the same, optional
-        The target saying the same thing.
+        Sampling rate of all waveforms; see `audio.resample`.
+    source : np.ndarray or Clip, optional
+        The speech that was converted, of the same length within 5 ms.
+    target : np.ndarray, Clip, SpeakerStats, or a list of them, optional
+        Recordings of the target speaker, any sentences. Where SpeakerStats, such as a voice's
+        `config.target`, are among them, register and envelope are compared with these.
+    reference : np.ndarray or Clip, optional
+        The target speaker's recording of the same sentence.
     text : str, optional
-        What is said; otherwise what the recogniser hears in `source` is taken for it.
+        Transcript of the sentence. By default the speech recognizer transcribes `source`.
     align : str
-        "frames": `reference` is in time with `converted` and as long. "dtw": it is another reading
-        of the sentence; what goes sample by sample (*) is left out.
+        "frames": `reference` is in time with `converted`, and as long. "dtw": `reference` is
+        another reading of the sentence; samplewise metrics (*) are left out.
     only : names of metrics, optional
-        To compute these and no others; one whose package is missing is then MissingInput.
+        Compute these metrics only, and raise MissingInput if the package of one is missing.
     f0_method : str
-        How pitch is found, see `config.F0_METHODS`. Figures by one method are not comparable with
-        those by another, so a Clip of another is refused.
+        F0 estimator, one of `config.F0_METHODS`. Scores by different estimators are not comparable,
+        so every Clip must have been made with this one.
 
     Returns
     -------
@@ -231,17 +233,17 @@ def evaluate(
         =========================== ============== ========= ==================================
         key                         needs          unit      better
         =========================== ============== ========= ==================================
-        wer (+)                     source or text 0..       lower: the words survive (English)
-        cosine_to_target (+)        target         -1..1     higher: it is this voice
-        cosine_to_source (+)        source         -1..1     lower: the speaker is gone
+        wer (+)                     source or text 0..       lower: words are kept (English)
+        cosine_to_target (+)        target         -1..1     higher: the voice is the target's
+        cosine_to_source (+)        source         -1..1     lower: the source is hidden
         distillmos (+)                             1..5      higher: natural
         dnsmos (+)                                 1..5      higher: clean
         source_log_f0_corr          source         -1..1     higher: intonation is kept
         source_voiced_share         source         0..1      higher: voiced frames stay voiced
         source_voicing_error        source         0..1      lower
-        source_envelope_distance_db source         dB        higher: the speaker is left behind
+        source_envelope_distance_db source         dB        higher: the source is hidden
         pause_level_db              source         dB        lower: pauses are silent
-        f0_register_cents           target         cents     nearer to 0; above it is too high
+        f0_register_cents           target         cents     nearer to 0; positive is too high
         envelope_distance_db        target         dB        lower
         mcd_db                      reference      dB        lower
         f0_rmse_cents               reference      cents     lower
@@ -253,29 +255,30 @@ def evaluate(
         estoi (*, +)                reference      0..1      higher
         =========================== ============== ========= ==================================
 
-        (+) if the package is installed: requirements-eval.txt. A value is nan only where its
-        function says so: too few voiced frames for a pitch, no pause in `source`, a silent
-        `converted`, too short for a listener.
+        (*) samplewise: needs align="frames". (+) needs a package of requirements-eval.txt. A score
+        is nan only where its function says so: too few voiced frames, no pause in `source`, silent
+        `converted`, or too little sound for a judge.
 
     Raises
     ------
     ParameterError
-        If something to compare with is silent or of another length, an array is no waveform, or
-        `only` names what there is not.
+        If a waveform is invalid, if `source`, `target` or `reference` is silent, if lengths differ,
+        or if `only` names an unknown metric or one whose arguments are missing.
     MissingInput
         If `only` asks for a metric whose package is not installed.
 
     Examples
     --------
     >>> wav = 0.1 * np.random.default_rng(0).normal(size=16000)
-    >>> {k: round(v, 1) for k, v in evaluate(0.5 * wav, 16000, reference=wav, only=["lsd_db"]).items()}
-    {'lsd_db': 6.0}
+    >>> scores = evaluate(0.5 * wav, 16000, reference=wav, only=["lsd_db"])
+    >>> round(scores["lsd_db"], 1)
+    6.0
     """
-    given = _given(converted, sr, source, target, reference, text, align, f0_method)
-    return {key: METRICS[key].compute(given) for key in _wanted(given, only)}
+    inputs = _checked(converted, sr, source, target, reference, text, align, f0_method)
+    return {key: METRICS[key].compute(inputs) for key in _selected(inputs, only)}
 
 
-def _given(converted, sr, source, target, reference, text, align, f0_method) -> Given:
+def _checked(converted, sr, source, target, reference, text, align, f0_method) -> Inputs:
     """The arguments of `evaluate` as clips, checked before the slow part."""
     check_sr(sr)
 
@@ -285,54 +288,56 @@ def _given(converted, sr, source, target, reference, text, align, f0_method) -> 
         if not isinstance(wav, Clip):
             return Clip(wav, sr, f0_method, name)
         if wav.sr != sr:
-            raise ParameterError(f"{name} is of {wav.sr} Hz, must be of sr={sr} Hz; resample it")
+            raise ParameterError(f"{name} has sr={wav.sr} Hz, must have sr={sr} Hz; resample it")
         if wav.cfg.f0_method != f0_method:
             raise ParameterError(
-                f"{name} is a Clip with f0_method={wav.cfg.f0_method!r}, must be of "
-                f"f0_method={f0_method!r}, by which all the others are measured"
+                f"{name} is a Clip with f0_method={wav.cfg.f0_method!r}, must have "
+                f"f0_method={f0_method!r} like the other arguments"
             )
         return wav
 
-    given = Given(
+    inputs = Inputs(
         clip(converted, "converted"),
         clip(source, "source"),
-        _recordings(target, clip),
+        target_clips(target, clip),
         clip(reference, "reference"),
         text,
         align,
     )
-    in_time = [] if source is None else ["source"]
+    if source is not None:
+        metrics.check_same_length(*inputs.wavs("source"), ("converted", "source"))
     if reference is not None and align == "frames":
-        in_time.append("reference")
-    for role in in_time:
-        metrics.check_same_length(*given.wavs(role), ("converted", role))
-    for clip in (given.source, given.reference, *(given.target or ())):
-        if clip and np.ptp(clip.wav) == 0:
-            raise ParameterError(metrics.silent_message(clip.name))
-    return given
+        metrics.check_same_length(*inputs.wavs("reference"), ("converted", "reference"))
+    for compared in (inputs.source, inputs.reference, *(inputs.target or ())):
+        if compared and np.ptp(compared.wav) == 0:
+            raise ParameterError(metrics.silent_message(compared.name))
+    return inputs
 
 
-def _recordings(target, clip: Callable[..., Clip]) -> TargetClips | None:
-    """What is known of the target; `clip` makes clips of arrays and checks those that are clips."""
+def target_clips(target, clip: Callable[..., Clip]) -> TargetClips | None:
+    """The target's recordings and statistics.
+
+    `clip(wav, name)` makes a Clip of an array, and checks a Clip.
+    """
     if target is None or isinstance(target, TargetClips):
         return target
-    several = target if isinstance(target, list | tuple) else [target]
-    stats = next((t for t in several if isinstance(t, SpeakerStats)), None)
-    clips = [clip(t, "target") for t in several if not isinstance(t, SpeakerStats)]
+    items = target if isinstance(target, list | tuple) else [target]
+    stats = next((item for item in items if isinstance(item, SpeakerStats)), None)
+    clips = [clip(item, "target") for item in items if not isinstance(item, SpeakerStats)]
     if not clips and not stats:
-        raise ParameterError("target=[] must hold a recording; leave it out to skip its numbers")
+        raise ParameterError("target=[] must hold a recording; leave it out to skip its metrics")
     return TargetClips(clips, stats)
 
 
-def _wanted(given: Given, only: Iterable[str] | None) -> list[str]:
-    """Keys of METRICS that can be computed, or those asked for."""
-    roles = {role for role in ROLES if getattr(given, role) is not None}
+def _selected(inputs: Inputs, only: Iterable[str] | None) -> list[str]:
+    """Keys of the metrics in `only`, or of all that can be computed."""
+    roles = {role for role in ROLES if getattr(inputs, role) is not None}
     roles |= {"source or text"} if roles & {"source", "text"} else set()
-    roles |= {"recordings of target"} if given.target else set()
+    roles |= {"recordings of target"} if inputs.target else set()
     possible = [
         key
         for key, metric in METRICS.items()
-        if roles.issuperset(metric.needs) and not (metric.samplewise and given.align != "frames")
+        if roles.issuperset(metric.needs) and not (metric.samplewise and inputs.align != "frames")
     ]
     if only is None:
         return [key for key in possible if judges.installed(METRICS[key].packages)]
@@ -342,7 +347,6 @@ def _wanted(given: Given, only: Iterable[str] | None) -> list[str]:
             raise ParameterError(f"only={key!r} must be one of {', '.join(METRICS)}")
         if key not in possible:
             needs = " and ".join(METRICS[key].needs)
-            raise ParameterError(
-                f"{key} needs {needs}" + (', and align="frames"' if METRICS[key].samplewise else "")
-            )
+            aligned = ', and align="frames"' if METRICS[key].samplewise else ""
+            raise ParameterError(f"{key} needs {needs}{aligned}")
     return only

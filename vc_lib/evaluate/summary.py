@@ -13,12 +13,9 @@ from ..errors import ParameterError
 from ..files import atomically
 from ..speaker import SpeakerStats
 from .clips import Clip
-from .scores import METRICS, _recordings, evaluate
+from .scores import METRICS, evaluate, target_clips
 
-N_RESAMPLES = 2_000  # of the bootstrap
-
-
-# Sets
+N_RESAMPLES = 2_000  # resamples of the bootstrap
 
 
 def evaluate_set(
@@ -35,49 +32,47 @@ def evaluate_set(
     Parameters
     ----------
     clips : iterable of (name, arguments)
-        Arguments of `evaluate`: `converted` and any of `source`, `reference`, `text`. May be a
-        generator that converts each clip as it comes.
+        Arguments of `evaluate`: `converted` and any of `source`, `reference`, `text`. A generator
+        may convert each clip when it is needed.
     sr : int [Hz]
     target : as in `evaluate`, optional
-        For all clips.
+        The target of all clips.
     csv : str or Path, optional
-        Where the table goes, a row for each clip, written when whole.
+        Output file for the table, written when it is complete.
     total : int, optional
-        How many clips, for the progress bar; known where `clips` has a length.
+        Number of clips, for the progress bar; by default the length of `clips`, if it has one.
     n_jobs : int
-        Clips evaluated at a time, in threads.
+        Number of threads.
     **settings
         `align`, `only` and `f0_method` of `evaluate`.
 
     Returns
     -------
     pd.DataFrame
-        A row for each clip, by name; a column for each metric, nan where there is none.
+        A row for each clip, by name, and a column for each metric; nan where a clip has no score.
 
     Raises
     ------
     ParameterError, MissingInput
-        As `evaluate`, naming the clip; or if there is no clip.
+        As `evaluate`, with the name of the clip. Also if `clips` is empty.
     """
-    target = _recordings(
-        target,
-        lambda wav, name: (
-            wav
-            if isinstance(wav, Clip)
-            else Clip(wav, sr, settings.get("f0_method", "harvest"), name)
-        ),
-    )
+    f0_method = settings.get("f0_method", "harvest")
+
+    def clip(wav, name: str) -> Clip:
+        return wav if isinstance(wav, Clip) else Clip(wav, sr, f0_method, name)
+
+    target = target_clips(target, clip)
     total = len(clips) if hasattr(clips, "__len__") else total
 
-    def one(name: str, arguments: Mapping) -> tuple[str, dict]:
+    def evaluated(name: str, arguments: Mapping) -> tuple[str, dict]:
         try:
             return name, evaluate(sr=sr, target=target, **arguments, **settings)
         except ParameterError as e:
             raise ParameterError(f"{name}: {e}") from e
 
     parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    done = parallel(joblib.delayed(one)(*clip) for clip in clips)
-    rows = dict(progress_bar(done, total=total, leave=False))
+    results = parallel(joblib.delayed(evaluated)(*item) for item in clips)
+    rows = dict(progress_bar(results, total=total, leave=False))
     if not rows:
         raise ParameterError("clips is empty; give at least one to evaluate")
     scores = pd.DataFrame.from_dict(rows, orient="index")
@@ -88,12 +83,12 @@ def evaluate_set(
 
 
 def bootstrap(values: Iterable[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean of a sample and its 95 % confidence interval, by resampling it; nan values do not count.
+    """Mean of a sample and its 95 % confidence interval, by the bootstrap; nan values do not count.
 
     Returns
     -------
     mean, low, high : float
-        All nan if nothing counts.
+        All nan without a value. The interval of a single value is the value.
 
     References
     ----------
@@ -119,23 +114,29 @@ def summary(
     keys: Iterable[str] | None = None,
     against: str | None = None,
 ) -> pd.DataFrame:
-    """Means with their 95 % intervals, a row for each system, a column for each metric.
+    """Means and 95 % confidence intervals, a row for each system, a column for each metric.
 
     Parameters
     ----------
-    scores : mapping of system to what `evaluate_set` gave
+    scores : mapping of str to pd.DataFrame
+        Table of each system, from `evaluate_set`.
     keys : names of metrics, optional
-        Which, and in which order; all by default.
+        Columns, in order; by default all metrics.
     against : name of a system, optional
-        Given: not the systems themselves but what each has more than this one, clip by clip, which
-        tells far smaller differences from chance than two intervals side by side.
+        Give differences from this system instead, clip by clip. Paired differences become
+        significant far earlier than two separate intervals.
 
     Returns
     -------
     pd.DataFrame of str
-        Such as "0.731 ± 0.012" (half the interval's width), or "+0.061 [+0.044, +0.078]" against a
-        system, under headings with unit and direction; "n = 32" where that many clips only have a
-        number; "–" where nothing was measured.
+        Cells such as "0.731 ± 0.012" (half the width of the interval), or "+0.061 [+0.044, +0.078]"
+        against a system. "n = 32" is added where only 32 clips have a score, and "–" stands where
+        none has. Headings hold unit and direction.
+
+    Raises
+    ------
+    ParameterError
+        If `scores` is empty, or `against` is not among its systems.
     """
     if not scores:
         raise ParameterError("scores is empty; give at least one system")
@@ -148,35 +149,40 @@ def summary(
         if against is None:
             rows[system] = {k: _mean_and_half(frame[k]) if k in frame else "–" for k in keys}
         elif system != against:
-            more = frame - scores[against]
-            more = more.loc[frame.index.intersection(scores[against].index)]
-            rows[system] = {k: _difference(more[k]) if k in more else "–" for k in keys}
+            difference = frame - scores[against]
+            difference = difference.loc[frame.index.intersection(scores[against].index)]
+            rows[system] = {
+                k: _mean_difference(difference[k]) if k in difference else "–" for k in keys
+            }
     return pd.DataFrame.from_dict(rows, orient="index").rename(columns=_heading)
 
 
 def _heading(key: str) -> str:
+    """Label, unit and direction of a metric."""
     metric = METRICS[key]
     unit = f" [{metric.unit}]" if metric.unit in ("dB", "cents") else ""
     return f"{metric.label}{unit} {metric.arrow}"
 
 
 def _mean_and_half(values: pd.Series) -> str:
+    """Mean and half the width of its interval, as text."""
     mean, low, high = bootstrap(values)
     if math.isnan(mean):
         return "–"
     digits = 1 if abs(mean) >= 20 else 2 if abs(mean) >= 2 else 3
     half = f" ± {(high - low) / 2:.{digits}f}" if values.count() > 1 else ""
-    return f"{mean:.{digits}f}{half}{_how_many(values)}"
+    return f"{mean:.{digits}f}{half}{_count(values)}"
 
 
-def _difference(values: pd.Series) -> str:
+def _mean_difference(values: pd.Series) -> str:
+    """Mean difference and its interval, with signs, as text."""
     mean, low, high = bootstrap(values)
     if values.count() < 2:
         return "–"
     digits = 1 if max(map(abs, (low, high))) >= 2 else 3
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{_how_many(values)}"
+    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{_count(values)}"
 
 
-def _how_many(values: pd.Series) -> str:
-    """How many clips count, if not all do."""
+def _count(values: pd.Series) -> str:
+    """The number of clips with a score, if some have none."""
     return "" if values.count() == len(values) else f" (n = {values.count()})"
