@@ -6,29 +6,26 @@ import numpy as np
 
 from ..audio import resample
 from ..errors import MissingInput
-from .metrics import ACTIVE_DB, _power_db, _ratio_db, check_same_length
+from .metrics import ACTIVE_DB, check_same_length, power_ratio_db, power_to_db
 
-BLOCK_MS = 10.0  # what pauses are counted in
-PAUSE_MARGIN = 3  # blocks next to speech belong to neither, as sound rings on
-MIN_PAUSE = 5  # blocks; of fewer a level says nothing and is nan
-
-
-# Waveform
+BLOCK_MS = 10.0  # block in which levels are measured [ms]
+PAUSE_MARGIN = 3  # margin between speech and pause, where sound rings on [blocks]
+MIN_PAUSE = 5  # total length of the pauses below which their level is nan [blocks]
 
 
 def si_snr_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
-    """Scale-invariant signal-to-noise ratio [dB, higher is better]: equal to the sample or not.
+    """Scale-invariant signal-to-noise ratio [dB, higher is better]: agreement sample by sample.
 
-    Means removed, `a` is split into its projection on `b` and the rest; the result is
-    ``10 log10(|projection| ** 2 / |rest| ** 2)``. It says whether a way there and back is exact.
-    A conversion scores low however good it sounds, as none guesses the true phase.
+    With means removed, `a` is split into its projection on `b` and the rest. The result is
+    ``10 log10(|projection| ** 2 / |rest| ** 2)``. It tells whether a round trip is exact. A
+    conversion scores low however good it sounds, because its phase is never that of the reference.
 
     Parameters
     ----------
     a, b : np.ndarray [shape=(n_samples,), -1..1]
-        Judged and reference, sample by sample; lengths agreeing within 5 ms.
+        Judged signal and reference, in time; lengths must agree within 5 ms.
     sr : int [Hz]
-        Says only how many samples 5 ms are.
+        Used only for the 5 ms.
 
     Returns
     -------
@@ -48,26 +45,26 @@ def si_snr_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
         return float("nan")
     a, b = a - a.mean(), b - b.mean()
     projection = (a @ b) / (b @ b) * b
-    return _ratio_db(np.sum(projection**2), np.sum((a - projection) ** 2))
+    return power_ratio_db(np.sum(projection**2), np.sum((a - projection) ** 2))
 
 
 def pause_level_db(converted: np.ndarray, sr: int, source: np.ndarray) -> float:
-    """Hiss and chatter in the pauses [dB under the level in speech, lower is better].
+    """Level of noise in the pauses [dB relative to speech, lower is better].
 
-    Blocks of 10 ms are speech where `source` is less than 35 dB under its loud blocks (95th
-    percentile), and pause where no block within 30 ms is speech. The result is the RMS level of
-    `converted` over the pauses minus that over speech.
+    A block of 10 ms is speech if `source` is less than 35 dB under its loud blocks (95th
+    percentile). It is a pause if no block within 30 ms is speech. The result is the RMS level of
+    `converted` in pauses minus that in speech.
 
     Parameters
     ----------
     converted, source : np.ndarray [shape=(n_samples,), -1..1]
-        Block by block; lengths agreeing within 5 ms.
+        In time; lengths must agree within 5 ms.
     sr : int [Hz]
 
     Returns
     -------
     float [dB, -120..120]
-        nan if `source` pauses for under 50 ms in all, as noisy recordings seem to, or if
+        nan if the pauses of `source` last less than 50 ms in all, as in noisy recordings, or if
         `converted` is silent.
 
     Raises
@@ -81,16 +78,16 @@ def pause_level_db(converted: np.ndarray, sr: int, source: np.ndarray) -> float:
     power, source_power = ((wav**2).mean(1) for wav in blocks)
     if len(power) < MIN_PAUSE:
         return float("nan")
-    level_db = _power_db(source_power)
+    level_db = power_to_db(source_power)
     speech = level_db > np.percentile(level_db, 95) - ACTIVE_DB
     near = np.convolve(speech, np.ones(2 * PAUSE_MARGIN + 1))[PAUSE_MARGIN:-PAUSE_MARGIN]
     pause = near == 0
     if pause.sum() < MIN_PAUSE:
         return float("nan")
-    return _ratio_db(power[pause].mean(), power[speech].mean())
+    return power_ratio_db(power[pause].mean(), power[speech].mean())
 
 
-# Models of listening; each needs a package of its own
+# Models of hearing, each from an optional package
 
 
 def pesq_wb(a: np.ndarray, b: np.ndarray, sr: int) -> float:
@@ -99,12 +96,13 @@ def pesq_wb(a: np.ndarray, b: np.ndarray, sr: int) -> float:
     Parameters
     ----------
     a, b : np.ndarray [shape=(n_samples,), -1..1]
-        Judged and reference; lengths agreeing within 5 ms. PESQ makes up for small delays itself.
+        Judged signal and reference; lengths must agree within 5 ms. PESQ aligns small delays
+        itself.
     sr : int [Hz]
 
     Returns
     -------
-    float [nan if `a` is silent, PESQ finds no utterance, or they are shorter than 0.25 s]
+    float [1.0..4.6; nan if `a` is silent, PESQ finds no utterance, or they last less than 0.25 s]
 
     Raises
     ------
@@ -136,12 +134,12 @@ def estoi(a: np.ndarray, b: np.ndarray, sr: int) -> float:
     Parameters
     ----------
     a, b : np.ndarray [shape=(n_samples,), -1..1]
-        Judged and reference, sample by sample; lengths agreeing within 5 ms.
+        Judged signal and reference, in time; lengths must agree within 5 ms.
     sr : int [Hz]
 
     Returns
     -------
-    float [about; nan if `a` is silent, or `b` holds under 0.4 s of sound, pauses not counted]
+    float [about 0..1; nan if `a` is silent, or `b` holds less than 0.4 s of sound without pauses]
 
     Raises
     ------
