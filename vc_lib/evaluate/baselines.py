@@ -1,9 +1,8 @@
-"""Conversion without a network: the rows that a trained voice has to beat.
+"""Conversions without a network, which a trained voice has to beat.
 
-Each takes WORLD's features of the source and what is known of the target, and gives features to
-synthesize; `BASELINES` names them. They are meant to be as good as such a method gets: energy of
-every frame kept, unvoiced frames left unvoiced, aperiodicity averaged in four bands where the
-envelope is replaced.
+A baseline takes WORLD features of the source and knowledge of the target, and returns features to
+synthesize. All keep the energy of each frame and leave unvoiced frames unvoiced. `BASELINES` lists
+them; benchmarks/baselines.py holds more.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,38 +30,44 @@ from ..anonymize.world import FLOOR_POWER
 from ..config import AnonymizeConfig
 from ..speaker import SpeakerStats
 
-N_FINE = 60  # cepstral coefficients that draw an envelope with all that is heard of it
-N_NEIGHBOURS = 12  # their mean is taken; of fewer the sound is rougher
-CONTEXT = 4  # frames on either side that are compared too: 20 ms
-MAX_FRAMES = 150_000  # of the target: 12 minutes of speech; more: slower
+N_FINE = 60  # number of cepstral coefficients that keep all audible detail of an envelope
+N_NEIGHBOURS = 12  # number of nearest frames that are averaged; fewer sound rougher
+CONTEXT = 4  # neighbours on either side that are compared too, 20 ms [frames]
+MAX_FRAMES = 150_000  # largest number of target frames, 12 minutes of speech; more are slower
 
 
 @dataclass(frozen=True)
 class TargetFrames:
-    """What the baselines know of a target: statistics, and single frames of the recordings."""
+    """What the baselines know of a target: statistics, and the active frames of its recordings."""
 
     stats: SpeakerStats
-    keys: torch.Tensor  # (n_frames, (2 CONTEXT + 1) (N_CEPSTRA - 1)) what frames are found by
-    fine: np.ndarray  # (n_frames, N_FINE) their cepstra
+    keys: torch.Tensor  # (n_frames, (2 CONTEXT + 1) (N_CEPSTRA - 1)): search keys of the frames
+    fine: np.ndarray  # (n_frames, N_FINE): cepstra of the frames
 
     @classmethod
     def of(cls, recordings: Sequence[Features], max_frames: int = MAX_FRAMES) -> "TargetFrames":
-        """Learn the frames of some recordings of one speaker; spread evenly where there are more than `max_frames`."""
+        """Collect the active frames of recordings of one speaker.
+
+        Where there are more than `max_frames`, every n-th frame is taken.
+        """
         recordings = list(recordings)
         stats = speaker_stats(recordings)
         active = [active_frames(features) for features in recordings]
         step = max(1, -(-sum(a.sum() for a in active) // max_frames))
         keys, fine = [], []
-        for features, there in zip(recordings, active, strict=True):
-            chosen = np.flatnonzero(there)[::step]
-            if len(chosen):
-                keys.append(_keys(features, stats)[chosen])
-                fine.append(cepstrum(features[chosen], N_FINE).astype(np.float32))
+        for features, is_active in zip(recordings, active, strict=True):
+            index = np.flatnonzero(is_active)[::step]
+            if len(index):
+                keys.append(_keys(features, stats)[index])
+                fine.append(cepstrum(features[index], N_FINE).astype(np.float32))
         return cls(stats, torch.from_numpy(np.concatenate(keys)), np.concatenate(fine))
 
 
 def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
-    """Cepstra without the level, in deviations of their speaker, each beside its neighbours in time."""
+    """Search keys of frames: cepstra without the level, with CONTEXT neighbours on either side.
+
+    The cepstra are in standard deviations from the mean of their speaker.
+    """
     mean, std = (np.array(v)[1:] for v in (stats.cepstrum_mean, stats.cepstrum_std))
     warped = replace(features, sp=scale_formants(features.sp, stats.formant_ratio))
     z = (cepstrum(warped)[:, 1:] - mean) / np.maximum(std, 1e-6)
@@ -72,50 +77,54 @@ def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
 
 
 def keep_energy(sp: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """The envelope with the power that each frame of another has."""
+    """Scale each frame of an envelope to the power of the same frame of `like`."""
     return sp * 10 ** ((power_db(like) - power_db(sp)) / 10)[:, None]
 
 
 def _stats(target: "TargetFrames | SpeakerStats") -> SpeakerStats:
+    """Statistics of the target, without its acoustic classes."""
     stats = target if isinstance(target, SpeakerStats) else target.stats
-    return replace(stats, classes=None)  # statistics alone, no sound by itself
+    return replace(stats, classes=None)
 
 
 def shifted_f0(features: Features, target: TargetFrames | SpeakerStats) -> Features:
-    """Copy-synthesis at the target's register: melody moved, all else as it was."""
+    """Shift F0 to the target's register; envelope and aperiodicity are unchanged."""
     stats = _stats(target)
     own = speaker_stats([features], prior=stats)
     return replace(features, f0=recentre_f0(features.f0, own.f0_hz, stats.f0_hz))
 
 
 def world_statistics(features: Features, target: TargetFrames | SpeakerStats) -> Features:
-    """Register and spread of log-F0, all formants as one, mean and covariance of 24 cepstral coefficients:
-    moved to the target's."""
+    """Move statistics to the target's.
+
+    These are mean and spread of log-F0, one ratio for all formants, and mean and covariance of 24
+    cepstral coefficients.
+    """
     stats = _stats(target)
     own = speaker_stats([features], prior=stats)
     cfg = AnonymizeConfig(preset="neutral", n_cepstra=N_FINE, target=stats)
-    moved = transform(features, cfg, source=own)
-    sp = keep_energy(moved.sp, features.sp)
-    return replace(moved, f0=gaussian_f0(features.f0, own, stats), sp=sp)
+    transformed = transform(features, cfg, source=own)
+    sp = keep_energy(transformed.sp, features.sp)
+    return replace(transformed, f0=gaussian_f0(features.f0, own, stats), sp=sp)
 
 
 def nearest_frames(features: Features, target: TargetFrames) -> Features:
-    """Every envelope replaced by the mean of the target's nearest, with the source's energy and moved melody.
+    """Replace each envelope by the mean of the target's nearest frames.
 
-    Frames are found by 23 cepstral coefficients, normalised per speaker, with 20 ms on either side.
+    Frames are compared by 23 cepstral coefficients, normalized per speaker, with 20 ms on either
+    side. The energy stays the source's, F0 moves to the target's statistics, and aperiodicity is
+    averaged in four bands.
 
     References
     ----------
-    The idea of kNN-VC (Baas et al., Interspeech 2023), on WORLD's features instead of a pretrained
-    network's.
+    kNN-VC (Baas et al., Interspeech 2023), with WORLD features in place of a pretrained network's.
     """
     own = speaker_stats([features], prior=target.stats)
-    asked = torch.from_numpy(_keys(features, own))
+    keys = torch.from_numpy(_keys(features, own))
+    n_neighbours = min(N_NEIGHBOURS, len(target.keys))
     means = []
-    for part in asked.split(500):
-        nearest = torch.cdist(part, target.keys).topk(
-            min(N_NEIGHBOURS, len(target.keys)), largest=False
-        )
+    for part in keys.split(500):  # bounds the memory of the distances
+        nearest = torch.cdist(part, target.keys).topk(n_neighbours, largest=False)
         means.append(target.fine[nearest.indices.numpy()].mean(1))
     sp = envelope_from_cepstrum(np.concatenate(means), features.sr, features.sp.shape[1])
     return replace(
