@@ -1,8 +1,9 @@
-"""How much of a speaker is left in anonymized speech, and what the hiding costs.
+"""Privacy: how well a verifier still recognizes anonymized speakers, and what anonymization costs.
 
-A verifier, that knows speakers from untouched recordings, is asked whether an anonymized one is
-theirs. Privacy is how often it errs (EER: 50 % is chance); the price is paid in words, melody and
-naturalness. `privacy_scores` measures both for any systems; STRENGTHS turn a system down by degrees.
+A verifier that knows speakers from untouched recordings decides whether an anonymized recording is
+theirs. Privacy is its equal error rate (EER; 50 % is chance). The cost is measured in words, melody
+and naturalness. `privacy_scores` measures both for any systems; `between` weakens a system to one
+of `STRENGTHS`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,49 +21,59 @@ from . import judges
 from .clips import Clip
 from .scores import evaluate
 
-STRENGTHS = (0.25, 0.5, 0.75, 1.0)
-N_DRAWS = 500  # of the bootstrap over speakers
-MIN_HALF_S = 1.6  # of less the verifier says little: such clips are left out [s]
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # strengths of a system, from untouched (0) to full (1)
+N_DRAWS = 500  # resamples of the bootstrap over speakers
+MIN_HALF_S = 1.6  # shortest half of a clip that the verifier judges reliably [s]
 System = Callable[[Clip], np.ndarray]
 
 
 def between(features: Features, changed: Features, strength: float) -> Features:
-    """Features part of the way from untouched (0) to anonymized (1).
+    """Interpolate between untouched (0) and anonymized (1) features.
 
-    Log-F0, log envelope and aperiodicity in dB go along straight lines. Where the anonymized frame
-    has lost its pitch, its aperiodicity rises towards 1 and the pitch goes at the end.
+    Log-F0, log envelope and aperiodicity in dB are interpolated linearly. A frame that is voiced in
+    `features` only keeps its F0 until `strength` is 1, while its aperiodicity rises towards 1.
+
+    Raises
+    ------
+    ParameterError
+        If `strength` is not in 0..1.
     """
     if not 0 <= strength <= 1:
-        raise ParameterError(f"strength={strength} must be in 0..1 (1: as the preset says)")
+        raise ParameterError(f"strength={strength} must be in 0..1 (1: fully anonymized)")
     if strength == 1:
         return changed
     both = features.voiced & changed.voiced
     f0 = np.where(both, features.f0, 1.0) ** (1 - strength)
     f0 = f0 * np.where(both, changed.f0, 1.0) ** strength
-    to_ap = np.where((features.voiced & ~changed.voiced)[:, None], 1.0, changed.ap)
-    sp, to_sp = (np.maximum(f.sp, FLOOR_POWER) for f in (features, changed))
-    ap = np.maximum(features.ap, 1e-3) ** (1 - strength) * np.maximum(to_ap, 1e-3) ** strength
+    end_ap = np.where((features.voiced & ~changed.voiced)[:, None], 1.0, changed.ap)
+    sp, end_sp = (np.maximum(f.sp, FLOOR_POWER) for f in (features, changed))
+    ap = np.maximum(features.ap, 1e-3) ** (1 - strength) * np.maximum(end_ap, 1e-3) ** strength
     return replace(
         features,
         f0=np.where(both, f0, features.f0),
-        sp=sp ** (1 - strength) * to_sp**strength,
+        sp=sp ** (1 - strength) * end_sp**strength,
         ap=np.clip(ap, 1e-3, 1),
     )
 
 
 def equal_error_rate(same: Sequence[float], different: Sequence[float]) -> tuple[float, float]:
-    """Where a verifier refuses as many of its own as it lets strangers in.
+    """Error rate of a verifier at the threshold where it rejects and accepts wrongly equally often.
 
     Parameters
     ----------
     same, different : sequences of float
-        Scores of trials of one speaker and of two; higher is more alike. nan does not count.
+        Scores of trials with one speaker and with two; higher is more alike. nan does not count.
 
     Returns
     -------
-    eer, threshold : float
-        Share of wrong answers [0..1; 0.5 is chance], and the lowest score that is accepted where
-        they balance.
+    eer : float [0..1; 0.5 is chance]
+    threshold : float
+        The lowest score that is accepted.
+
+    Raises
+    ------
+    ParameterError
+        If there is no score of one kind.
 
     Examples
     --------
@@ -96,48 +107,50 @@ def privacy_scores(
     n_jobs: int = 1,
     n_priced: int | None = None,
 ) -> pd.DataFrame:
-    """How well each system hides who speaks, and what is lost by it.
+    """Measure how well each system hides the speaker, and what it costs.
 
-    Every clip is one speaker. Trials compare one half of an untouched clip with the other half of
-    an anonymized one, each of the speakers with each and both ways round. A half is anonymized by
-    itself, as an utterance is that somebody wants to hide. Both halves are of one recording, so a
-    verifier has it easier than with recordings of two days.
+    Each clip is of another speaker. A trial compares one half of an untouched clip with the other
+    half of an anonymized clip. All pairs of speakers are tried, with both assignments of the
+    halves. Each half is anonymized by itself, like an utterance that somebody wants to hide. Both
+    halves come from one recording, which is easier for the verifier than recordings of two days.
 
     Parameters
     ----------
-    clips : mapping of speaker to Clip
-        Two or more, of one rate and of 3.2 s or more.
-    systems : mapping of name to function
-        Each takes a Clip and gives its anonymized waveform, as long.
+    clips : mapping of str to Clip
+        A clip of each speaker: two or more, of one rate, of 3.2 s or more.
+    systems : mapping of str to function
+        Each takes a Clip and returns its anonymized waveform, of the same length.
     only : names of metrics
-        Of `evaluate` with the untouched clip as `source`; what the price is counted in, on the whole
-        clip.
+        The cost: metrics of `evaluate`, on whole clips, with the untouched clip as `source`.
     n_jobs : int
-        Systems measured at a time, in threads.
+        Number of threads, each of which measures one system.
     n_priced : int, optional
-        On how many of the clips the price is counted, evenly spread; all by default. Trials need
-        many speakers, prices fewer, and they take most of the time.
+        Number of clips on which the cost is measured, evenly spread; by default all. The cost needs
+        fewer clips than the trials, and takes most of the time.
 
     Returns
     -------
     pd.DataFrame
-        A row for each system, `untouched` first, with
+        A row for each system, `untouched` first, with these columns and the means of `only`:
 
-        ================= ==== ===================================================================
-        eer               0..1 higher is more private: the verifier knows untouched voices only
-        eer_low, eer_high 0..1 its 95 % interval, over speakers
-        eer_informed      0..1 likewise, but it has heard the speakers anonymized the same way
-        informed_low, ... 0..1 its interval
-        cosine_to_self    -1..1 mean score of trials of one speaker; lower is more private
-        linked            0..1 share of those above the threshold for untouched speech; lower
-        ================= ==== ===================================================================
+        =========================== ===== ========================================================
+        eer                         0..1  EER of a verifier that knows untouched voices; higher is
+                                          more private
+        eer_low, eer_high           0..1  its 95 % interval over speakers
+        eer_informed                0..1  EER of a verifier that knows the anonymized voices
+        informed_low, informed_high 0..1  its 95 % interval over speakers
+        cosine_to_self              -1..1 mean score of trials with one speaker; lower is more
+                                          private
+        linked                      0..1  share of these trials that pass the threshold for
+                                          untouched speech; lower is more private
+        =========================== ===== ========================================================
 
-        and the means of `only`. `attrs["threshold"]` is the verifier's for untouched speech.
+        `attrs["threshold"]` is the verifier's threshold for untouched speech.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two clips, one is too short, or a system leaves nothing to verify.
+        If there are fewer than two clips, a clip is too short, or a system makes speech silent.
     MissingInput
         If an evaluation package is not installed.
 
@@ -147,88 +160,89 @@ def privacy_scores(
     2020..2024), with a smaller verifier: their EER is not comparable with this one.
     """
     if len(clips) < 2:
-        raise ParameterError(f"{len(clips)} clip is no crowd to hide in; give two speakers or more")
+        raise ParameterError(f"privacy needs clips of at least 2 speakers, got {len(clips)}")
     for name, clip in clips.items():
         if len(clip.wav) < 2 * MIN_HALF_S * clip.sr:
             raise ParameterError(
-                f"{name} lasts {len(clip.wav) / clip.sr:.1f} s, must last {2 * MIN_HALF_S} s or more "
-                "for a trial; leave it out"
+                f"{name} lasts {len(clip.wav) / clip.sr:.1f} s, must last "
+                f"{2 * MIN_HALF_S} s or more; leave it out"
             )
-    parts = {name: halves(clip) for name, clip in clips.items()}
-    known = [[half.embedding for half in pair] for pair in parts.values()]
-    for clip in (*clips.values(), *(half for pair in parts.values() for half in pair)):
-        _ = clip.features  # found once, before threads could find it twice
+    pairs = [halves(clip) for clip in clips.values()]
+    untouched = [[half.embedding for half in pair] for pair in pairs]
+    for clip in (*clips.values(), *(half for pair in pairs for half in pair)):
+        _ = clip.features  # cached here, so that no two threads compute it
     step = max(1, len(clips) // n_priced) if n_priced else 1
     priced = list(clips.values())[::step][:n_priced]
     if "wer" in only:
         _ = [clip.words for clip in priced]
 
     def measured(system: System) -> tuple[list, dict]:
-        """Embeddings of both halves of each speaker, and prices."""
-        made = [
-            [judges.speaker_embedding(system(half), half.sr) for half in pair]
-            for pair in parts.values()
+        """Embeddings of both anonymized halves of each speaker, and the mean cost."""
+        anonymized = [
+            [judges.speaker_embedding(system(half), half.sr) for half in pair] for pair in pairs
         ]
-        prices = [
+        costs = [
             evaluate(system(clip), clip.sr, source=clip, only=only, f0_method=clip.cfg.f0_method)
             for clip in priced
         ]
-        return made, pd.DataFrame(prices).mean().to_dict()
+        return anonymized, pd.DataFrame(costs).mean().to_dict()
 
     systems = {"untouched": lambda clip: clip.wav, **systems}
     parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    done = parallel(joblib.delayed(measured)(system) for system in systems.values())
+    results = parallel(joblib.delayed(measured)(system) for system in systems.values())
+    results = progress_bar(results, total=len(systems), leave=False)
     rows, threshold = {}, None
-    for label, (made, price) in zip(
-        systems, progress_bar(done, total=len(systems), leave=False), strict=True
-    ):
+    for label, (anonymized, cost) in zip(systems, results, strict=True):
+        trials, informed = _trials(untouched, anonymized), _trials(anonymized, anonymized)
         try:
-            ignorant, informed = _trials(known, made), _trials(made, made)
-            own = np.diagonal(ignorant, axis1=1, axis2=2)
-            eer, low, high = _eer_of(ignorant)
-            threshold = (
-                threshold or equal_error_rate(own.ravel(), _off_diagonal(ignorant).ravel())[1]
-            )
-            rows[label] = {"eer": eer, "eer_low": low, "eer_high": high}
-            eer, low, high = _eer_of(informed)
-            rows[label] |= {"eer_informed": eer, "informed_low": low, "informed_high": high}
+            row = dict(zip(("eer", "eer_low", "eer_high"), _eer_interval(trials), strict=True))
+            names = "eer_informed", "informed_low", "informed_high"
+            row |= zip(names, _eer_interval(informed), strict=True)
+            same, different = _same(trials), _different(trials)
+            if threshold is None:  # of the first system, the untouched speech
+                threshold = equal_error_rate(same, different)[1]
         except ParameterError as e:
-            raise ParameterError(f"{label}: {e}; is what it makes silent?") from e
-        rows[label] |= {
-            "cosine_to_self": float(np.nanmean(own)),
-            "linked": float(np.mean(own[~np.isnan(own)] >= threshold)),
-        } | price
+            raise ParameterError(f"{label}: {e}; does the system return silence?") from e
+        row["cosine_to_self"] = float(np.nanmean(same))
+        row["linked"] = float(np.mean(same[~np.isnan(same)] >= threshold))
+        rows[label] = row | cost
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
     table.attrs["threshold"] = threshold
     return table
 
 
-def _trials(enrolled: Sequence, tried: Sequence) -> np.ndarray:
-    """Scores of first halves against second ones and the other way round [shape=(2, n, n)]: one
-    speaker's on the diagonal."""
-    both = ((0, 1), (1, 0))
+def _trials(enrolled: Sequence, tested: Sequence) -> np.ndarray:
+    """Scores of all trials [shape=(2, n, n)]: first halves against second ones, then the reverse.
+
+    The trials with one speaker are on the diagonal.
+    """
+    orders = ((0, 1), (1, 0))
     return np.array(
-        [[[judges.speaker_cosine(a[i], b[j]) for b in tried] for a in enrolled] for i, j in both]
+        [[[judges.speaker_cosine(a[i], b[j]) for b in tested] for a in enrolled] for i, j in orders]
     )
 
 
-def _off_diagonal(scores: np.ndarray) -> np.ndarray:
-    return scores[:, ~np.eye(scores.shape[1], dtype=bool)]
+def _same(trials: np.ndarray) -> np.ndarray:
+    """Scores of the trials with one speaker."""
+    return np.diagonal(trials, axis1=1, axis2=2).ravel()
 
 
-def _eer_of(scores: np.ndarray) -> tuple[float, float, float]:
-    """EER of a table of trials, and its 95 % interval by drawing speakers anew."""
-    n = scores.shape[1]
+def _different(trials: np.ndarray) -> np.ndarray:
+    """Scores of the trials with two speakers."""
+    return trials[:, ~np.eye(trials.shape[1], dtype=bool)].ravel()
+
+
+def _eer_interval(trials: np.ndarray) -> tuple[float, float, float]:
+    """EER and its 95 % confidence interval, by the bootstrap over speakers."""
+    n = trials.shape[1]
     rng = np.random.default_rng(0)
-    drawn = []
+    eers = []
     for _ in range(N_DRAWS):
-        who = rng.integers(0, n, n)
-        others = who[:, None] != who[None]  # drawn twice, a speaker is no stranger
-        drawn_scores = scores[:, who[:, None], who[None]]
-        if others.any():
-            same = np.diagonal(drawn_scores, axis1=1, axis2=2)
-            drawn.append(equal_error_rate(same.ravel(), drawn_scores[:, others].ravel())[0])
-    eer = equal_error_rate(
-        np.diagonal(scores, axis1=1, axis2=2).ravel(), _off_diagonal(scores).ravel()
-    )[0]
-    return eer, *(float(v) for v in np.percentile(drawn, (2.5, 97.5)))
+        drawn = rng.integers(0, n, n)
+        is_different = drawn[:, None] != drawn[None]  # a speaker drawn twice is not another speaker
+        resampled = trials[:, drawn[:, None], drawn[None]]
+        if is_different.any():
+            different = resampled[:, is_different].ravel()
+            eers.append(equal_error_rate(_same(resampled), different)[0])
+    eer = equal_error_rate(_same(trials), _different(trials))[0]
+    return eer, *(float(v) for v in np.percentile(eers, (2.5, 97.5)))
