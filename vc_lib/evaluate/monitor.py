@@ -1,7 +1,7 @@
-"""Listening in while a voice is trained: the same few clips after every epoch, in numbers.
+"""Scores of a few fixed clips while a voice is trained.
 
-A loss says how near the target's own recordings come back. Whether another speaker shines through,
-and whether the words survive, only other speakers' speech can tell.
+The losses measure how well the target's own recordings are reconstructed. Only other speakers'
+speech shows whether the source stays recognizable, and whether the words are kept.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,29 +23,34 @@ from .scores import METRICS, evaluate
 
 from fastai.vision.all import Callback
 
-OWN = ("mcd_db", "pesq_wb")  # of the target's held-out recordings, against themselves
-F0_METHOD = "dio"  # quick: rows of a run are compared with each other only
-OTHERS = ("envelope_distance_db", "cosine_to_target", "cosine_to_source", "distillmos")
+OWN = ("mcd_db", "pesq_wb")  # metrics of the target's held-out recordings, against themselves
+OTHERS = ("envelope_distance_db", "cosine_to_target", "cosine_to_source", "distillmos")  # of others
+F0_METHOD = "dio"  # fast F0 estimator; scores are compared within a run only
 
 
 class EvaluateCallback(Callback):
-    """After every epoch convert some clips and note how they score, in history.csv and for the curves.
+    """After an epoch, convert some clips and add their scores to history.csv.
 
-    Columns are named after `evaluate`'s, with `own_` and `others_` in front; metrics whose package is
-    not installed are left out.
+    Columns are the keys of `evaluate` with the prefix `own_` or `others_`. Metrics whose package is
+    not installed are left out. fastai makes the callback available as `learn.evaluate`.
 
     Parameters
     ----------
     cfg : Config
         With its `target` set.
     own : sequence of np.ndarray [shape=(n_samples,), -1..1], at `cfg.sr`
-        TargetClips of the target that training never sees.
-    others : sequence of the same
-        Speech of other speakers.
+        Recordings of the target speaker that are not trained on.
+    others : sequence of np.ndarray [shape=(n_samples,), -1..1], at `cfg.sr`
+        Recordings of other speakers; may be empty.
     every : int
-        Epochs from one time to the next; the last is always among them.
+        Score every n-th epoch, and always the last one.
     english : bool
-        Whether `others` speak English: then words are counted too.
+        Whether `others` speak English, so that their word error rate is measured too.
+
+    Raises
+    ------
+    ParameterError
+        If `own` is empty, or `every` is below 1.
     """
 
     order = 61  # before History writes the row
@@ -61,14 +66,15 @@ class EvaluateCallback(Callback):
         if every < 1:
             raise ParameterError(f"every={every} must be at least 1 epoch")
         if not len(own):
-            raise ParameterError("own=[] must hold a recording of the target; take one of `valid`")
+            raise ParameterError("own=[] must hold a recording of the target; give one of `valid`")
         self.cfg, self.every = cfg, every
-        self.keys = OTHERS + ("wer",) * english
+        self.keys = OTHERS + (("wer",) if english else ())
         self.own = [Clip(wav, cfg.sr, F0_METHOD, "own") for wav in own]
         self.others = [Clip(wav, cfg.sr, F0_METHOD, "others") for wav in others]
         stats = cfg.target
         self.target = TargetClips(self.own, stats)
-        self.shown, self.converted = len(self.own) if self.others else 0, None  # see `preview`
+        self.shown = len(self.own) if self.others else 0  # index of the clip that `preview` shows
+        self.converted = None  # its conversion in this epoch
         self.anonymized = [anonymize(c.wav, cfg.sr, cfg, source=stats) for c in self.own]
         self.anonymized += [anonymize(c.wav, cfg.sr, cfg) for c in self.others]
 
@@ -81,50 +87,51 @@ class EvaluateCallback(Callback):
             self.learn.scores = self.score()
 
     def preview(self) -> dict[str, np.ndarray]:
-        """The first clip of another speaker (of the target, if there are none) and what becomes of it
-        now, by label [shape=(n_samples,), -1..1]; nothing while no voice is trained."""
+        """One clip and its current conversion, to listen to.
+
+        The clip is the first of another speaker, or of the target if there is none.
+
+        Returns
+        -------
+        sounds : dict of str to np.ndarray [shape=(n_samples,), -1..1]
+            By label: source, anonymized, converted. Empty in stages that train no generator.
+        """
         if not hasattr(self.learn, "average_weights"):
             return {}
         source, anonymized = (self.own + self.others)[self.shown].wav, self.anonymized[self.shown]
         if self.converted is None:
-            (self.converted,) = self._convert([self.shown])
+            (self.converted,) = self._converted([self.shown])
         return dict(source=source, anonymized=anonymized[: len(source)], converted=self.converted)
 
-    def _convert(self, which: Iterable[int]) -> list[np.ndarray]:
-        """Some of the clips, own ones first, by the averaged weights."""
+    def _converted(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """Convert clips, given by index into `own + others`, with the averaged weights."""
         network = deepcopy(self.learn.average_weights.network)
         network.load_state_dict(self.learn.average_weights.average)
         voice, clips = Voice(network, self.cfg, self.dls.device), self.own + self.others
         attenuate = partial(attenuate_pauses, sr=voice.sr, depth_db=self.cfg.pause_depth_db)
-        return [attenuate(voice.generate(self.anonymized[i]), clips[i].wav) for i in which]
+        return [attenuate(voice.generate(self.anonymized[i]), clips[i].wav) for i in indices]
 
     def score(self) -> dict[str, float]:
         """Scores of the averaged weights, means over the clips."""
-        made = self._convert(range(len(self.anonymized)))
-        self.converted = made[self.shown]
-        n, sr = len(self.own), self.cfg.sr
+        converted = self._converted(range(len(self.anonymized)))
+        self.converted = converted[self.shown]
         own = [
-            evaluate(wav, sr, reference=clip, only=_installed(OWN), f0_method=F0_METHOD)
-            for wav, clip in zip(made[:n], self.own, strict=True)
+            self._scores(wav, OWN, reference=clip)
+            for wav, clip in zip(converted[: len(self.own)], self.own, strict=True)
         ]
         others = [
-            evaluate(
-                wav,
-                sr,
-                source=clip,
-                target=self.target,
-                only=_installed(self.keys),
-                f0_method=F0_METHOD,
-            )
-            for wav, clip in zip(made[n:], self.others, strict=True)
+            self._scores(wav, self.keys, source=clip, target=self.target)
+            for wav, clip in zip(converted[len(self.own) :], self.others, strict=True)
         ]
         return _means("own", own) | _means("others", others)
 
-
-def _installed(keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if installed(METRICS[key].packages)]
+    def _scores(self, wav: np.ndarray, keys: Iterable[str], **roles) -> dict[str, float]:
+        """Scores of one conversion, by the metrics whose package is installed."""
+        only = [key for key in keys if installed(METRICS[key].packages)]
+        return evaluate(wav, self.cfg.sr, only=only, f0_method=F0_METHOD, **roles)
 
 
 def _means(role: str, scores: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each score over the clips of a role, by column name."""
     keys = scores[0] if scores else ()
     return {f"{role}_{key}": float(np.nanmean([s[key] for s in scores])) for key in keys}
