@@ -17,6 +17,8 @@ from vc_lib.audio import chunks
 from vc_lib.config import Config
 from vc_lib.corpus import learn_target, prepare
 
+collect_ignore_glob = ["*/conftest.py"]  # no doctests in there, and their module names are the same
+
 # A man's a, i and u after Peterson & Barney, J. Acoust. Soc. Am. 24, 1952: formants, widths [Hz]
 VOWELS = ((730, 1090, 2440, 3400), (270, 2290, 3010, 3700), (300, 870, 2240, 3300))
 BANDWIDTHS = (80, 100, 140, 200)
