@@ -1,12 +1,14 @@
-"""Privacy against words: how much of a speaker each preset leaves, at several strengths.
+"""Privacy against words: how well each preset hides the speaker, at several strengths.
 
     python benchmarks/privacy.py SOURCES [--voice VOICE] [--seconds 8] [--every 1] [--priced 24]
     [--csv FILE] [--jobs 2]
 
-SOURCES is a folder of clips, one speaker each (those under 3.2 s are left out). `neutral` moves
-everybody to the statistics of VOICE's target. Words, melody and naturalness are measured on
-`--priced` of the clips, which take most of the time. Needs requirements-eval.txt; pitch is found by
-swift-f0. Prints a table in Markdown; FILE gets the figures, for notebook 01 to draw.
+SOURCES is a folder of clips, each of another speaker; clips under 3.2 s are skipped. The preset
+`neutral` moves all speakers to the statistics of VOICE's target. The cost (words, melody,
+naturalness) takes most of the time, so it is measured on `--priced` clips only.
+
+Needs requirements-eval.txt; F0 is found by swift-f0. Prints a table in Markdown. FILE gets the
+figures, which notebook 01 plots.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from vc_lib.evaluate import Clip
 from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, between, privacy_scores
 from vc_lib.files import atomically
 
-ALPHAS = (0.95, 0.9, 0.8, 0.7)  # of McAdams; 0.8 is VoicePrivacy's
+ALPHAS = (0.95, 0.9, 0.8, 0.7)  # McAdams coefficients; VoicePrivacy uses 0.8
 HEADINGS = {
     "eer": "EER [%] ↑",
     "eer_informed": "EER, informed [%] ↑",
@@ -43,24 +45,24 @@ HEADINGS = {
 
 
 def systems_of(cfg: AnonymizeConfig) -> dict:
-    """All that is compared; `cfg` holds the target's statistics."""
+    """The systems that are compared, by label; `cfg` holds the target's statistics."""
 
-    def disguised(clip, dials, strength, seed=None):
-        draw = crc32(clip.wav.tobytes())  # another for each speaker and each utterance
+    def anonymized(clip, dials, strength, seed=None):
+        draw = crc32(clip.wav.tobytes())  # differs for each speaker and each utterance
         changed = transform(clip.features, dials)
         if seed is not None:
             rng = np.random.default_rng([seed, draw])
             changed = SpeakerPerturbation.draw(dials, dials.target, rng).apply(changed)
         return resynthesize(between(clip.features, changed, strength), len(clip.wav))
 
-    systems = {"WORLD resynthesis": partial(disguised, dials=cfg, strength=0.0)}
+    systems = {"WORLD resynthesis": partial(anonymized, dials=cfg, strength=0.0)}
     for alpha in ALPHAS:
         systems[f"McAdams, {alpha}"] = lambda clip, a=alpha: mcadams(clip.wav, clip.sr, a)
     for preset in PRESETS:
         dials = replace(cfg, preset=preset)
         for strength in STRENGTHS:
-            systems[f"{preset}, {strength}"] = partial(disguised, dials=dials, strength=strength)
-    systems["neutral and a random disguise"] = partial(disguised, dials=cfg, strength=1.0, seed=0)
+            systems[f"{preset}, {strength}"] = partial(anonymized, dials=dials, strength=strength)
+    systems["neutral and a random disguise"] = partial(anonymized, dials=cfg, strength=1.0, seed=0)
     return systems
 
 
@@ -72,7 +74,9 @@ def main():
     p.add_argument("--voice", default="models/ljspeech", type=Path)
     p.add_argument("--seconds", type=float, default=8.0)
     p.add_argument("--every", type=int, default=1, help="take every n-th clip")
-    p.add_argument("--priced", type=int, default=24, help="clips that the price is measured on")
+    p.add_argument(
+        "--priced", type=int, default=24, help="number of clips on which the cost is measured"
+    )
     p.add_argument("--csv", type=Path)
     p.add_argument("--jobs", type=int, default=2)
     a = p.parse_args()
