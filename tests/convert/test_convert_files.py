@@ -12,29 +12,29 @@ SR = 16_000
 
 
 @pytest.mark.parametrize("sr", [SR, 22_050])
-def test_a_file_becomes_what_its_samples_become(model, voice, short_chunks, tmp_path, sr):
-    """Longer than one piece, and 16 bits in, 16 bits out."""
+def test_converts_a_file_like_its_samples(model, voice, short_chunks, tmp_path, sr):
+    """Longer than one chunk; 16 bits in, 16 bits out."""
     soundfile.write(tmp_path / "source.wav", voice(1.7, sr=sr), sr)
     convert_file(model, tmp_path / "source.wav", str(tmp_path / "out" / "converted.wav"))
-    made, made_sr = soundfile.read(tmp_path / "out" / "converted.wav", dtype="float32")
+    converted, converted_sr = soundfile.read(tmp_path / "out" / "converted.wav", dtype="float32")
     wav = load_wav(tmp_path / "source.wav", SR)
-    assert made_sr == SR and made.shape == (round(round(1.7 * sr) * SR / sr),)
-    assert np.abs(made - model.convert(wav, SR)).max() < 2 / 32_768
+    assert converted_sr == SR and converted.shape == (round(round(1.7 * sr) * SR / sr),)
+    assert np.abs(converted - model.convert(wav, SR)).max() < 2 / 32_768
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["converted.wav"]
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
-def test_what_is_converted_says_that_it_is_synthetic(model, voice, tmp_path, suffix):
+def test_metadata_discloses_synthetic_speech(model, voice, tmp_path, suffix):
     soundfile.write(tmp_path / "source.wav", voice(0.3), SR)
     convert_file(model, tmp_path / "source.wav", tmp_path / f"a{suffix}")
-    said = read_comment(tmp_path / f"a{suffix}")
-    assert said.startswith("Synthetic speech: converted to the voice 'tiny' by vc_lib")
-    assert "Disclose it" in said and said.isascii()
+    comment = read_comment(tmp_path / f"a{suffix}")
+    assert comment.startswith("Synthetic speech: converted to the voice 'tiny' by vc_lib")
+    assert "Disclose it" in comment and comment.isascii()
     odd = Voice(model.generator, model.config, model.device, "Zoë 'x'")
     assert "'Zo? 'x''" in odd.disclosure
 
 
-def test_a_folder_goes_on_with_what_is_not_there_yet(model, takes, tmp_path):
+def test_resumes_a_folder_with_only_new(model, takes, tmp_path):
     first = convert_folder(model, takes, tmp_path / "out")
     for path in list(first.values())[:2]:
         path.write_bytes(b"mine")
@@ -44,7 +44,7 @@ def test_a_folder_goes_on_with_what_is_not_there_yet(model, takes, tmp_path):
     assert [p.read_bytes() == b"mine" for p in first.values()] == [True, True, False, False]
 
 
-def test_a_full_disk_ends_a_folder(model, takes, tmp_path, monkeypatch):
+def test_a_full_disk_stops_a_folder(model, takes, tmp_path, monkeypatch):
     def full(*args):
         raise NotWritten("the disk is full")
 
@@ -64,8 +64,8 @@ def test_a_long_file_is_read_in_blocks(model, voice, short_chunks, tmp_path, mon
     monkeypatch.setattr(long, "STATS_S", 1.0)
     soundfile.write(tmp_path / "source.flac", np.tile(voice(3.0), 15), SR)  # 45 s
     convert_file(model, tmp_path / "source.flac", tmp_path / "converted.flac")
-    made, _ = soundfile.read(tmp_path / "converted.flac", dtype="float32")
-    assert np.abs(made - soundfile.read(tmp_path / "source.flac")[0]).max() < 2 / 32_768
+    converted, _ = soundfile.read(tmp_path / "converted.flac", dtype="float32")
+    assert np.abs(converted - soundfile.read(tmp_path / "source.flac")[0]).max() < 2 / 32_768
     assert len(longest) >= 90 and max(longest) <= 0.7 * SR
 
 
@@ -79,27 +79,27 @@ def takes(voice, tmp_path):
     return tmp_path / "takes"
 
 
-def test_a_folder_becomes_a_folder_like_it(model, takes, tmp_path):
-    made = convert_folder(model, takes, tmp_path / "out")
+def test_output_folder_mirrors_the_source_folder(model, takes, tmp_path):
+    outputs = convert_folder(model, takes, tmp_path / "out")
     names = {"a_converted.wav", "b_converted.wav", "more/a_converted.wav", "c d_converted.wav"}
-    assert {p.relative_to(tmp_path / "out").as_posix() for p in made.values()} == names
-    for file, destination in made.items():
+    assert {p.relative_to(tmp_path / "out").as_posix() for p in outputs.values()} == names
+    for file, destination in outputs.items():
         convert_file(model, file, tmp_path / "alone.wav")
         of_folder, alone = (soundfile.read(p)[0] for p in (destination, tmp_path / "alone.wav"))
         assert np.abs(of_folder - alone).max() < 2 / 32_768
 
 
-def test_broken_files_are_named_and_the_others_converted(model, takes, tmp_path):
+def test_skips_broken_files_with_a_warning(model, takes, tmp_path):
     (takes / "b.flac").write_bytes(b"no sound")
     (takes / "empty.wav").write_bytes(b"")
     with pytest.warns(UserWarning, match="2 of 5 files were left out: b.flac: .*; empty.wav: "):
-        made = convert_folder(model, takes, tmp_path / "out", suffix=".flac")
-    assert len(made) == 3 and all(path.suffix == ".flac" for path in made.values())
+        outputs = convert_folder(model, takes, tmp_path / "out", suffix=".flac")
+    assert len(outputs) == 3 and all(path.suffix == ".flac" for path in outputs.values())
     with pytest.raises(ParameterError, match="none of 1 files can be converted; first: empty.wav"):
         convert_folder(model, takes / "empty.wav", tmp_path / "out")
 
 
-def test_files_that_would_become_one_are_refused(model, takes, tmp_path):
+def test_rejects_files_with_the_same_output(model, takes, tmp_path):
     with pytest.raises(ParameterError, match="2 recordings but only 1 different"):
         convert_folder(model, [takes / "a.wav", takes / "more" / "a.wav"], tmp_path / "out")
     with pytest.raises(ParameterError, match="holds no recording"):
@@ -109,14 +109,14 @@ def test_files_that_would_become_one_are_refused(model, takes, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_silent_file_becomes_a_silent_one(model, tmp_path):
+def test_a_silent_file_stays_silent(model, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(9_000), SR)
     convert_file(model, tmp_path / "silent.wav", tmp_path / "converted.wav")
-    made, _ = soundfile.read(tmp_path / "converted.wav")
-    assert made.shape == (9_000,) and np.abs(made).max() < 1e-3
+    converted, _ = soundfile.read(tmp_path / "converted.wav")
+    assert converted.shape == (9_000,) and np.abs(converted).max() < 1e-3
 
 
-def test_a_file_is_not_converted_onto_itself(model, voice, tmp_path):
+def test_rejects_the_source_as_destination(model, voice, tmp_path):
     path = tmp_path / "me.wav"
     soundfile.write(path, voice(0.3), SR)
     before = path.read_bytes()
@@ -130,7 +130,9 @@ def test_a_file_is_not_converted_onto_itself(model, voice, tmp_path):
 
 @pytest.mark.parametrize("old", [None, b"old"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_nothing_is_half_written(model, voice, short_chunks, tmp_path, monkeypatch, old, error):
+def test_an_error_leaves_no_partial_file(
+    model, voice, short_chunks, tmp_path, monkeypatch, old, error
+):
     calls = []
 
     def fails(_, chunk, *__):
@@ -150,7 +152,7 @@ def test_nothing_is_half_written(model, voice, short_chunks, tmp_path, monkeypat
     assert left == ({"converted.wav": old} if old else {})
 
 
-def test_a_bad_source_or_destination_is_refused(model, voice, tmp_path):
+def test_rejects_a_bad_source_or_destination(model, voice, tmp_path):
     soundfile.write(tmp_path / "source.wav", voice(0.5), SR)
     (tmp_path / "text.wav").write_text("no sound")
     with pytest.raises(MissingInput, match="nowhere.wav does not exist"):
@@ -162,7 +164,7 @@ def test_a_bad_source_or_destination_is_refused(model, voice, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"source.wav", "text.wav"}
 
 
-def test_a_bad_destination_is_refused_before_the_slow_part(model, voice, tmp_path, monkeypatch):
+def test_rejects_a_bad_destination_before_the_slow_part(model, voice, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "source.wav", voice(0.5), SR)
     monkeypatch.setattr(long, "estimate_speaker", lambda *_: pytest.fail("analyzed first"))
     with pytest.raises(ParameterError, match=r"must end in one of \.wav"):

@@ -18,7 +18,7 @@ def envelope(wav):
     return 10 * np.log10((frames**2).mean(1) + 1e-6)
 
 
-def test_seams_are_exact_where_the_pieces_agree(model, voice, short_chunks, monkeypatch):
+def test_seams_are_exact_where_chunks_agree(model, voice, short_chunks, monkeypatch):
     monkeypatch.setattr(long, "convert_chunk", lambda _, chunk, *__: chunk.wav.copy())
     wav = voice(3.0)
     for n_block in (997, 8_000, 10**6):
@@ -27,8 +27,8 @@ def test_seams_are_exact_where_the_pieces_agree(model, voice, short_chunks, monk
         assert len(out) > 5 and np.abs(np.concatenate(out) - wav).max() < 1e-6
 
 
-def test_seams_fade_from_piece_to_piece(model, short_chunks, monkeypatch):
-    """Pieces that are 0 and 1 in turn: the change takes the length of the fade, and is even."""
+def test_chunks_are_cross_faded(model, short_chunks, monkeypatch):
+    """Chunks are 0 and 1 in turn: each change is linear and takes the length of the fade."""
     turns = iter(range(100))
     ones = np.ones(2 * SR, np.float32)
     monkeypatch.setattr(parallel, "n_cores", lambda: 1)
@@ -41,7 +41,7 @@ def test_seams_fade_from_piece_to_piece(model, short_chunks, monkeypatch):
     assert steps.max() < 1.01 / (0.02 * SR - 1) and set(np.round(out[::500])) == {0.0, 1.0}
 
 
-def test_speech_in_pieces_sounds_like_the_whole(model, voice, monkeypatch):
+def test_speech_in_chunks_sounds_like_the_whole(model, voice, monkeypatch):
     wav = voice(2.5)
     source = model.source_stats([wav])
     whole = model.convert(wav, SR, source)
@@ -64,8 +64,8 @@ def sung(seconds):
 
 
 @pytest.mark.parametrize("kind", ["spoken", "sung"])
-def test_nobody_can_tell_where_the_seams_are(model, voice, monkeypatch, kind):
-    """In pieces it is the whole to within -50 dB."""
+def test_chunks_equal_the_whole_within_50_db(model, voice, monkeypatch, kind):
+    """The difference from the conversion in one piece is under -50 dB."""
     cfg = replace(model.config, f0_method="harvest_fast")
     model = Voice(model.generator, cfg, model.device)
     wav = voice(7.0) if kind == "spoken" else sung(7.0)

@@ -1,4 +1,4 @@
-"""Conversion while somebody speaks: the same sound as offline, a fixed time later, whatever the blocks."""
+"""Live conversion: equal to offline conversion, at a fixed latency, for blocks of any length."""
 
 from dataclasses import replace
 
@@ -37,12 +37,12 @@ def speech(voice):
 
 @pytest.fixture(scope="module")
 def known(model, speech):
-    """Who speaks, and how loud."""
+    """Statistics and level of the speaker."""
     return model.source_stats([speech]), speech_level_db(block_power(speech, SR))
 
 
 def streamed(stream, wav, n_block=1_000):
-    """All that comes out of what goes in, without the wait."""
+    """The whole output of a stream, without its latency."""
     parts = [stream(wav[i : i + n_block]) for i in range(0, len(wav), n_block)]
     return np.concatenate([*parts, stream.rest()])[stream.latency :]
 
@@ -60,7 +60,7 @@ def test_the_latency_is_the_sum_of_the_budget_and_at_most_300_ms(model):
     assert stream.latency / SR <= 0.3
 
 
-def test_it_is_what_conversion_of_the_whole_gives(model, speech, known):
+def test_streaming_equals_offline_conversion(model, speech, known):
     out = streamed(Stream(model, *known), speech)
     whole = model.convert(speech, SR, known[0])
     assert out.shape == whole.shape and out.dtype == np.float32
@@ -76,32 +76,34 @@ def test_blocks_of_any_length_give_the_same(model, speech, known, n_block):
     assert np.array_equal(out, streamed(Stream(model, *known), wav))
 
 
-def test_a_block_comes_back_as_long_and_silent_until_the_latency_is_over(model, speech, known):
+def test_output_is_as_long_and_silent_during_the_latency(model, speech, known):
     stream = Stream(model, *known)
     outs = [stream(speech[i : i + 700]) for i in range(0, 14_000, 700)]
     assert {len(out) for out in outs} == {700}
     assert not np.concatenate(outs)[: stream.latency].any()
 
 
-def test_what_comes_later_does_not_change_what_came_out(model, speech, known):
+def test_later_input_does_not_change_earlier_output(model, speech, known):
     stream, other = Stream(model, *known), Stream(model, *known)
     a = np.concatenate([stream(speech[:SR]), stream(speech[SR : 2 * SR])])
     b = np.concatenate([other(speech[:SR]), other(speech[::-1][:SR])])
     assert np.array_equal(a[:SR], b[:SR]) and not np.array_equal(a[SR:], b[SR:])
 
 
-def test_a_stranger_is_got_to_know(model, voice, monkeypatch):
+def test_measures_an_unknown_speaker(model, voice, monkeypatch):
     """Two voices that speak an octave apart come out in the register of the target."""
     for f0 in (100.0, 200.0):
         stream = Stream(model)
         out = streamed(stream, voice(4.0, f0=f0))
         assert stream.source.f0_hz == pytest.approx(f0, rel=0.06)
-        said = analyze(out[2 * SR :], SR, model.config)
-        assert np.median(said.f0[said.voiced]) == pytest.approx(model.config.target.f0_hz, rel=0.06)
+        features = analyze(out[2 * SR :], SR, model.config)
+        assert np.median(features.f0[features.voiced]) == pytest.approx(
+            model.config.target.f0_hz, rel=0.06
+        )
 
 
 @pytest.mark.parametrize("f0_method", ["dio", "harvest"])
-def test_other_ways_to_find_pitch_will_do(model, speech, known, f0_method):
+def test_other_f0_methods_work(model, speech, known, f0_method):
     other = Voice(model.generator, replace(model.config, f0_method=f0_method), model.device)
     wav = speech[:SR]
     out = streamed(Stream(other, *known), wav)
@@ -113,7 +115,7 @@ def test_silence_stays_silence(model):
     assert out.shape == (SR,) and np.abs(out).max() < 1e-3
 
 
-def test_a_voice_streams_until_it_is_told_to_end(model, speech, known):
+def test_a_voice_streams_until_none_ends_it(model, speech, known):
     source, _ = known
     parts = [model.stream(speech[:SR], source), model.stream(speech[SR : 2 * SR])]
     latency = model.live.latency
@@ -134,7 +136,7 @@ def test_memory_does_not_grow(model, speech, known):
 
 
 @pytest.mark.parametrize("block", [np.zeros((2, 10)), np.array([np.nan]), np.zeros(5, np.int16)])
-def test_what_is_no_sound_is_refused_and_the_stream_goes_on(model, speech, known, block):
+def test_rejects_non_waveforms_and_streams_on(model, speech, known, block):
     stream, wav = Stream(model, *known), speech[:SR]
     before = stream(wav[:8_000])
     with pytest.raises(ParameterError):

@@ -47,8 +47,10 @@ def test_the_duration_is_kept_whatever_the_rate_of_the_voice(target_cfg, voice, 
 
 def test_the_register_becomes_that_of_the_voice(model, voice):
     for f0 in (110.0, 260.0):
-        said = analyze(model.convert(voice(1.0, f0=f0), SR), SR)
-        assert np.median(said.f0[said.voiced]) == pytest.approx(model.config.target.f0_hz, rel=0.05)
+        features = analyze(model.convert(voice(1.0, f0=f0), SR), SR)
+        assert np.median(features.f0[features.voiced]) == pytest.approx(
+            model.config.target.f0_hz, rel=0.05
+        )
 
 
 def test_conversion_is_deterministic_and_leaves_its_input(model, voice):
@@ -70,7 +72,7 @@ def test_silence_stays_silence(model):
         assert out.shape == wav.shape and np.abs(out).max() < 1e-3
 
 
-def test_an_untrained_generator_says_what_it_is_given(target_cfg, voice):
+def test_an_untrained_generator_changes_nothing(target_cfg, voice):
     cfg = replace(target_cfg, pause_depth_db=0.0)
     model = Voice(Generator(cfg), cfg, torch.device("cpu"))
     wav = voice(0.5, sr=22_050)
@@ -78,7 +80,7 @@ def test_an_untrained_generator_says_what_it_is_given(target_cfg, voice):
     assert given.shape == out.shape and np.abs(given - out).max() < 1e-4
 
 
-def test_strength_is_how_much_of_the_change_is_made(model, voice):
+def test_change_strength_scales_the_change(model, voice):
     anonymized = model.anonymize(voice(1.0), SR)
 
     def moved(strength):  # how far from what the generator was given
@@ -88,7 +90,7 @@ def test_strength_is_how_much_of_the_change_is_made(model, voice):
     assert moved(0.0) < 1e-4 < moved(0.5) < moved(1.0) < moved(1.5)
 
 
-def test_statistics_given_are_used_instead_of_measured(model, voice):
+def test_given_statistics_replace_measured_ones(model, voice):
     wav = voice(0.5)
     measured = model.convert(wav, SR)
     source = model.source_stats([wav])
@@ -130,7 +132,7 @@ def test_source_statistics_do_not_depend_on_blocks_or_silence(model, voice, monk
     ],
     ids=str,
 )
-def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
+def test_rejects_non_waveforms(model, wav, sr, message):
     with pytest.raises(ParameterError, match=message):
         model.convert(wav, sr)
 
@@ -140,7 +142,7 @@ def test_what_cannot_be_converted_is_refused(model, wav, sr, message):
     "kind",
     ["one", "silence", "unvoiced", "clipped", "dc", "denormal", "loud", "impulse", "float16"],
 )
-def test_odd_sound_becomes_finite_mono_sound(model, voice, kind, sr):
+def test_odd_input_gives_finite_mono_output(model, voice, kind, sr):
     n, rng = int(0.4 * sr), np.random.default_rng(0)
     wav = dict(
         one=np.full(1, 0.5),
@@ -176,7 +178,7 @@ def test_pauses_of_the_source_become_quieter(model, voice):
     )
 
 
-def test_a_voice_is_rebuilt_from_its_folder(saved, model, target_cfg, voice):
+def test_loads_a_voice_from_its_folder(saved, model, target_cfg, voice):
     assert model.config == target_cfg and model.sr == SR and model.device.type == "cpu"
     assert not model.generator.training
     again = load_voice(str(saved), torch.device("cpu"))
@@ -185,7 +187,7 @@ def test_a_voice_is_rebuilt_from_its_folder(saved, model, target_cfg, voice):
 
 
 @pytest.mark.parametrize("name", ["generator.safetensors", "config.json"])
-def test_a_missing_file_says_what_to_do(folder, name):
+def test_names_a_missing_file_and_what_to_do(folder, name):
     (folder / name).unlink()
     with pytest.raises(MissingInput, match=rf"{name} does not exist"):
         load_voice(folder)
@@ -194,14 +196,14 @@ def test_a_missing_file_says_what_to_do(folder, name):
 
 
 @pytest.mark.parametrize("n_bytes", [0, 4, 100, 5_000])
-def test_damaged_weights_are_refused(folder, n_bytes):
+def test_rejects_damaged_weights(folder, n_bytes):
     weights = folder / "generator.safetensors"
     weights.write_bytes(weights.read_bytes()[:n_bytes])
     with pytest.raises(ParameterError, match="or is damaged .* copy both again"):
         load_voice(folder)
 
 
-def test_weights_that_are_something_else_are_refused(folder):
+def test_rejects_weights_of_another_format(folder):
     torch.save({"a": torch.zeros(2)}, folder / "generator.safetensors")  # a pickle
     with pytest.raises(ParameterError, match="or is damaged"):
         load_voice(folder)
@@ -210,25 +212,25 @@ def test_weights_that_are_something_else_are_refused(folder):
 @pytest.mark.parametrize(
     "change", [dict(width=16), dict(depth=3), dict(filter_output=False)], ids=str
 )
-def test_a_config_of_another_voice_is_refused(folder, target_cfg, change):
+def test_rejects_a_config_of_another_voice(folder, target_cfg, change):
     replace(target_cfg, **change).save(folder / "config.json")
     with pytest.raises(ParameterError, match=r"does not fit .*config\.json"):
         load_voice(folder)
 
 
-def test_a_damaged_config_is_refused(folder):
+def test_rejects_a_damaged_config(folder):
     (folder / "config.json").write_text("{")
     with pytest.raises(ParameterError, match="not valid JSON"):
         load_voice(folder)
 
 
-def test_a_config_without_a_target_is_refused(folder):
+def test_rejects_a_config_without_a_target(folder):
     replace(Config.load(folder / "config.json"), target=None).save(folder / "config.json")
     with pytest.raises(ParameterError, match="has no target; it is not the config of a trained"):
         load_voice(folder)
 
 
-def test_a_target_at_another_rate_is_refused_before_it_speaks(folder, voice):
+def test_rejects_a_target_at_another_rate(folder, voice):
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     values |= dict(sr=22_050)
     (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")

@@ -15,33 +15,33 @@ SR = 16_000
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_keeps_words_timing_and_melody(source, target, name):
-    made = BASELINES[name](source, target)
-    assert made.sp.shape == made.ap.shape == source.sp.shape
-    assert (made.voiced == source.voiced).all()
-    assert log_f0_correlation(made, source, SR) > 0.999
-    np.testing.assert_allclose(power_db(made.sp), power_db(source.sp), atol=1e-6)
-    median = np.median(made.f0[made.voiced])
+    converted = BASELINES[name](source, target)
+    assert converted.sp.shape == converted.ap.shape == source.sp.shape
+    assert (converted.voiced == source.voiced).all()
+    assert log_f0_correlation(converted, source, SR) > 0.999
+    np.testing.assert_allclose(power_db(converted.sp), power_db(source.sp), atol=1e-6)
+    median = np.median(converted.f0[converted.voiced])
     assert median == pytest.approx(target.stats.f0_hz, rel=0.01)
-    assert np.isfinite(synthesize(made)).all()
+    assert np.isfinite(synthesize(converted)).all()
 
 
 @pytest.mark.parametrize("name", ["WORLD statistics", "nearest frames"])
 def test_an_envelope_comes_nearer_to_the_target(source, recordings, target, name):
-    made = BASELINES[name](source, target)
+    converted = BASELINES[name](source, target)
     before = envelope_distance_db(source, recordings, SR)
-    assert envelope_distance_db(made, recordings, SR) < 0.9 * before
+    assert envelope_distance_db(converted, recordings, SR) < 0.9 * before
 
 
 def test_shifting_the_pitch_leaves_the_envelope(source, target):
     assert (BASELINES["F0 shifted"](source, target).sp == source.sp).all()
 
 
-def test_nearest_frames_of_the_target_are_her_own(recordings, target):
-    """Said by her, a sentence finds itself."""
-    made = BASELINES["nearest frames"](recordings[0], target)
-    assert mcd_db(made, recordings[0], SR) < 2.5
+def test_nearest_frames_of_the_target_are_its_own(recordings, target):
+    """A recording of the target finds itself."""
+    converted = BASELINES["nearest frames"](recordings[0], target)
+    assert mcd_db(converted, recordings[0], SR) < 2.5
     other = TargetFrames.of(recordings[1:])
-    assert mcd_db(made, recordings[0], SR) < mcd_db(
+    assert mcd_db(converted, recordings[0], SR) < mcd_db(
         BASELINES["nearest frames"](recordings[0], other), recordings[0], SR
     )
 

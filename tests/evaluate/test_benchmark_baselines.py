@@ -31,12 +31,12 @@ def test_griffin_lim_finds_a_phase(voice, tiny_cfg, target, sr):
     cfg = replace(tiny_cfg, f0_method="dio", target=target.stats)
     untrained = Voice(Generator(cfg), cfg, torch.device("cpu"))  # changes nothing
     wav = voice(1.0, sr=sr)[:-37]  # no whole number of frames
-    made, given = griffin_lim(untrained, wav, sr, n_iter=8), untrained.anonymize(wav, sr)
-    assert made.shape == given.shape and np.isfinite(made).all()
-    a, b = analyze(made, SR), analyze(given, SR)
+    converted, given = griffin_lim(untrained, wav, sr, n_iter=8), untrained.anonymize(wav, sr)
+    assert converted.shape == given.shape and np.isfinite(converted).all()
+    a, b = analyze(converted, SR), analyze(given, SR)
     assert mcd_db(a, b, SR) < 4
-    assert np.square(made).mean() == pytest.approx(np.square(given).mean(), rel=0.1)
-    assert (griffin_lim(untrained, wav, sr, n_iter=8) == made).all()
+    assert np.square(converted).mean() == pytest.approx(np.square(given).mean(), rel=0.1)
+    assert (griffin_lim(untrained, wav, sr, n_iter=8) == converted).all()
     with pytest.raises(ParameterError, match="n_iter=0"):
         griffin_lim(untrained, wav, sr, n_iter=0)
 
@@ -60,8 +60,8 @@ def test_mcadams_moves_formants_and_keeps_the_melody(voice):
     assert log_f0_correlation(mcadams(wav, SR, 0.8), original, SR) > 0.95
     assert not mcadams(np.zeros(1_000), SR).any()
     loud = 0.99 * wav / np.abs(wav).max()
-    made = mcadams(loud, SR, 0.7)
-    assert np.abs(made).max() <= 1 and (np.abs(made) > 0.9999).sum() <= 1, "clipped"
+    converted = mcadams(loud, SR, 0.7)
+    assert np.abs(converted).max() <= 1 and (np.abs(converted) > 0.9999).sum() <= 1, "clipped"
     quiet = mcadams(0.1 * loud, SR, 0.7)
     assert np.square(quiet).mean() == pytest.approx(np.square(0.1 * loud).mean(), rel=0.01)
     with pytest.raises(ParameterError, match="alpha=3"):

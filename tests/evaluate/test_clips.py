@@ -26,6 +26,6 @@ def test_a_clip_is_measured_once(speech, monkeypatch):
         evaluate(speech, 8_000, source=source)
 
 
-def test_pitch_is_found_by_one_method(speech):
+def test_rejects_a_clip_of_another_f0_method(speech):
     with pytest.raises(ParameterError, match="source is a Clip with f0_method='dio'"):
         evaluate(speech, SR, source=Clip(speech, SR, "dio"))

@@ -1,4 +1,4 @@
-"""Pretrained listeners against sounds whose answer is known; skipped where they are not installed."""
+"""Pretrained judges against sounds whose answer is known; skipped where they are not installed."""
 
 import sys
 import time
@@ -45,7 +45,7 @@ def noisy(speech):
 # Words
 
 
-def test_plain_words_are_what_is_said():
+def test_plain_words_drop_case_and_punctuation():
     assert plain_words("It\u2019s 5 o'clock -- 'NOW'!") == "it's 5 o'clock now"
     assert plain_words(" ... ") == ""
 
@@ -65,7 +65,7 @@ def test_plain_words_are_what_is_said():
         ("no number", "no number"),
     ],
 )
-def test_numbers_are_compared_as_they_are_spoken(written, spoken):
+def test_numbers_are_spelled_out(written, spoken):
     assert spoken_words(written) == spoken
     assert spoken_words(spoken) == spoken
     assert word_error_rate(written, spoken) == 0
@@ -89,7 +89,7 @@ def test_word_errors_are_counted(heard, said, rate):
 
 
 @need(judges.WORDS)
-def test_the_recogniser_hears_what_is_said_at_any_rate(speech):
+def test_transcribes_at_any_rate(speech):
     assert word_error_rate(transcribe(speech, SR), WEASELS) <= 1 / 6
     doubled = np.repeat(speech, 2)  # 32 kHz
     assert word_error_rate(transcribe(doubled, 2 * SR), WEASELS) <= 1 / 6
@@ -98,7 +98,7 @@ def test_the_recogniser_hears_what_is_said_at_any_rate(speech):
 
 @need(judges.WORDS)
 @pytest.mark.parametrize("seconds", [0.0001, 0.3, 2.0])
-def test_silence_says_nothing(seconds):
+def test_silence_has_no_transcript(seconds):
     assert transcribe(np.zeros(max(1, int(seconds * SR))), SR) == ""
 
 
@@ -118,13 +118,13 @@ def test_a_speaker_is_like_herself_and_less_like_others():
 
 @need(judges.SPEAKER)
 @pytest.mark.parametrize("gain", [0.01, 0.1, 0.4])
-def test_loudness_is_not_the_speaker(speech, gain):
+def test_embedding_ignores_loudness(speech, gain):
     loud, quiet = (speaker_embedding(g * speech, SR) for g in (1, gain))
     assert speaker_cosine(loud, quiet) > 0.99
 
 
 @need(judges.SPEAKER)
-def test_nobody_has_no_direction(speech):
+def test_silence_has_no_embedding(speech):
     assert speaker_embedding(np.zeros(SR), SR) is None
     assert speaker_embedding(speech[:1_000], SR) is None
     assert np.isnan(speaker_cosine(None, speaker_embedding(speech, SR)))
@@ -141,7 +141,7 @@ def test_a_centroid_lies_in_the_middle():
 
 
 @need(judges.NATURALNESS)
-def test_distillmos_likes_clean_speech(speech, noisy):
+def test_distillmos_prefers_clean_speech(speech, noisy):
     clean = distillmos(speech, SR)
     assert 3.5 < clean <= 5.1 and distillmos(noisy, SR) < clean - 0.5
     assert np.isnan(distillmos(np.zeros(SR), SR))
@@ -149,21 +149,21 @@ def test_distillmos_likes_clean_speech(speech, noisy):
 
 
 @need(judges.NOISE)
-def test_dnsmos_likes_clean_speech(speech, noisy):
+def test_dnsmos_prefers_clean_speech(speech, noisy):
     clean = dnsmos(speech, SR)
     assert 2.7 < clean < 4 and dnsmos(noisy, SR) < clean - 0.3
     assert np.isnan(dnsmos(np.zeros(SR), SR))
 
 
 @need(judges.NATURALNESS)
-def test_a_short_clip_is_marked_as_itself_again_and_again(speech):
-    """The model would fill up with silence, and mark that down by half a point and more."""
+def test_a_short_clip_is_repeated(speech):
+    """The model would pad with silence, and score that lower by half a point or more."""
     short = speech[: 2 * SR]
     assert distillmos(short, SR) == pytest.approx(distillmos(np.tile(short, 4), SR), abs=0.1)
 
 
 @need(judges.NOISE)
-def test_dnsmos_hears_all_at_one_level(speech):
+def test_dnsmos_ignores_the_level(speech):
     assert dnsmos(0.1 * speech, SR) == pytest.approx(dnsmos(speech, SR), abs=0.02)
 
 
@@ -196,14 +196,14 @@ def test_models_are_loaded_in_one_thread_at_a_time():
         (lambda wav: dnsmos(wav, SR), "speechmos"),
     ],
 )
-def test_a_missing_listener_says_what_to_install(monkeypatch, ask, package):
+def test_a_missing_judge_says_what_to_install(monkeypatch, ask, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingInput, match=rf"needs {package}.*requirements-eval\.txt"):
         ask(np.zeros(SR))
 
 
-def test_what_is_no_waveform_is_refused():
-    for listen, packages in (
+def test_rejects_non_waveforms():
+    for judge, packages in (
         (transcribe, judges.WORDS),
         (speaker_embedding, judges.SPEAKER),
         (distillmos, judges.NATURALNESS),
@@ -211,4 +211,4 @@ def test_what_is_no_waveform_is_refused():
     ):
         if judges.installed(packages):
             with pytest.raises(ParameterError, match="wav"):
-                listen(np.full(SR, np.nan), SR)
+                judge(np.full(SR, np.nan), SR)

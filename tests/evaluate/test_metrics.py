@@ -29,7 +29,7 @@ def stretched(features, times):
     return replace(features, f0=features.f0[frames], sp=features.sp[frames], ap=features.ap[frames])
 
 
-def test_the_same_sound_is_at_no_distance(speech, features):
+def test_equal_sounds_have_no_distance(speech, features):
     assert mcd_db(speech, features, SR) == 0
     assert log_spectral_distance_db(speech, speech, SR) == 0
     assert envelope_distance_db(features, features, SR) == 0
@@ -145,7 +145,7 @@ def test_dtw_undoes_a_time_stretch(features):
     assert mcd_db(late, features, SR, align="dtw") < 0.5 * mcd_db(late, features, SR)
 
 
-def test_dtw_refuses_long_sound(features):
+def test_dtw_rejects_long_sounds(features):
     long = stretched(features, 4_500 / len(features.f0))
     with pytest.raises(ParameterError, match="sentence by sentence"):
         mcd_db(long, features, SR, align="dtw")
@@ -160,13 +160,13 @@ def test_a_few_samples_more_or_less_are_cut(speech, features):
 
 
 @pytest.mark.parametrize("metric", [mcd_db, log_spectral_distance_db, envelope_distance_db])
-def test_silence_is_nothing_to_compare_with(speech, metric):
+def test_rejects_a_silent_reference(speech, metric):
     with pytest.raises(ParameterError, match="is silent"):
         metric(speech, np.zeros_like(speech), SR)
 
 
 @pytest.mark.parametrize("metric", [mcd_db, log_spectral_distance_db, f0_rmse_cents, voicing_error])
-def test_what_is_no_waveform_is_refused(speech, metric):
+def test_rejects_non_waveforms(speech, metric):
     broken = speech.copy()
     broken[7] = np.nan
     for wrong in (broken, np.stack([speech, speech]), speech[:0], np.zeros(len(speech), np.int16)):
@@ -175,7 +175,7 @@ def test_what_is_no_waveform_is_refused(speech, metric):
                 metric(a, b, SR)
 
 
-def test_wrong_settings_are_refused(speech, features):
+def test_rejects_wrong_settings(speech, features):
     with pytest.raises(ParameterError, match="frames, dtw"):
         mcd_db(features, features, SR, align="warp")
     with pytest.raises(ParameterError, match="22050"):

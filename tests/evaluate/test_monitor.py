@@ -1,4 +1,4 @@
-"""Fixed clips heard while a voice is trained."""
+"""Scores of fixed clips while a voice is trained."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """No listeners that take seconds."""
+    """Leave out the judges, which take seconds."""
     monkeypatch.setattr(judges, "installed", lambda packages: not packages)
     monkeypatch.setattr("vc_lib.evaluate.monitor.installed", lambda packages: not packages)
 
@@ -40,25 +40,25 @@ def learn(prepared, target_cfg):
 
 
 @pytest.fixture
-def listen(prepared, target_cfg, voice):
+def evaluation(prepared, target_cfg, voice):
     own = [prepared[2].load()[0]]
     return EvaluateCallback(target_cfg, own, [voice(1.0, f0=110.0)], every=2)
 
 
-def test_what_is_heard_is_in_the_history(learn, listen, tmp_path):
-    fit(learn, tmp_path / "run", "generator", 4, cbs=[listen])
+def test_scores_are_in_the_history(learn, evaluation, tmp_path):
+    fit(learn, tmp_path / "run", "generator", 4, cbs=[evaluation])
     rows = read_history(tmp_path / "run" / "history.csv")
     columns = [f"own_{k}" for k in OWN if not METRICS[k].packages]
     columns += [f"others_{k}" for k in OTHERS if not METRICS[k].packages]
     assert columns == ["own_mcd_db", "others_envelope_distance_db"]
     for row in rows:
-        heard = [row[c] != "" for c in columns]
-        assert heard == [row["epoch"] in ("0", "2", "3")] * 2, "every second epoch and the last"
+        scored = [row[c] != "" for c in columns]
+        assert scored == [row["epoch"] in ("0", "2", "3")] * 2, "every second epoch and the last"
     assert all(np.isfinite(float(rows[-1][c])) and float(rows[-1][c]) > 0 for c in columns)
 
 
-def test_listening_changes_nothing(learn, listen, tmp_path, prepared, target_cfg):
-    fit(learn, tmp_path / "run", "generator", 2, cbs=[listen])
+def test_scoring_does_not_change_training(learn, evaluation, tmp_path, prepared, target_cfg):
+    fit(learn, tmp_path / "run", "generator", 2, cbs=[evaluation])
     dls = make_dls(prepared[1:], prepared[:1], target_cfg, num_workers=0)
     dls.pairs.n_crops = 4
     alone = generator_learner(dls)
@@ -68,15 +68,15 @@ def test_listening_changes_nothing(learn, listen, tmp_path, prepared, target_cfg
     assert learn.model.training == alone.model.training
 
 
-def test_it_listens_to_the_averaged_weights(learn, listen, tmp_path):
-    fit(learn, tmp_path / "run", "generator", 2, cbs=[listen])
+def test_scores_the_averaged_weights(learn, evaluation, tmp_path):
+    fit(learn, tmp_path / "run", "generator", 2, cbs=[evaluation])
     rows = read_history(tmp_path / "run" / "history.csv")
-    listen.learn = learn  # whose network now holds the average
-    again = listen.score()
+    evaluation.learn = learn  # whose network now holds the average
+    again = evaluation.score()
     assert float(rows[-1]["own_mcd_db"]) == pytest.approx(again["own_mcd_db"], rel=1e-3)
 
 
-def test_it_needs_something_to_hear(target_cfg, voice):
+def test_rejects_wrong_arguments(target_cfg, voice):
     with pytest.raises(ParameterError, match="own=\\[\\] must hold"):
         EvaluateCallback(target_cfg, [], [voice(0.5)])
     with pytest.raises(ParameterError, match="every=0"):

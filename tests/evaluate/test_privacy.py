@@ -1,4 +1,4 @@
-"""How much of a speaker is left: trials, error rates and systems whose answer is known."""
+"""Privacy scores: error rates and systems whose answer is known."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def test_eer_of_known_scores():
             equal_error_rate(same, different)
 
 
-def test_eer_of_two_bells():
+def test_eer_of_two_gaussians():
     """Two Gaussians, two deviations apart: Phi(-1) = 15.9 %."""
     rng = np.random.default_rng(0)
     eer, threshold = equal_error_rate(rng.normal(2, 1, 20_000), rng.normal(0, 1, 20_000))
@@ -56,7 +56,7 @@ def test_strength_goes_from_untouched_to_anonymized(features):
         between(features, features, 2)
 
 
-def test_half_the_strength_is_half_the_way(features):
+def test_half_strength_is_halfway(features):
     changed = replace(features, f0=4 * features.f0, sp=100 * features.sp)
     half = between(features, changed, 0.5)
     np.testing.assert_allclose(half.f0, 2 * features.f0)
@@ -68,12 +68,12 @@ def test_half_the_strength_is_half_the_way(features):
     assert quiet.ap[voiced].mean() > 1.5 * features.ap[voiced].mean()
 
 
-# The meter
+# Privacy scores
 
 
 @pytest.fixture
 def crowd(monkeypatch):
-    """Four speakers that a verifier knows by the level of their sound."""
+    """Four speakers that the verifier tells apart by their level."""
 
     def embedding(wav, sr):
         angle = np.pi / 2 * np.abs(wav).mean()
@@ -86,7 +86,7 @@ def crowd(monkeypatch):
     return {f"{i}": Clip(np.full(4 * SR, 0.2 * i), SR) for i in range(1, 5)}
 
 
-def test_the_meter_tells_hidden_from_open(crowd):
+def test_scores_tell_hidden_from_open_speakers(crowd):
     systems = {"the same": lambda clip: clip.wav, "all alike": lambda clip: 0 * clip.wav + 0.5}
     table = privacy_scores(crowd, systems, only=["loudness"])
     assert list(table.index) == ["untouched", "the same", "all alike"]
@@ -99,24 +99,24 @@ def test_the_meter_tells_hidden_from_open(crowd):
     assert privacy_scores(crowd, systems, only=["loudness"], n_jobs=2).equals(table)
 
 
-def test_each_half_is_hidden_by_itself(crowd):
-    heard = []
+def test_each_half_is_anonymized_by_itself(crowd):
+    durations = []
 
     def system(clip):
-        heard.append(len(clip.wav) / SR)
+        durations.append(len(clip.wav) / SR)
         return clip.wav
 
     privacy_scores(crowd, {"as it is": system}, only=[])
-    assert sorted(heard) == [2] * 8 + [4] * 4
+    assert sorted(durations) == [2] * 8 + [4] * 4
 
 
-def test_the_price_may_be_counted_on_fewer_clips(crowd):
+def test_the_cost_may_be_measured_on_fewer_clips(crowd):
     table = privacy_scores(crowd, {}, only=["loudness"], n_priced=2)
     assert table.loudness["untouched"] == pytest.approx((0.2 + 0.6) / 2)  # the first and the third
     assert table.cosine_to_self["untouched"] == pytest.approx(1)
 
 
-def test_what_makes_silence_is_named(crowd, monkeypatch):
+def test_names_a_system_that_returns_silence(crowd, monkeypatch):
     known = module.judges.speaker_embedding
     silent = lambda wav, sr: known(wav, sr) if wav.any() else None  # noqa: E731
     monkeypatch.setattr(module.judges, "speaker_embedding", silent)
@@ -124,13 +124,13 @@ def test_what_makes_silence_is_named(crowd, monkeypatch):
         privacy_scores(crowd, {"mute": lambda clip: 0 * clip.wav}, only=[])
 
 
-def test_a_hidden_register_is_found_by_whoever_knows_the_system(crowd):
-    """Speakers moved, but each to a place of their own: an informed verifier still tells them."""
+def test_an_informed_verifier_recognizes_moved_speakers(crowd):
+    """Speakers are moved, but each to another place, so they can still be told apart."""
     table = privacy_scores(crowd, {"shifted": lambda clip: 1 - clip.wav}, only=[])
     assert table.eer["shifted"] > 0.4 and table.eer_informed["shifted"] == 0
 
 
-def test_too_few_or_too_short_is_refused(crowd):
+def test_rejects_too_few_or_too_short_clips(crowd):
     with pytest.raises(ParameterError, match="at least 2 speakers, got 1"):
         privacy_scores({"1": crowd["1"]}, {})
     with pytest.raises(ParameterError, match=r"short lasts 1\.0 s"):

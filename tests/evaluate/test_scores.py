@@ -37,7 +37,7 @@ SAMPLEWISE = {"lsd_db", "si_snr_db"}
 OPTIONAL = {key for key, metric in METRICS.items() if metric.packages}
 
 
-def test_evaluate_says_what_its_arguments_allow(speech, voice):
+def test_evaluate_computes_what_its_arguments_allow(speech, voice):
     other = voice(seconds=1.2, f0=200.0)
     assert not set(evaluate(speech, SR)) - OPTIONAL
     assert set(evaluate(speech, SR, source=speech)) - OPTIONAL == SOURCE
@@ -68,7 +68,7 @@ def test_evaluate_changes_none_of_its_inputs(speech):
     assert (speech == before).all()
 
 
-def test_a_silent_conversion_never_gets_a_good_mark(speech):
+def test_a_silent_conversion_never_scores_well(speech):
     scores = evaluate(np.zeros_like(speech), SR, source=speech, target=speech, reference=speech)
     undefined = {name for name, value in scores.items() if np.isnan(value)}
     assert undefined - OPTIONAL == (SOURCE | TARGET | REFERENCE | SAMPLEWISE) - {
@@ -83,18 +83,18 @@ def test_a_silent_conversion_never_gets_a_good_mark(speech):
 
 
 @pytest.mark.parametrize("role", ["source", "target", "reference"])
-def test_evaluate_refuses_silence_to_compare_with(speech, role):
+def test_rejects_a_silent_role(speech, role):
     with pytest.raises(ParameterError, match="is silent"):
         evaluate(speech, SR, **{role: np.zeros_like(speech)})
 
 
 @pytest.mark.parametrize("role", ["source", "reference"])
-def test_evaluate_refuses_another_length(speech, role):
+def test_rejects_another_length(speech, role):
     with pytest.raises(ParameterError, match=f"{role} 8000"):
         evaluate(speech, SR, **{role: speech[:8_000]})
 
 
-def test_only_what_is_asked_for(speech, monkeypatch):
+def test_only_computes_the_metrics_asked_for(speech, monkeypatch):
     def unwanted(*args):
         raise AssertionError("nothing asks for features")
 
@@ -110,7 +110,7 @@ def test_only_what_is_asked_for(speech, monkeypatch):
         (["wer"], "wer needs source or text"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(speech, only, message):
+def test_rejects_metrics_that_cannot_be_computed(speech, only, message):
     with pytest.raises(ParameterError, match=message):
         evaluate(speech, SR, target=[speech], only=only)
 
@@ -122,11 +122,11 @@ def test_a_missing_package_is_left_out_unless_asked_for(speech, monkeypatch):
         evaluate(speech, SR, only=["distillmos"])
 
 
-def test_words_and_quality_are_the_listeners(speech, voice, monkeypatch):
+def test_words_and_quality_are_the_judges(speech, voice, monkeypatch):
     other = voice(seconds=1.0, f0=200.0)
-    heard = {len(speech): "one two", len(other) + 1: "one too"}
+    transcripts = {len(speech): "one two", len(other) + 1: "one too"}
     monkeypatch.setattr(judges, "installed", lambda packages: True)
-    monkeypatch.setattr(judges, "transcribe", lambda wav, sr: heard.get(len(wav), "one too"))
+    monkeypatch.setattr(judges, "transcribe", lambda wav, sr: transcripts.get(len(wav), "one too"))
     monkeypatch.setattr(judges, "word_error_rate", lambda a, b: (a, b))
     monkeypatch.setattr(judges, "distillmos", lambda wav, sr: ("distillmos", len(wav), sr))
     monkeypatch.setattr(judges, "dnsmos", lambda wav, sr: ("dnsmos", len(wav), sr))
@@ -138,7 +138,7 @@ def test_words_and_quality_are_the_listeners(speech, voice, monkeypatch):
     assert evaluate(converted, SR, text="three", only=["wer"])["wer"] == ("one too", "three")
 
 
-def test_speakers_are_compared_with_whom_they_should_be(voice, monkeypatch):
+def test_cosines_compare_with_source_and_target(voice, monkeypatch):
     """Four directions: of the conversion, of its source, and of two recordings of the target."""
     sounds = [voice(seconds=0.5, f0=f0) for f0 in (100, 120, 140, 160)]
     directions = np.array([[1, 0, 0], [0.6, 0.8, 0], [0.8, 0, 0.6], [0.8, 0, -0.6]])
@@ -162,18 +162,20 @@ def test_voiced_share_counts_the_sources_frames(speech, features):
     half = replace(features, f0=np.where(frames % 2, features.f0, 0.0))
     more = replace(features, f0=np.full(len(frames), 100.0))
     source, converted = Clip(speech, SR), Clip(speech, SR)
-    for made, share in ((half, 0.5), (more, 1), (features, 1)):
-        source.features, converted.features = features, made
+    for changed, share in ((half, 0.5), (more, 1), (features, 1)):
+        source.features, converted.features = features, changed
         scores = evaluate(converted, SR, source=source, only=["source_voiced_share"])
         assert scores["source_voiced_share"] == pytest.approx(share, abs=0.02)
 
 
-def test_the_target_may_be_known_by_its_statistics(speech, voice, features):
+def test_statistics_may_stand_for_the_target(speech, voice, features):
     wav = voice(seconds=1.0, f0=200.0, seed=1)
     stats = speaker_stats([analyze(wav, SR, METER)])
-    known, heard = (evaluate(speech, SR, target=t, only=TARGET) for t in (stats, wav))
-    assert known["f0_register_cents"] == pytest.approx(heard["f0_register_cents"], abs=1)
-    assert known["envelope_distance_db"] == pytest.approx(heard["envelope_distance_db"], rel=0.02)
+    known, measured = (evaluate(speech, SR, target=t, only=TARGET) for t in (stats, wav))
+    assert known["f0_register_cents"] == pytest.approx(measured["f0_register_cents"], abs=1)
+    assert known["envelope_distance_db"] == pytest.approx(
+        measured["envelope_distance_db"], rel=0.02
+    )
     assert evaluate(speech, SR, target=[stats, speech], only=TARGET) == known, "statistics win"
     with pytest.raises(ParameterError, match="cosine_to_target needs recordings of target"):
         evaluate(speech, SR, target=stats, only=["cosine_to_target"])

@@ -84,7 +84,7 @@ def test_si_snr_rejects_non_waveforms(speech):
                 si_snr_db(a, b, SR)
 
 
-def test_pesq_and_estoi_like_clean_speech_best(speech):
+def test_pesq_and_estoi_prefer_clean_speech(speech):
     pytest.importorskip("pesq")
     pytest.importorskip("pystoi")
     noisy = speech + 0.05 * np.random.default_rng(0).normal(size=len(speech))

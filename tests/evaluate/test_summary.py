@@ -16,7 +16,7 @@ KEYS = ["lsd_db", "si_snr_db"]
 TARGET_KEYS = ["f0_register_cents", "envelope_distance_db"]
 
 
-def test_a_set_is_its_clips(speech, tmp_path):
+def test_a_set_scores_each_clip(speech, tmp_path):
     clips = [(f"{k}", dict(converted=k * speech, reference=speech)) for k in (1.0, 0.5)]
     scores = evaluate_set(iter(clips), SR, csv=tmp_path / "scores.csv", total=2, only=KEYS)
     assert list(scores.index) == ["1.0", "0.5"] and list(scores) == KEYS
@@ -26,7 +26,7 @@ def test_a_set_is_its_clips(speech, tmp_path):
     np.testing.assert_allclose(written, scores, rtol=1e-4)
 
 
-def test_a_set_names_the_clip_that_fails_and_writes_nothing(speech, tmp_path):
+def test_names_the_clip_that_fails_and_writes_nothing(speech, tmp_path):
     clips = [("good", dict(converted=speech, source=speech))]
     clips.append(("bad", dict(converted=speech, source=0 * speech)))
     with pytest.raises(ParameterError, match="bad: source is silent"):
@@ -75,7 +75,7 @@ def test_the_summary_has_a_row_for_each_system():
         summary({})
 
 
-def test_the_summary_says_how_many_clips_count():
+def test_the_summary_gives_the_number_of_clips():
     a = pd.DataFrame({"wer": [0.1, 0.3, float("nan")], "dnsmos": [float("nan")] * 2 + [3.0]})
     assert summary({"a": a}).loc["a"].tolist() == ["0.200 ± 0.100 (n = 2)", "3.00 (n = 1)"]
 
