@@ -1,4 +1,4 @@
-"""What people see: pictures with axes, tables without surprises."""
+"""What people see: figures with axes, tables without surprises."""
 
 import io
 
@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from IPython.core.formatters import DisplayFormatter
-from matplotlib.figure import Figure
 from PIL import Image
 
 from vc_lib.anonymize import analyze
@@ -40,35 +39,35 @@ def shown(monkeypatch):
     return things
 
 
-def pixels(picture):
-    return np.asarray(Image.open(io.BytesIO(picture._repr_png_())).convert("RGB"))
+def pixels(fig):
+    return np.asarray(Image.open(io.BytesIO(fig._repr_png_())).convert("RGB"))
 
 
 def texts(fig):
-    """Every piece of text that a picture shows."""
+    """Every piece of text that a figure shows."""
     fig.canvas.draw()
     return [t.get_text() for t in fig.findobj(matplotlib.text.Text) if t.get_text()]
 
 
-# Pictures
+# Figures
 
 
-def test_a_picture_is_saved_as_it_is_shown(features, tmp_path):
+def test_a_figure_is_saved_as_it_is_shown(features, tmp_path):
     fig = plots.plot_f0(features)
     fig.save(tmp_path / "new" / "f0.png")
     assert (pixels(fig) == np.asarray(Image.open(tmp_path / "new" / "f0.png").convert("RGB"))).all()
 
 
-def test_a_picture_is_a_figure_that_shows_itself_and_leaves_none_open(features):
+def test_a_figure_shows_itself_and_leaves_none_open_in_pyplot(features):
     before = plt.get_fignums()
     fig = plots.plot_f0(features)
-    assert isinstance(fig, Figure)
+    assert isinstance(fig, matplotlib.figure.Figure)
     formats, _ = DisplayFormatter().format(fig)
     assert formats["image/png"].startswith(b"\x89PNG")
     assert plt.get_fignums() == before
 
 
-def test_pictures_are_readable_on_any_theme(features):
+def test_figures_are_readable_on_any_theme(features):
     dark = {"text.color": "white", "axes.facecolor": "black", "figure.facecolor": "black"}
     with matplotlib.rc_context(dark | {"savefig.transparent": True, "xtick.color": "white"}):
         fig = plots.plot_f0(features)

@@ -1,4 +1,4 @@
-"""Pictures and tables of sounds: how the notebooks let you see and compare."""
+"""Figures and tables of sounds: how the notebooks let you see and compare."""
 
 from collections.abc import Mapping
 
@@ -14,9 +14,9 @@ from ..config import AudioConfig
 from ..errors import ParameterError
 from ..evaluate import METRICS
 from .players import RANGE_DB, checked_wavs, gains_to_level, levels_under_loudest
-from .style import COLORS, DPI, STYLE, WIDTH, Picture, line_style, picture, plain, rounded
+from .style import COLORS, DPI, STYLE, WIDTH, Figure, figure, line_style, plain, rounded
 
-MAX_SECONDS = 300.0  # longer, a picture shows nothing and takes gigabytes
+MAX_SECONDS = 300.0  # longer, a figure shows nothing and takes gigabytes
 # Few levels, as noise makes large files. Levels may be averaged into a pixel, signs and angles not
 LEVELS = {"cmap": matplotlib.colormaps["magma"].resampled(14), "interpolation_stage": "data"}
 SIGNED = {"cmap": matplotlib.colormaps["RdBu"].resampled(9), "interpolation": "nearest"}
@@ -66,7 +66,7 @@ def _f0_limits(contours) -> tuple[float, float]:
 @matplotlib.rc_context(STYLE)
 def plot_spectrograms(
     wavs: Mapping[str, np.ndarray], sr: int, f0: bool | Mapping[str, Features] = True
-) -> Picture:
+) -> Figure:
     """Draw log-spectrograms under each other, on common scales of time, frequency and level.
 
     They are brought to the same speech level first, as in `play`, so that equal colours mean
@@ -83,7 +83,7 @@ def plot_spectrograms(
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure: 0 dB is the loudest bin of all, -70 dB the darkest colour.
 
     Raises
@@ -95,7 +95,7 @@ def plot_spectrograms(
     seconds = max(map(len, wavs.values())) / sr
     if seconds > MAX_SECONDS:
         raise ParameterError(
-            f"{seconds:.0f} s is more than a picture shows ({MAX_SECONDS:.0f} s); "
+            f"{seconds:.0f} s is more than a figure shows ({MAX_SECONDS:.0f} s); "
             "cut a piece out, as in wav[: 10 * sr]"
         )
     cfg, levels_db = levels_under_loudest(wavs, sr, gains_to_level(wavs, sr), WIDTH * DPI)
@@ -104,7 +104,7 @@ def plot_spectrograms(
     contours = _checked_features(f0) if f0 is not False else {}
     f0_limits = _f0_limits([features.f0 for features in contours.values()])
 
-    fig, axs = picture(len(wavs), sharex=True, sharey=True)
+    fig, axs = figure(len(wavs), sharex=True, sharey=True)
     for ax, (label, level_db) in zip(axs, levels_db.items(), strict=True):
         place = _place(level_db, cfg)
         shown = ax.imshow(level_db, vmin=-RANGE_DB, vmax=0, **place, **LEVELS)
@@ -135,7 +135,7 @@ def _draw_f0_over(ax, features: Features, limits: tuple[float, float]) -> None:
 
 
 @matplotlib.rc_context(STYLE)
-def plot_features(features: Features) -> Picture:
+def plot_features(features: Features) -> Figure:
     """Draw the three parts that WORLD takes a recording into: pitch, envelope and aperiodicity.
 
     Parameters
@@ -144,7 +144,7 @@ def plot_features(features: Features) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure: F0 [Hz, logarithmic; gaps are unvoiced], level of the envelope [dB under
         its loudest cell] and aperiodicity [0..1; 1 is all noise], over time [s].
 
@@ -161,7 +161,7 @@ def plot_features(features: Features) -> Picture:
     half_step, times = features.frame_period_ms / 2000, features.times
     extent = (-half_step, times[-1] + half_step, 0, features.sr / 2000)
 
-    fig, (pitch, *images) = picture(3, sharex=True)
+    fig, (pitch, *images) = figure(3, sharex=True)
     pitch.plot(times, np.where(features.voiced, features.f0, np.nan), **line_style(0))
     _hz_axis(pitch)
     pitch.set_ylim(_f0_limits([features.f0]))
@@ -188,7 +188,7 @@ def plot_features(features: Features) -> Picture:
 
 
 @matplotlib.rc_context(STYLE)
-def plot_f0(features_by_label: Mapping[str, Features]) -> Picture:
+def plot_f0(features_by_label: Mapping[str, Features]) -> Figure:
     """Draw pitch contours over each other; gaps are unvoiced.
 
     Parameters
@@ -197,7 +197,7 @@ def plot_f0(features_by_label: Mapping[str, Features]) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure: F0 [Hz, logarithmic] over time [s]. "(no pitch)" is added to the label
         of what is unvoiced throughout.
 
@@ -206,7 +206,7 @@ def plot_f0(features_by_label: Mapping[str, Features]) -> Picture:
     ParameterError
         If it is no such dict.
     """
-    fig, (ax,) = picture(row=2.4)
+    fig, (ax,) = figure(row=2.4)
     rows = _labelled(features_by_label)
     for label, features, line in rows:
         note = "" if (features.f0 > 0).any() else " (no pitch)"
@@ -225,9 +225,7 @@ def plot_f0(features_by_label: Mapping[str, Features]) -> Picture:
 
 
 @matplotlib.rc_context(STYLE)
-def plot_envelope(
-    features_by_label: Mapping[str, Features], time_s: float | None = None
-) -> Picture:
+def plot_envelope(features_by_label: Mapping[str, Features], time_s: float | None = None) -> Figure:
     """Draw spectral envelopes over each other, each relative to its own mean level.
 
     Parameters
@@ -239,7 +237,7 @@ def plot_envelope(
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure: level [dB] over frequency [kHz].
 
     Raises
@@ -247,7 +245,7 @@ def plot_envelope(
     ParameterError
         If it is no such dict, `time_s` is outside of one, or one is silent.
     """
-    fig, (ax,) = picture(row=2.4)
+    fig, (ax,) = figure(row=2.4)
     rows = _labelled(features_by_label)
     for i, (label, features, _) in enumerate(rows):
         level_db = _envelope_db(features, time_s, label)
@@ -277,7 +275,7 @@ def _envelope_db(features: Features, time_s: float | None, label: str) -> np.nda
 
 
 @matplotlib.rc_context(STYLE)
-def plot_image(img: np.ndarray, cfg: AudioConfig) -> Picture:
+def plot_image(img: np.ndarray, cfg: AudioConfig) -> Figure:
     """Draw both channels of a 2-channel image.
 
     Parameters
@@ -288,7 +286,7 @@ def plot_image(img: np.ndarray, cfg: AudioConfig) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure: time [s], frequency [kHz], and the channels' own scales.
 
     Raises
@@ -299,7 +297,7 @@ def plot_image(img: np.ndarray, cfg: AudioConfig) -> Picture:
     from ..spectrogram import check_image  # here, because it takes torch, which 01 does without
 
     img = check_image(img, cfg)
-    fig, axs = picture(2, sharex=True, sharey=True)
+    fig, axs = figure(2, sharex=True, sharey=True)
     for i, (name, colors, top) in enumerate(_channels(img, cfg)):
         ax, place = axs[i], _place(img[i], cfg)
         shown = ax.imshow(img[i], vmin=-top, vmax=top, **place, **colors)
@@ -325,7 +323,7 @@ def _channels(img: np.ndarray, cfg: AudioConfig) -> list[tuple[str, dict, float]
 
 
 @matplotlib.rc_context(STYLE)
-def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Picture:
+def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     """Draw numbers of `evaluate` as bars: a panel for each metric, a bar for each row.
 
     Parameters
@@ -336,7 +334,7 @@ def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure; the arrow in a title says what is better.
 
     Raises
@@ -352,7 +350,7 @@ def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Picture:
     n_columns = 3
     n_rows = -(-len(keys) // n_columns)
     height = 0.4 + n_rows * (0.45 + 0.2 * len(rows))
-    fig = Picture(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    fig = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
     axs = fig.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
     for ax in axs[len(keys) :]:
         ax.set_visible(False)
@@ -376,7 +374,7 @@ def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Picture:
 @matplotlib.rc_context(STYLE)
 def plot_tradeoff(
     table: pd.DataFrame, x: str, y: str, labels: Mapping[str, str] | None = None
-) -> Picture:
+) -> Figure:
     """Draw what is gained against what it costs: a dot for each system, a line through the strengths of one.
 
     Parameters
@@ -391,7 +389,7 @@ def plot_tradeoff(
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure.
 
     Raises
@@ -403,7 +401,7 @@ def plot_tradeoff(
         if column not in table:
             raise ParameterError(f"{column!r} must be one of {', '.join(map(str, table))}")
     labels = labels or {}
-    fig, (ax,) = picture(row=3.6)
+    fig, (ax,) = figure(row=3.6)
     families = {}
     for name in table.index:
         family, _, strength = str(name).rpartition(", ")

@@ -16,7 +16,7 @@ from ..errors import MissingInput, ParameterError
 from ..evaluate import METRICS
 from ..model.voice_folder import HISTORY
 from ..training.run_folder import STAGES
-from .style import COLORS, STYLE, Picture, line_style, picture, plain, rounded
+from .style import COLORS, STYLE, Figure, figure, line_style, plain, rounded
 from .tables import table
 
 # Better when higher, by what a name contains that is none of evaluate's; all others when lower
@@ -26,7 +26,7 @@ NEEDED = "history.csv in a run's folder holds an epoch column and one for each n
 
 
 @matplotlib.rc_context(STYLE)
-def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
+def plot_losses(history: str | Path | pd.DataFrame) -> Figure:
     """Draw how training went: losses, critic, steps and each metric in a panel of its own.
 
     Parameters
@@ -39,7 +39,7 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure. A dot marks the best epoch of each line in each stage, but none of
         critic and turns: the highest for correlations, SNR, PESQ, STOI, cosine, MOS and accuracy,
         else the lowest.
@@ -64,7 +64,7 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Picture:
     starts_over = (frame["epoch"].diff().dropna() <= 0).any()
     epochs = np.arange(len(frame)) if starts_over else frame["epoch"].to_numpy()
 
-    fig, axs = picture(len(panels), row=1.5, sharex=True)
+    fig, axs = figure(len(panels), row=1.5, sharex=True)
     for ax, (title, columns) in zip(axs, panels.items(), strict=True):
         for i, column in enumerate(columns):
             _draw_line(ax, epochs, frame[column], stages, i, column, title not in UNMARKED)
@@ -249,7 +249,7 @@ def _epochs(history: pd.DataFrame) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Picture:
+def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Figure:
     """Draw how the runs of a folder came along: a panel for each metric, a line for each run.
 
     Parameters
@@ -260,7 +260,7 @@ def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A matplotlib Figure: each metric over the epochs, those of all stages one after the other. A dot marks
         the best epoch of each stage.
 
@@ -280,7 +280,7 @@ def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Picture:
     if unknown or not known:
         raise ParameterError(f"metrics={list(metrics)} must be among {', '.join(known) or 'none'}")
     shown = list(metrics) or known
-    fig, axs = picture(len(shown), row=1.5, sharex=True)
+    fig, axs = figure(len(shown), row=1.5, sharex=True)
     for ax, metric in zip(axs, shown, strict=True):
         for i, (name, (frame, stages)) in enumerate(histories.items()):
             if metric in frame:

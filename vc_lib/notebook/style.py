@@ -1,19 +1,19 @@
-"""What pictures and tables have in common: their style, their size in a file, and how numbers are rounded.
+"""What figures and tables have in common: their style, their size in a file, and how numbers are rounded.
 
-Pictures are figures of their own, never pyplot's, so that they work in callbacks and leave nothing
+Figures are made without pyplot, so that they work in callbacks and leave nothing
 open; a notebook shows them as small PNGs on white, readable in light and dark themes.
 """
 
 import io
 from pathlib import Path
 
+import matplotlib.figure
 import numpy as np
 from IPython import get_ipython
-from matplotlib.figure import Figure
 from PIL import Image
 
-WIDTH, ROW, DPI = 7.5, 1.7, 80  # of a picture and of its panels [inches, pixels an inch]
-N_COLORS = 40  # of a whole picture; fewer: smaller files
+WIDTH, ROW, DPI = 7.5, 1.7, 80  # of a figure and of its panels [inches, pixels an inch]
+N_COLORS = 40  # of a whole figure; fewer: smaller files
 # Told apart by every kind of eye: Okabe and Ito, Color Universal Design, 2008; dashes help in print
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
@@ -24,7 +24,7 @@ STYLE |= dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), "bla
 STYLE |= {"legend.frameon": False, "grid.color": "#D0D0D0", "image.interpolation": "auto"}
 
 
-class Picture(Figure):
+class Figure(matplotlib.figure.Figure):
     """A matplotlib Figure that a notebook shows as a small PNG, with pyplot and without it."""
 
     def _repr_png_(self) -> bytes:
@@ -54,13 +54,15 @@ def _with_few_colors(rgb: np.ndarray) -> Image.Image:
     return image
 
 
-if get_ipython():  # or else `%matplotlib inline`, which knows only Figure, would show a larger one
-    get_ipython().display_formatter.formatters["image/png"].for_type(Picture, Picture._repr_png_)
+if (
+    get_ipython()
+):  # or else `%matplotlib inline`, which knows matplotlib's Figure only, would show a larger one
+    get_ipython().display_formatter.formatters["image/png"].for_type(Figure, Figure._repr_png_)
 
 
-def picture(n_panels: int = 1, row: float = ROW, **axes) -> tuple[Picture, list]:
-    """A picture with panels under each other, and the panels."""
-    fig = Picture(figsize=(WIDTH, 0.5 + n_panels * row), layout="constrained", facecolor="white")
+def figure(n_panels: int = 1, row: float = ROW, **axes) -> tuple[Figure, list]:
+    """A figure with panels under each other, and the panels."""
+    fig = Figure(figsize=(WIDTH, 0.5 + n_panels * row), layout="constrained", facecolor="white")
     return fig, list(fig.subplots(n_panels, squeeze=False, **axes)[:, 0])
 
 
