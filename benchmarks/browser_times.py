@@ -16,7 +16,9 @@ import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "notebook"))
 
+from notebook_runner import SMOKE, copied_tree, set_parameters
 from playwright.sync_api import sync_playwright
 from test_browser import (
     CHROMIUM,
@@ -26,7 +28,6 @@ from test_browser import (
     serving_lab,
     wait_until,
 )
-from test_notebooks import SMOKE, copied_tree, set_parameters
 from test_repo import NOTEBOOKS, REPO
 
 FIRST_SOUND = (

@@ -1,171 +1,34 @@
-"""The four notebooks run top to bottom in a copy of the tree: with `smoke = True`, and with their defaults.
+"""The four notebooks run top to bottom in a copy of the repository, with `smoke` and with defaults."""
 
-A cell that fails is not the only way to be broken: an error inside a widget's callback stays in the
-widget, a player can be silent, a slider can fail at its second position. All of that counts here.
-"""
-
-import base64
-import io
-import json
 import re
-import shutil
 import subprocess
 import sys
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
-import soundfile
-import zmq
 from IPython.core.inputtransformer2 import TransformerManager
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbclient.output_widget import OutputWidget
 from nbformat.v4 import new_code_cell, new_notebook
+from notebook_runner import (
+    SMOKE,
+    copied_tree,
+    errors,
+    images,
+    players,
+    run,
+    send_and_look_again,
+    widget_outputs,
+)
 from test_repo import NOTEBOOKS, REPO
 
-NEEDED = (
-    "vc_lib",
-    "data/sample",
-    "models/ljspeech",
-    "readme",
-    "benchmarks",
-)  # besides the notebooks
-SMOKE = "smoke = True"
 # All defaults, on the whole sample; of a notebook that trains, one epoch of each stage.
 ONE_EPOCH = {
     "02-1_train-with-pretraining.ipynb": "epochs, critic_epochs, gan_epochs = 1, 1, 1",
     "02-2_train-without-pretrain.ipynb": "gan_epochs = 1",
 }
-TIMEOUT_S = 900  # for one notebook
-DATA_URI = re.compile(r"data:audio/[^,]+;base64,([A-Za-z0-9+/=]+)")
-SOUND_FILES = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3")  # how they begin
-
-# A callback's error is shown in its widget until the next redraw, so it is kept from the start ...
-KEEP_ERRORS = """
-import sys
-def _keep_errors(shell):
-    show, shell.kept_errors = shell.showtraceback, []
-    def showtraceback(exc_tuple=None, *args, **kwargs):
-        shell.kept_errors.append(repr((exc_tuple or sys.exc_info())[1]))
-        show(exc_tuple, *args, **kwargs)
-    shell.showtraceback = showtraceback
-_keep_errors(get_ipython())
-"""
-# ... until every slider and menu was moved one step and every button pressed, as a person might.
-POKE = """
-def _poke():
-    import ipywidgets as w
-    from ipywidgets.widgets.widget import _instances
-    moved = 0
-    for widget in list(_instances.values()):
-        if getattr(widget, "disabled", False):
-            continue
-        if isinstance(widget, (w.IntSlider, w.FloatSlider)):
-            step = widget.step if widget.value + widget.step <= widget.max else -widget.step
-            widget.value += step
-        elif isinstance(getattr(widget, "index", None), int) and hasattr(widget, "options"):
-            widget.index = (widget.index + 1) % len(widget.options)
-        elif isinstance(widget, w.Checkbox):
-            widget.value = not widget.value
-        elif isinstance(widget, w.Button):
-            widget.click()
-        else:
-            continue
-        moved += 1
-    print(f"moved {moved} widgets")
-    kept = get_ipython().kept_errors
-    assert not kept, f"callbacks failed: {kept}"
-_poke()
-"""
-
-
-def set_parameters(nb, source: str) -> None:
-    """Override parameters of a notebook by a cell after the one that is tagged `parameters`."""
-    at = [i for i, c in enumerate(nb.cells) if "parameters" in c.metadata.get("tags", [])]
-    for i in at:
-        nb.cells.insert(i + 1, new_code_cell(source))
-
-
-def run(nb, folder: Path, parameters: str = SMOKE, poke: str | None = None):
-    """Run a notebook in `folder`, its outputs and the state of its widgets kept."""
-    nb = nbformat.from_dict(nb)
-    set_parameters(nb, parameters)
-    nb.cells = [
-        new_code_cell(KEEP_ERRORS),
-        *nb.cells,
-        new_code_cell(POKE if poke is None else poke),
-    ]
-    for cell in nb.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    nb.metadata.pop("widgets", None)
-    end = time.monotonic() + TIMEOUT_S
-    NotebookClient(
-        nb,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        timeout_func=lambda cell: max(1, int(end - time.monotonic())),
-        store_widget_state=True,
-    ).execute()
-    return nb
-
-
-def widget_models(nb) -> list:
-    """The widgets as a browser would get them: model_name, state and binary buffers."""
-    saved = nb.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
-    return list(saved.get("state", {}).values())
-
-
-def widget_outputs(nb) -> list:
-    """What stands inside Output widgets, `interact`'s included."""
-    models = [m for m in widget_models(nb) if m["model_name"] == "OutputModel"]
-    return [output for model in models for output in model["state"].get("outputs", [])]
-
-
-def all_outputs(nb) -> list:
-    """Every output of a notebook, of cells and of widgets."""
-    cells = [output for cell in nb.cells for output in cell.get("outputs", [])]
-    return cells + widget_outputs(nb)
-
-
-def errors(nb) -> list[str]:
-    """Error outputs, and tracebacks that something printed instead of raising."""
-    outputs = all_outputs(nb)
-    raised = [f"{o['ename']}: {o['evalue']}" for o in outputs if o["output_type"] == "error"]
-    texts = [o["text"] for o in outputs if o["output_type"] == "stream"]
-    return raised + [text for text in texts if "Traceback (most recent call last)" in text]
-
-
-def players(nb) -> list[np.ndarray]:
-    """The sound of every <audio>, and of every widget that holds some."""
-    pages = [output.get("data", {}).get("text/html", "") for output in all_outputs(nb)]
-    tags = [tag for page in pages for tag in re.findall(r"<audio.*?</audio>", page, re.DOTALL)]
-    assert all(DATA_URI.search(tag) for tag in tags), "a player holds no sound of its own"
-    widgets = [m for m in widget_models(nb) if m["model_name"] != "OutputModel"]
-    found = DATA_URI.findall("\n".join(tags) + json.dumps([m["state"] for m in widgets]))
-    buffers = [buffer["data"] for m in widgets for buffer in m.get("buffers", [])]
-    found += [data for data in buffers if base64.b64decode(data[:8]).startswith(SOUND_FILES)]
-    return [soundfile.read(io.BytesIO(base64.b64decode(data)))[0] for data in found]
-
-
-def pictures(nb) -> list[str]:
-    """The kinds of all pictures."""
-    kinds = [kind for output in all_outputs(nb) for kind in output.get("data", {})]
-    return [kind for kind in kinds if kind.startswith("image/")]
-
-
-def send_and_look_again(self, *args, plain_send=OutputWidget.send, **kwargs):
-    """Answer an Output widget, then wake whoever waits at the same socket.
-
-    Sending uses up the sign that a reply has come, and nbclient then waits for it until its
-    timeout: one cell in twenty with an Output widget, see nbclient issue 312.
-    """
-    plain_send(self, *args, **kwargs)
-    self.kernel_client.shell_channel.socket.get(zmq.EVENTS)
 
 
 @pytest.fixture
@@ -184,18 +47,6 @@ def tree(tmp_path_factory):
     return copied_tree(tmp_path_factory.mktemp("clone"))
 
 
-def copied_tree(copy: Path) -> Path:
-    """What a clone holds, in another folder."""
-    for name in NEEDED:
-        if (REPO / name).is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-            shutil.copytree(REPO / name, copy / name, ignore=ignore)
-    for name in NOTEBOOKS:
-        if (REPO / name).is_file():
-            shutil.copy(REPO / name, copy)
-    return copy
-
-
 @pytest.mark.slow
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -209,7 +60,7 @@ def test_notebook_runs_is_heard_and_seen(name, how, tree, kernel_env):
     assert len(sounds) >= 2, "nothing to compare by ear"
     for i, sound in enumerate(sounds):
         assert np.abs(sound).max(initial=0) > 1e-3, f"player {i} of {len(sounds)} is silent"
-    assert pictures(nb), "nothing to look at"
+    assert images(nb), "nothing to look at"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -287,7 +138,7 @@ def test_harness_hears_and_sees_inside_widgets(tmp_path, kernel_env):
     tone, constant = players(nb)
     assert len(tone) == 8000 and np.abs(np.fft.rfft(tone)).argmax() == 150, "moved to 300 Hz"
     assert len(constant) == 4000 and np.allclose(constant, 0.5, atol=1e-3)
-    assert pictures(nb) == ["image/png"]
+    assert images(nb) == ["image/png"]
 
 
 def test_harness_catches_what_would_stay_in_a_widget(tmp_path, kernel_env):
@@ -304,11 +155,10 @@ def test_harness_catches_what_would_stay_in_a_widget(tmp_path, kernel_env):
         assert name in failure.value.evalue
 
 
-def test_harness_reads_the_state_of_widgets(tmp_path, kernel_env, monkeypatch):
-    monkeypatch.setitem(run.__globals__, "POKE", "")
+def test_harness_reads_the_state_of_widgets(tmp_path, kernel_env):
     broken = "from ipywidgets import interact\ninteract(lambda x: 1 / 0, x=(0, 3))"
     printed = "import traceback\ntry: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()"
-    nb = run(cells(broken, printed), tmp_path)
+    nb = run(cells(broken, printed), tmp_path, poke="")
     assert [o["ename"] for o in widget_outputs(nb)] == ["ZeroDivisionError"]
     assert len(errors(nb)) == 2
 

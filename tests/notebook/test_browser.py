@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from test_notebooks import SMOKE, copied_tree, set_parameters
+from notebook_runner import SMOKE, copied_tree, set_parameters
 from test_repo import NOTEBOOKS, REPO
 
 from vc_lib.notebook import Player

@@ -4,17 +4,15 @@ import io
 
 import IPython.display as ipd
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 from vc_lib.anonymize import analyze
 from vc_lib.config import SECOND_CHANNELS, AudioConfig
 from vc_lib.errors import ParameterError
-from vc_lib.notebook import plots, tables
+from vc_lib.notebook import plots
 from vc_lib.spectrogram import wav_to_image
 
 SR = 16_000
@@ -47,36 +45,6 @@ def texts(fig):
     """Every piece of text that a figure shows."""
     fig.canvas.draw()
     return [t.get_text() for t in fig.findobj(matplotlib.text.Text) if t.get_text()]
-
-
-# Figures
-
-
-def test_a_figure_is_saved_as_it_is_shown(features, tmp_path):
-    fig = plots.plot_f0(features)
-    fig.save(tmp_path / "new" / "f0.png")
-    assert (pixels(fig) == np.asarray(Image.open(tmp_path / "new" / "f0.png").convert("RGB"))).all()
-
-
-def test_a_figure_shows_itself_and_leaves_none_open_in_pyplot(features):
-    before = plt.get_fignums()
-    fig = plots.plot_f0(features)
-    assert isinstance(fig, matplotlib.figure.Figure)
-    formats, _ = DisplayFormatter().format(fig)
-    assert formats["image/png"].startswith(b"\x89PNG")
-    assert plt.get_fignums() == before
-
-
-def test_figures_are_readable_on_any_theme(features):
-    dark = {"text.color": "white", "axes.facecolor": "black", "figure.facecolor": "black"}
-    with matplotlib.rc_context(dark | {"savefig.transparent": True, "xtick.color": "white"}):
-        fig = plots.plot_f0(features)
-        image = Image.open(io.BytesIO(fig._repr_png_()))
-        assert "transparency" not in image.info and image.mode in ("P", "RGB")
-        colors = pixels(fig)
-    assert (colors[0, 0] == 255).all()
-    assert (colors == 255).all(-1).mean() > 0.7
-    assert (colors.max(-1) < 60).any()  # the words
 
 
 def test_spectrograms_share_their_scales(wavs):
@@ -247,31 +215,6 @@ def test_plot_image_refuses_another_shape_and_nan(wavs):
         plots.plot_image(np.full_like(img, np.nan), AudioConfig())
 
 
-# Tables
-
-
-def test_table_rounds_and_marks_what_is_missing():
-    rows = {
-        "whisper": {"mcd_db": 7.7749, "f0_rmse_cents": float("nan"), "n": 12},
-        "<neutral>": {"mcd_db": np.float32(12.34), "voicing_error": 0.12345, "si_snr_db": -120.0},
-    }
-    frame = tables.table(rows)
-    assert list(frame) == ["mcd_db", "f0_rmse_cents", "n", "voicing_error", "si_snr_db"]
-    assert list(frame.loc["whisper"]) == ["7.77", "–", "12", "–", "–"]
-    assert list(frame.loc["<neutral>"]) == ["12.3", "–", "–", "0.123", "−120"]
-    page = frame._repr_html_()
-    assert "&lt;neutral&gt;" in page and "<neutral>" not in page
-
-
-def test_table_of_nothing_and_of_the_wrong_thing():
-    assert tables.table({}).empty
-    with pytest.raises(ParameterError, match="dict of dicts"):
-        tables.table({"mcd_db": 7.0})
-
-
-# Scores
-
-
 def test_bars_show_each_metric_of_each_row():
     rows = {
         "source": {"mcd_db": 6.0, "wer": 0.0, "other": 1.0},
@@ -305,25 +248,3 @@ def test_a_tradeoff_joins_the_strengths_of_a_system():
     assert {"0.5", "1.0"} <= set(texts(fig))
     with pytest.raises(ParameterError, match="'mos' must be one of eer, wer"):
         plots.plot_tradeoff(table, "mos", "wer")
-
-
-# The card
-
-
-def test_a_card_cannot_run_fetch_or_link(tmp_path):
-    (tmp_path / "card.md").write_text(
-        "# Voice\n<script>alert(1)</script> ![x](http://a/b.png) [y](javascript:z) $x$ \\(y\\)\n| a | b |\n"
-        "<img src=x onerror=y>\n[1]: http://c\n&lt;b>",
-        encoding="utf-8",
-    )
-    shown = tables.show_card(tmp_path)._repr_markdown_()
-    assert shown.startswith("### Voice\n&lt;script&gt;alert(1)") and "| a | b |" in shown
-    for sign in ("<", "[", "]", "![", "$", "\\"):
-        assert sign not in shown
-    assert "&amp;lt;b" in shown, "what is escaped stays so"
-
-
-def test_a_card_that_cannot_be_shown_says_why(tmp_path):
-    assert "card.md does not exist; ask who made" in tables.show_card(tmp_path)._repr_markdown_()
-    (tmp_path / "card.md").write_bytes(b"\xff")
-    assert "is not text" in tables.show_card(tmp_path)._repr_markdown_()

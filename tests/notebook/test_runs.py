@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_show import texts
+from test_plots import texts
 
 from vc_lib.config import Config
 from vc_lib.errors import MissingInput, ParameterError
