@@ -424,7 +424,7 @@ def test_a_recording_and_an_upload_reach_python(lab, page):
     assert not state["errors"] and result(page).startswith("cs_man_fillets_1 ")
     page.locator(".vc-recorder button").click()  # a fake microphone that beeps
     page.locator(".vc-recorder button").click()  # a second click ends what the first began
-    page.wait_for_function("/given up/.test(document.querySelector('.vc-recorder').textContent)")
+    page.wait_for_function("/cancelled/.test(document.querySelector('.vc-recorder').textContent)")
     page.locator(".vc-recorder button").click()
     page.wait_for_function(
         "/peak/.test(document.querySelector('.vc-recorder output').textContent)", timeout=15_000

@@ -1,4 +1,4 @@
-"""Uploads, recordings and dials: what a person puts in arrives as it was meant."""
+"""Uploads, recordings and dials."""
 
 import datetime
 from dataclasses import replace
@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 import soundfile
 
+from vc_lib.anonymize import analyze
 from vc_lib.audio import load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.notebook.widgets import SLIDERS, Dials, Recorder, SpeechInput
+from vc_lib.notebook.widgets import (
+    DISPLAYED,
+    FIELDS,
+    SLIDERS,
+    Dials,
+    DialsPanel,
+    Recorder,
+    SpeechInput,
+)
 
 SR = 16_000
 
@@ -24,8 +33,8 @@ def clips(voice, tmp_path):
     return paths
 
 
-def taken(wav, sr):
-    """A take as the page sends it."""
+def recording(wav, sr):
+    """A recording as the page sends it."""
     return {"sr": sr, "samples": memoryview(np.asarray(wav, np.float32).tobytes())}
 
 
@@ -56,13 +65,13 @@ def test_a_broken_upload_is_told_and_changes_nothing(clips, tmp_path):
     before = speech.wav
     speech.upload.value = (uploaded(tmp_path / "notes.txt"),)
     assert speech.wav is before and speech.name == "one"
-    assert "notes" in speech.said.value and str(tmp_path) not in speech.said.value
+    assert "notes" in speech.status.value and str(tmp_path) not in speech.status.value
 
 
 def test_a_recording_arrives_as_samples(clips):
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
     speech = SpeechInput(clips, SR)
-    speech.recorder.taken = taken(tone, 48_000)
+    speech.recorder.recording = recording(tone, 48_000)
     assert speech.name == "recording" and len(speech.wav) == SR
     assert np.abs(np.fft.rfft(speech.wav)).argmax() == 440
 
@@ -71,11 +80,11 @@ def test_what_is_long_is_used_from_its_beginning(clips):
     speech = SpeechInput([clips[1]], SR, max_seconds=1.0)
     whole = load_wav(clips[1], SR)
     assert np.array_equal(speech.wav, whole[:SR])
-    assert "the first 1.0 s of 2.0" in speech.said.value
+    assert "first 1.0 of 2.0 s" in speech.status.value
     speech.upload.value = (uploaded(clips[1]),)
-    assert len(speech.wav) == SR and "of 2.0" in speech.said.value
+    assert len(speech.wav) == SR and "of 2.0 s" in speech.status.value
     speech.upload.value = (uploaded(clips[0]),)
-    assert len(speech.wav) == SR and "one: 1.0 s" in speech.said.value
+    assert len(speech.wav) == SR and "one: 1.0 s" in speech.status.value
 
 
 def test_one_can_go_back_to_the_clip_before(clips):
@@ -96,8 +105,8 @@ def test_a_first_clip_that_is_none_stops_here(tmp_path, clips):
 
 def test_a_silent_microphone_is_told(clips):
     speech = SpeechInput(clips, SR)
-    speech.recorder.taken = taken(np.zeros(48_000), 48_000)
-    assert speech.name == "one" and "silent" in speech.said.value
+    speech.recorder.recording = recording(np.zeros(48_000), 48_000)
+    assert speech.name == "one" and "silent" in speech.status.value
 
 
 def test_before_the_first_take_there_is_none():
@@ -105,7 +114,7 @@ def test_before_the_first_take_there_is_none():
 
 
 def test_no_clips_to_choose_from():
-    with pytest.raises(ParameterError, match="at least|hold a clip"):
+    with pytest.raises(ParameterError, match="at least one clip"):
         SpeechInput([], SR)
 
 
@@ -129,15 +138,33 @@ def test_a_preset_puts_every_dial_in_its_place():
 
 
 def test_every_dial_reaches_the_config_and_its_line():
-    for name, (_, _, high, step) in SLIDERS.items():
+    for name, (_, step) in SLIDERS.items():
         dials = Dials(AnonymizeConfig())
-        before = dials.dials[name].value
+        before, high = dials.dials[name].value, dials.dials[name].max
         turned = before + step if before + step <= high else before - step
         dials.dials[name].value = turned
         assert getattr(dials.config, name) == turned
         scope = dict(replace=replace, cfg=Config())
-        exec(dials.line.value, scope)  # what is pasted into 02 is what was heard
+        exec(dials.code.value, scope)  # what is pasted into 02 is what was heard
         assert getattr(scope["cfg"], name) == turned and scope["cfg"].dials == dials.config.dials
+
+
+def test_sliders_have_the_range_and_unit_of_their_field():
+    dials = Dials(AnonymizeConfig()).dials
+    for name in SLIDERS:
+        slider, rule = dials[name], FIELDS[name]
+        assert rule["unit"] in slider.description
+        assert rule["low"] <= slider.min < slider.max <= rule["high"]
+        if name not in DISPLAYED:
+            assert (slider.min, slider.max) == (rule["low"], rule["high"])
+
+
+@pytest.mark.parametrize("name", SLIDERS)
+def test_both_ends_of_a_slider_are_valid(name):
+    for end in ("min", "max"):
+        dials = Dials(AnonymizeConfig())
+        dials.dials[name].value = getattr(dials.dials[name], end)
+        assert getattr(dials.config, name) in (getattr(dials.dials[name], end), None)
 
 
 def test_a_dial_turned_back_is_the_presets_again():
@@ -145,7 +172,7 @@ def test_a_dial_turned_back_is_the_presets_again():
     dials.dials["n_ap_bands"].value = 8
     assert dials.config.n_ap_bands == 8
     dials.dials["n_ap_bands"].value = PRESETS["neutral"]["n_ap_bands"]
-    assert dials.config == AnonymizeConfig() and dials.line.value == "cfg = replace(cfg)"
+    assert dials.config == AnonymizeConfig() and dials.code.value == "cfg = replace(cfg)"
 
 
 def test_a_preset_is_one_change_not_many():
@@ -153,3 +180,14 @@ def test_a_preset_is_one_change_not_many():
     dials.observe(lambda change: seen.append(change.new), "config")
     dials.presets.value = "noise"
     assert len(seen) == 1
+
+
+def test_a_turned_dial_makes_another_sound_beside_the_copy(voice):
+    panel = DialsPanel(analyze(voice(0.5), SR), AnonymizeConfig(preset="whisper", f0_mode="keep"))
+    copy, yours = panel.player.tracks
+    assert (copy["label"], yours["label"]) == ("copy", "yours") and panel.player.active == 1
+    assert copy["sound"] == yours["sound"], "these dials change nothing"
+    panel.dials.dials["f0_shift_semitones"].value = 5.0
+    copy_after, yours_after = panel.player.tracks
+    assert copy_after["sound"] == copy["sound"] and yours_after["sound"] != yours["sound"]
+    assert max(yours_after["f0"]) > 1.2 * max(yours["f0"])

@@ -1,4 +1,4 @@
-// Record a microphone in the page: count-in, level, maximum length. What was said goes to Python as float32 samples.
+// Record the microphone: countdown, level meter, maximum length. Python gets the recording as float32 samples.
 
 const CSS = `
 .vc-recorder { font: 13px/1.4 system-ui, sans-serif; color: var(--jp-content-font-color1, CanvasText); max-width: 44rem;
@@ -11,8 +11,8 @@ const CSS = `
 .vc-recorder meter { width: 9em; }
 .vc-recorder output { font-variant-numeric: tabular-nums; flex: 1 1 16em; }
 `;
-const COUNT_IN = 3; // [s]
-const QUIET_DB = -45, LOUD_DB = -1; // of the peak: said to be too quiet, or too loud
+const COUNT_IN = 3; // countdown before the recording [s]
+const QUIET_DB = -45, LOUD_DB = -1; // peak level outside of which the reader is warned
 
 function element(tag, parent, text = "") {
   const e = document.createElement(tag);
@@ -31,28 +31,28 @@ function render({ model, el }) {
   const meter = element("meter", box);
   Object.assign(meter, { min: -60, max: 0, low: -30, high: -3, optimum: -12, value: -60 });
   meter.setAttribute("aria-label", "level");
-  const says = element("output", box);
+  const status = element("output", box);
   const longest = model.get("max_seconds");
-  let take = null; // while recording: how to end it
+  let stop = null; // function that ends the recording; null when there is none
 
   if (!navigator.mediaDevices?.getUserMedia) {
     button.disabled = true;
-    says.textContent =
+    status.textContent =
       "Browsers allow a microphone on localhost and https only; open the notebook there, or upload a file.";
     return;
   }
-  says.textContent = `up to ${longest} s; it goes to the kernel of this notebook, nowhere else`;
+  status.textContent = `up to ${longest} s; it goes to the kernel of this notebook, nowhere else`;
 
   async function record() {
-    let stream, context, level, given_up = false;
-    take = () => (given_up = true); // from the first moment: a second click does not begin a second take
+    let stream, context, level, cancelled = false;
+    stop = () => (cancelled = true); // set at once, so that a second click does not start a second recording
     button.textContent = "■ stop";
     button.classList.add("vc-on");
-    says.textContent = "";
+    status.textContent = "";
     try {
-      // as it is: noise suppression and the like are for telephony, and change a voice
-      const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-      stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+      // no processing: noise suppression and the like are for telephony and change a voice
+      const unprocessed = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      stream = await navigator.mediaDevices.getUserMedia({ audio: unprocessed });
       context = new AudioContext();
       const analyser = context.createAnalyser();
       analyser.fftSize = 2048;
@@ -62,39 +62,39 @@ function render({ model, el }) {
         analyser.getFloatTimeDomainData(block);
         meter.value = 20 * Math.log10(Math.max(1e-3, ...block.map(Math.abs)));
       }, 50);
-      for (let n = COUNT_IN; n > 0 && !given_up; n--) {
-        says.textContent = `${n} …`;
+      for (let n = COUNT_IN; n > 0 && !cancelled; n--) {
+        status.textContent = `${n} …`;
         await wait(1000);
       }
-      if (!given_up) await keep(stream, context);
+      if (!cancelled) await recordUntilStop(stream, context);
     } catch (error) {
-      if (stream) says.textContent = `The recording failed (${error.message}).`;
-      else if (error.name === "NotFoundError") says.textContent = "No microphone was found.";
-      else says.textContent = `The browser gave no microphone (${error.name}).`;
+      if (stream) status.textContent = `The recording failed (${error.message}).`;
+      else if (error.name === "NotFoundError") status.textContent = "No microphone was found.";
+      else status.textContent = `The browser gave no microphone (${error.name}).`;
     } finally {
       clearInterval(level);
       stream?.getTracks().forEach((track) => track.stop());
       context?.close();
-      take = null;
+      stop = null;
       meter.value = -60;
       button.textContent = "● record";
       button.classList.remove("vc-on");
-      if (given_up) says.textContent = "given up";
+      if (cancelled) status.textContent = "cancelled";
     }
   }
 
-  async function keep(stream, context) {
+  async function recordUntilStop(stream, context) {
     const recorder = new MediaRecorder(stream);
     const chunks = [];
     recorder.ondataavailable = (event) => chunks.push(event.data);
     const ended = new Promise((done) => (recorder.onstop = done));
     recorder.start(250);
     const began = performance.now();
-    take = () => recorder.state === "recording" && recorder.stop();
+    stop = () => recorder.state === "recording" && recorder.stop();
     const count = setInterval(() => {
       const seconds = (performance.now() - began) / 1000;
-      says.textContent = `speak: ${seconds.toFixed(1)} of ${longest} s`;
-      if (seconds >= longest) take();
+      status.textContent = `speak: ${seconds.toFixed(1)} of ${longest} s`;
+      if (seconds >= longest) stop();
     }, 100);
     try {
       await ended;
@@ -107,13 +107,13 @@ function render({ model, el }) {
     for (const x of mono) peak = Math.max(peak, Math.abs(x));
     const db = 20 * Math.log10(Math.max(peak, 1e-6));
     const advice = db < QUIET_DB ? "; very quiet: is it the right microphone?" : db > LOUD_DB ? "; too loud: go back a little" : "";
-    says.textContent = `${sound.duration.toFixed(1)} s, peak ${db.toFixed(0)} dB${advice}`;
-    model.set("taken", { sr: sound.sampleRate, samples: new DataView(mono.buffer) });
+    status.textContent = `${sound.duration.toFixed(1)} s, peak ${db.toFixed(0)} dB${advice}`;
+    model.set("recording", { sr: sound.sampleRate, samples: new DataView(mono.buffer) });
     model.save_changes();
   }
 
-  button.addEventListener("click", () => (take ? take() : record()));
-  return () => take?.();
+  button.addEventListener("click", () => (stop ? stop() : record()));
+  return () => stop?.();
 }
 
 export default { render };

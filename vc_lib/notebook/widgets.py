@@ -1,5 +1,12 @@
-"""What a person puts into a notebook: speech of their own, and the positions of the dials."""
+"""Input of a notebook: speech of the reader, and the dials of the anonymizer.
 
+Recorder     records the microphone
+SpeechInput  a clip, an upload or a recording
+Dials        a slider for each dial of `AnonymizeConfig`
+DialsPanel   the dials above a player of the result
+"""
+
+import dataclasses
 import html
 import tempfile
 from collections.abc import Sequence
@@ -11,33 +18,43 @@ import ipywidgets
 import numpy as np
 import traitlets
 
+from ..anonymize import Features, synthesize, transform
 from ..audio import check_sr, load_wav, resample
 from ..config import F0_MODES, PRESETS, AnonymizeConfig
 from ..errors import MissingInput, ParameterError
+from .players import Player
 
-MAX_SECONDS = 30.0  # of a take [s]
-# Dials of AnonymizeConfig: what stands beside each, the range of its slider, its step
+MAX_SECONDS = 30.0  # longest recording [s]
+LOOK = dict(style={"description_width": "17em"}, layout={"width": "37em"})
+FIELDS = {field.name: field.metadata for field in dataclasses.fields(AnonymizeConfig)}
+# Label and step of each slider. Its range and unit are those of the config's field.
 SLIDERS = {
-    "f0_register_hz": ("register without a target [Hz]", 80.0, 320.0, 5.0),
-    "f0_shift_semitones": ("pitch up or down [semitones]", -12.0, 12.0, 0.5),
-    "f0_noise_semitones": ("noise of the pitch [semitones]", 0.0, 6.0, 0.5),
-    "formant_ratio": ("formants times", 0.7, 1.4, 0.05),
-    "n_cepstra": ("cepstral coefficients (0: all)", 0, 80, 4),
-    "blur_hz": ("blur of the envelope [Hz]", 0.0, 800.0, 50.0),
-    "match_target": ("envelope to the target (0 to 1)", 0.0, 1.0, 0.1),
-    "match_smooth_ms": ("that, smoothed over [ms]", 0.0, 60.0, 5.0),
-    "highpass_db_per_octave": ("fall below F0 [dB an octave]", 0.0, 48.0, 3.0),
-    "n_ap_bands": ("bands of aperiodicity (0: all)", 0, 16, 1),
-    "ap_noise": ("noise of aperiodicity (0 to 1)", 0.0, 1.0, 0.1),
+    "f0_register_hz": ("register without a target", 5.0),
+    "f0_shift_semitones": ("pitch up or down", 0.5),
+    "f0_noise_semitones": ("noise of the pitch", 0.5),
+    "formant_ratio": ("formants times", 0.05),
+    "n_cepstra": ("cepstral coefficients", 4),
+    "blur_hz": ("blur of the envelope", 50.0),
+    "match_target": ("share of the target's envelope", 0.1),
+    "match_smooth_ms": ("smoothing of that change", 5.0),
+    "highpass_db_per_octave": ("attenuation below F0, an octave", 3.0),
+    "n_ap_bands": ("bands of aperiodicity", 1),
+    "ap_noise": ("noise of aperiodicity", 0.1),
 }
-ORDER = ("f0_mode", *SLIDERS)
+# Narrower ranges for display, where most of the field's range is useless
+DISPLAYED = {
+    "f0_register_hz": (80.0, 320.0),  # human voices; the config rejects what no tracker would find
+    "f0_shift_semitones": (-12.0, 12.0),  # an octave either way
+    "f0_noise_semitones": (0.0, 6.0),  # above, no melody is left
+    "blur_hz": (0.0, 800.0),  # above, no formant is left
+}
 
 
 class Recorder(anywidget.AnyWidget):
-    """A microphone recorder with a count-in, a level and a longest take.
+    """A microphone recorder with a countdown, a level meter and a maximum length.
 
-    Browsers give a microphone to pages of localhost and https only; elsewhere it says so. Nothing is sent
-    anywhere but to this kernel.
+    Browsers allow the microphone on localhost and https only; elsewhere the widget says so. The
+    recording is sent to this kernel and nowhere else.
 
     Parameters
     ----------
@@ -45,47 +62,48 @@ class Recorder(anywidget.AnyWidget):
 
     Attributes
     ----------
-    taken : dict or None
-        What was said: `sr` [Hz] and `samples` (float32 as bytes). `observe` it to hear of a new take.
+    recording : dict or None
+        The last recording: `sr` [Hz] and `samples` (float32 as bytes). `observe` it to be told of a
+        new one.
     """
 
     _esm = Path(__file__).with_name("recorder.js")
-    taken = traitlets.Any(None, allow_none=True).tag(sync=True)
+    recording = traitlets.Any(None, allow_none=True).tag(sync=True)
     max_seconds = traitlets.Float(MAX_SECONDS, min=1.0).tag(sync=True)
 
     def wav(self, sr: int) -> np.ndarray | None:
-        """The last take [shape=(n_samples,), float32, -1..1] at a rate [Hz]; None before the first."""
-        if self.taken is None:
+        """The last recording at `sr` [shape=(n_samples,), float32, -1..1]; None before the first."""
+        if self.recording is None:
             return None
-        samples = np.frombuffer(self.taken["samples"], np.float32)
-        return np.clip(resample(samples, int(self.taken["sr"]), check_sr(sr)), -1, 1)
+        samples = np.frombuffer(self.recording["samples"], np.float32)
+        return np.clip(resample(samples, int(self.recording["sr"]), check_sr(sr)), -1, 1)
 
 
 class SpeechInput(ipywidgets.VBox):
-    """Choose speech: one of some clips, an upload, or a recording; what was chosen last counts.
+    """Choose speech: a clip of a list, an upload, or a recording. The last choice counts.
 
     Parameters
     ----------
     clips : sequence of Path
-        Offered by their names; the first is chosen at the start.
+        The list. The first clip is chosen at the start.
     sr : int [Hz]
-        Rate that the speech is wanted at.
+        Sampling rate of `wav`.
     max_seconds : float [s]
-        Of a take, and of what is used of a clip or an upload, from its beginning.
+        Longest recording. Of a longer clip or upload the beginning is used.
 
     Attributes
     ----------
     wav : np.ndarray [shape=(n_samples,), float32, -1..1]
-        `observe(function, "wav")` to hear of another.
+        The chosen speech; `observe(function, "wav")` to be told of a new choice.
     name : str
-        Of what was chosen, without an ending.
+        Its file name without suffix, or "recording".
 
     Raises
     ------
     ParameterError
-        If there are no clips, or the first is silent or no sound.
+        If there are no clips, or the first is silent or not audio.
     MissingInput
-        If there is no such file.
+        If the first clip does not exist.
     """
 
     wav = traitlets.Any()
@@ -93,26 +111,29 @@ class SpeechInput(ipywidgets.VBox):
 
     def __init__(self, clips: Sequence[Path], sr: int, max_seconds: float = MAX_SECONDS):
         if not len(clips):
-            raise ParameterError(
-                "clips=[] must hold a clip to begin with, as list_audio gives them"
-            )
+            raise ParameterError("clips=[] must hold at least one clip, as from list_audio(folder)")
         self.sr, self.max_seconds = check_sr(sr), max_seconds
         options = [(Path(clip).stem, Path(clip)) for clip in clips]
         self.menu = ipywidgets.Dropdown(options=options, description="sample clip")
         self.upload = ipywidgets.FileUpload(accept="audio/*,video/*", description="your file")
         self.recorder = Recorder(max_seconds=max_seconds)
-        self.said = ipywidgets.HTML()
-        super().__init__([ipywidgets.HBox([self.menu, self.upload]), self.recorder, self.said])
-        self.menu.observe(
-            lambda change: change.new and self._choose(change.new.stem, change.new), "value"
-        )
+        self.status = ipywidgets.HTML()
+        super().__init__([ipywidgets.HBox([self.menu, self.upload]), self.recorder, self.status])
+        self.menu.observe(self._clip_chosen, "value")
         self.upload.observe(self._uploaded, "value")
-        self.recorder.observe(
-            lambda _: self._bring("recording", self.recorder.wav(self.sr)), "taken"
-        )
+        self.recorder.observe(self._recorded, "recording")
         name, path = options[0]
-        if not self._take(name, load_wav(path, self.sr)):
-            raise ParameterError(f"{path} is silent; choose a clip in which somebody speaks")
+        if not self._use(name, load_wav(path, self.sr)):
+            raise ParameterError(f"{path} is silent; choose a clip with speech")
+
+    def _clip_chosen(self, change) -> None:
+        path = change.new
+        if path is None:  # the menu was cleared, see `_use_other`
+            return
+        try:
+            self._use(path.stem, load_wav(path, self.sr))
+        except (ParameterError, MissingInput) as e:
+            self._show_status(str(e))
 
     def _uploaded(self, change) -> None:
         for file in change.new:
@@ -121,108 +142,141 @@ class SpeechInput(ipywidgets.VBox):
                 path = Path(folder) / f"upload{name.suffix}"
                 path.write_bytes(file["content"])
                 try:
-                    self._bring(name.stem, load_wav(path, self.sr))
-                except (ParameterError, MissingInput) as e:  # what was chosen before stays
-                    self._say(str(e).replace(str(path), name.stem))
+                    self._use_other(name.stem, load_wav(path, self.sr))
+                except (ParameterError, MissingInput) as e:  # the choice before stays
+                    self._show_status(str(e).replace(str(path), name.stem))
 
-    def _choose(self, name: str, path: Path) -> None:
-        try:
-            self._take(name, load_wav(path, self.sr))
-        except (ParameterError, MissingInput) as e:
-            self._say(str(e))
+    def _recorded(self, _) -> None:
+        self._use_other("recording", self.recorder.wav(self.sr))
 
-    def _bring(self, name: str, wav: np.ndarray) -> None:
-        """Take what is none of the menu's clips, and let the menu show none: all of them can be chosen."""
-        if self._take(name, wav):
+    def _use_other(self, name: str, wav: np.ndarray) -> None:
+        """Use speech that is not in the menu, and clear the menu so that each clip can be chosen."""
+        if self._use(name, wav):
             self.menu.value = None
 
-    def _take(self, name: str, wav: np.ndarray) -> bool:
-        """Whether it could be taken: silence cannot."""
+    def _use(self, name: str, wav: np.ndarray) -> bool:
+        """Make `wav` the choice and return True, or return False if it is silent."""
         used = wav[: int(self.max_seconds * self.sr)]
         if not np.any(used):
-            self._say(f"{name} is silent; choose another, or look at the microphone")
+            self._show_status(f"{name} is silent; choose another, or check the microphone")
             return False
         self.name = name
         self.wav = used
         whole, seconds = len(wav) / self.sr, len(used) / self.sr
-        self._say(
-            f"{name}: {'the first ' * (whole > seconds)}{seconds:.1f} s"
-            + f" of {whole:.1f}" * (whole > seconds)
-        )
+        length = f"{seconds:.1f} s" if whole == seconds else f"first {seconds:.1f} of {whole:.1f} s"
+        self._show_status(f"{name}: {length}")
         return True
 
-    def _say(self, text: str) -> None:
-        self.said.value = html.escape(text)
+    def _show_status(self, text: str) -> None:
+        self.status.value = html.escape(text)
 
 
 class Dials(ipywidgets.VBox):
-    """Every dial of the anonymiser, each with its unit; a preset puts all of them in its position.
+    """A slider or menu for every dial of the anonymizer; a preset sets all of them.
 
     Parameters
     ----------
     config : AnonymizeConfig
-        Where the dials stand at first. What has no dial here (pitch tracker, target) stays as it is.
+        Initial positions. Settings without a dial (F0 tracker, target) stay as they are.
 
     Attributes
     ----------
     config : AnonymizeConfig
-        Where they stand now; `observe(function, "config")` to hear of a change.
+        Current positions; `observe(function, "config")` to be told of a change.
+    code : ipywidgets.Textarea
+        The line of Python that makes this config from the default one.
     """
 
     config = traitlets.Instance(AnonymizeConfig)
 
     def __init__(self, config: AnonymizeConfig):
-        self.start = config
-        look = dict(style={"description_width": "14em"}, layout={"width": "34em"})
+        self.initial = config
         self.presets = ipywidgets.Dropdown(
-            options=list(PRESETS), value=config.preset, description="preset", **look
+            options=list(PRESETS), value=config.preset, description="preset", **LOOK
         )
-        self.dials = {}
-        for name, (label, low, high, step) in SLIDERS.items():
-            slider = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
-            self.dials[name] = slider(
-                min=low, max=high, step=step, description=label, continuous_update=False, **look
-            )
-        self.dials["f0_mode"] = ipywidgets.Dropdown(options=F0_MODES, description="pitch", **look)
-        self.line = ipywidgets.Textarea(
-            description="copy as config",
-            rows=2,
-            style={"description_width": "14em"},
-            layout={"width": "60em"},
+        mode = ipywidgets.Dropdown(options=F0_MODES, description="pitch", **LOOK)
+        self.dials = {"f0_mode": mode} | {name: _slider(name) for name in SLIDERS}
+        self.code = ipywidgets.Textarea(
+            description="copy as config", rows=2, style=LOOK["style"], layout={"width": "60em"}
         )
-        self._filling = False
-        self._fill(config)
-        super().__init__([self.presets, *(self.dials[name] for name in ORDER), self.line])
-        self.presets.observe(self._preset, "value")
+        self._ignore_changes = False
+        self._set_dials(config)
+        super().__init__([self.presets, *self.dials.values(), self.code])
+        self.presets.observe(self._preset_chosen, "value")
         for dial in self.dials.values():
-            dial.observe(self._turned, "value")
-        self._turned()
+            dial.observe(self._dial_turned, "value")
+        self._update()
 
-    def _preset(self, change) -> None:
-        self._fill(AnonymizeConfig(preset=change.new))
-        self._turned()
+    def _preset_chosen(self, change) -> None:
+        self._set_dials(AnonymizeConfig(preset=change.new))
+        self._update()
 
-    def _fill(self, config: AnonymizeConfig) -> None:
-        self._filling = True
+    def _dial_turned(self, _) -> None:
+        if not self._ignore_changes:
+            self._update()
+
+    def _set_dials(self, config: AnonymizeConfig) -> None:
+        """Move all dials without an update for each."""
+        self._ignore_changes = True
         values = {name: getattr(config, name) for name in self.dials} | config.dials
         try:
             for name, dial in self.dials.items():
                 dial.value = values[name]
         finally:
-            self._filling = False
+            self._ignore_changes = False
 
-    def _turned(self, change=None) -> None:
-        if self._filling:
-            return
+    def _update(self) -> None:
+        """Renew `config` and `code` from the dials."""
         preset = PRESETS[self.presets.value]
         values = {name: dial.value for name, dial in self.dials.items()}
         values = {k: None if k in preset and v == preset[k] else v for k, v in values.items()}
-        config = replace(self.start, preset=self.presets.value, **values)
-        usual = AnonymizeConfig()
-        said = {k: v for k, v in values.items() if v is not None and v != getattr(usual, k)}
-        if config.preset != usual.preset:
-            said = {"preset": config.preset} | said
-        self.line.value = (
-            f"cfg = replace({', '.join(['cfg', *(f'{k}={v!r}' for k, v in said.items())])})"
-        )
+        config = replace(self.initial, preset=self.presets.value, **values)
+        default = AnonymizeConfig()
+        changed = {k: v for k, v in values.items() if v is not None and v != getattr(default, k)}
+        if config.preset != default.preset:
+            changed = {"preset": config.preset} | changed
+        arguments = ["cfg", *(f"{name}={value!r}" for name, value in changed.items())]
+        self.code.value = f"cfg = replace({', '.join(arguments)})"
         self.config = config
+
+
+def _slider(name: str) -> ipywidgets.IntSlider | ipywidgets.FloatSlider:
+    """The slider of a dial, with range and unit of its field in `AnonymizeConfig`."""
+    (label, step), rule = SLIDERS[name], FIELDS[name]
+    low, high = DISPLAYED.get(name, (rule["low"], rule["high"]))
+    unit = rule["unit"]
+    if unit:
+        label = f"{label} {unit if unit.startswith('(') else f'[{unit}]'}"
+    kind = ipywidgets.IntSlider if rule["whole"] else ipywidgets.FloatSlider
+    return kind(min=low, max=high, step=step, description=label, continuous_update=False, **LOOK)
+
+
+class DialsPanel(ipywidgets.VBox):
+    """Dials above a player: each turn synthesizes the sound "yours" anew, beside the "copy".
+
+    Parameters
+    ----------
+    features : Features
+        The analyzed speech. It is not analyzed again.
+    config : AnonymizeConfig
+        Initial positions of the dials.
+
+    Attributes
+    ----------
+    dials : Dials
+    player : Player
+    """
+
+    def __init__(self, features: Features, config: AnonymizeConfig):
+        self.features, self.copy = features, synthesize(features)
+        self.dials = Dials(config)
+        self.player = Player(*self._sounds())
+        self.player.active = 1
+        super().__init__([self.dials, self.player])
+        self.dials.observe(lambda _: self.player.show(*self._sounds()), "config")
+
+    def _sounds(self) -> tuple:
+        """Arguments of `Player`: waveforms, sampling rate, MP3, pitch."""
+        changed = transform(self.features, self.dials.config)
+        wavs = {"copy": self.copy, "yours": synthesize(changed)}
+        return wavs, self.features.sr, False, {"copy": self.features, "yours": changed}
