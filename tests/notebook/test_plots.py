@@ -5,15 +5,12 @@ import io
 import IPython.display as ipd
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from vc_lib.anonymize import analyze
-from vc_lib.config import SECOND_CHANNELS, AudioConfig
 from vc_lib.errors import ParameterError
 from vc_lib.notebook import plots
-from vc_lib.spectrogram import wav_to_image
 
 SR = 16_000
 KB = 1_000
@@ -190,31 +187,6 @@ def test_labels_are_no_formulas(features):
     assert any(word.endswith("_hidden") for word in words)
 
 
-@pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
-def test_plot_image_shows_both_channels(wavs, second_channel):
-    cfg = AudioConfig(second_channel=second_channel)
-    img = wav_to_image(wavs["converted"], cfg)
-    fig = plots.plot_image(img, cfg)
-    panels = [ax for ax in fig.axes if ax.images]
-    assert len(panels) == 2 and len(fig.axes) == 4  # each has its own scale
-    for i, ax in enumerate(panels):
-        assert ax.get_title("left").startswith(f"Channel {i}: ")
-        assert ax.get_ylabel() == "Frequency [kHz]"
-        assert ax.images[0].get_array().data == pytest.approx(img[i])
-        low, high = ax.images[0].get_clim()
-        assert low == -high
-    assert panels[1].get_xlabel() == "Time [s]"
-    assert len(fig._repr_png_()) < 60 * KB
-
-
-def test_plot_image_refuses_another_shape_and_nan(wavs):
-    img = wav_to_image(wavs["source"], AudioConfig())
-    with pytest.raises(ParameterError, match="n_fft=1024"):
-        plots.plot_image(img, AudioConfig(n_fft=1024))
-    with pytest.raises(ParameterError, match="NaN"):
-        plots.plot_image(np.full_like(img, np.nan), AudioConfig())
-
-
 def test_bars_show_each_metric_of_each_row():
     rows = {
         "source": {"mcd_db": 6.0, "wer": 0.0, "other": 1.0},
@@ -234,17 +206,3 @@ def test_bars_show_each_metric_of_each_row():
 def test_bars_of_nothing_are_refused(rows):
     with pytest.raises(ParameterError, match="rows"):
         plots.plot_scores(rows)
-
-
-def test_a_tradeoff_joins_the_strengths_of_a_system():
-    names = ["untouched", "robot, 0.5", "robot, 1.0", "neutral, and more, 1.0"]
-    table = pd.DataFrame({"eer": [0.0, 0.1, 0.3, 0.4], "wer": [0.0, 0.1, 0.2, 0.1]}, index=names)
-    fig = plots.plot_tradeoff(table, "eer", "wer", {"eer": "how private"})
-    (ax,) = fig.axes
-    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
-    assert list(lines) == ["untouched", "robot", "neutral, and more"]
-    assert lines["robot"] == [[0.1, 0.1], [0.3, 0.2]]
-    assert ax.get_xlabel() == "how private" and ax.get_ylabel() == "wer"
-    assert {"0.5", "1.0"} <= set(texts(fig))
-    with pytest.raises(ParameterError, match="'mos' must be one of eer, wer"):
-        plots.plot_tradeoff(table, "mos", "wer")

@@ -1,7 +1,7 @@
-"""What figures and tables have in common: their style, their size in a file, and how numbers are rounded.
+"""Style shared by figures and tables: colours, sizes, small PNG files, rounded numbers.
 
-Figures are made without pyplot, so that they work in callbacks and leave nothing
-open; a notebook shows them as small PNGs on white, readable in light and dark themes.
+Figures are made without pyplot, so they work in callbacks and leave nothing open. A notebook shows
+them as small PNGs on white, which are readable in light and dark themes.
 """
 
 import io
@@ -10,11 +10,14 @@ from pathlib import Path
 import matplotlib.figure
 import numpy as np
 from IPython import get_ipython
+from matplotlib.ticker import NullLocator, ScalarFormatter
 from PIL import Image
 
-WIDTH, ROW, DPI = 7.5, 1.7, 80  # of a figure and of its panels [inches, pixels an inch]
-N_COLORS = 40  # of a whole figure; fewer: smaller files
-# Told apart by every kind of eye: Okabe and Ito, Color Universal Design, 2008; dashes help in print
+from ..config import AudioConfig
+
+WIDTH, ROW, DPI = 7.5, 1.7, 80  # figure width, panel height [inches]; resolution [pixels an inch]
+N_COLORS = 40  # colours in a PNG; fewer make smaller files
+# Palette safe for colour blindness: Okabe and Ito, Color Universal Design, 2008. Dashes help in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.grid": False}
@@ -25,7 +28,7 @@ STYLE |= {"legend.frameon": False, "grid.color": "#D0D0D0", "image.interpolation
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib Figure that a notebook shows as a small PNG, with pyplot and without it."""
+    """A matplotlib Figure that a notebook shows as a small PNG."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -36,14 +39,14 @@ class Figure(matplotlib.figure.Figure):
         return file.getvalue()
 
     def save(self, path) -> None:
-        """Write the very PNG that a notebook shows; its folder is made if need be."""
+        """Write the same PNG that a notebook shows, and make its folder if needed."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self._repr_png_())
 
 
 def _with_few_colors(rgb: np.ndarray) -> Image.Image:
-    """Every pixel (height, width, 3) in the nearest of the N_COLORS commonest colours."""
+    """Palette image of the N_COLORS most frequent colours; each pixel (height, width, 3) gets the nearest."""
     packed = rgb.astype(np.int32) @ [65536, 256, 1]
     codes, which, counts = np.unique(packed, return_inverse=True, return_counts=True)
     colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1)
@@ -61,19 +64,45 @@ if (
 
 
 def figure(n_panels: int = 1, row: float = ROW, **axes) -> tuple[Figure, list]:
-    """A figure with panels under each other, and the panels."""
+    """A figure and its panels, one under the other."""
     fig = Figure(figsize=(WIDTH, 0.5 + n_panels * row), layout="constrained", facecolor="white")
     return fig, list(fig.subplots(n_panels, squeeze=False, **axes)[:, 0])
 
 
+def hz_axis(ax, label: str = "F0 [Hz]") -> None:
+    """Make a logarithmic pitch axis with ticks in Hz."""
+    ax.set_yscale("log")
+    ax.set_yticks([50, 75, 100, 150, 200, 300, 400, 600, 800, 1200, 1600])
+    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_ylabel(label)
+
+
+def f0_limits(contours) -> tuple[float, float]:
+    """Common limits of pitch axes, at least half an octave [Hz]."""
+    f0 = np.concatenate([*contours, np.zeros(0)])
+    f0 = f0[f0 > 0]
+    low, high = (f0.min(), f0.max()) if len(f0) else (100.0, 200.0)
+    widen = max(1.06, np.sqrt(np.sqrt(2) / (high / low)))
+    return low / widen, high * widen
+
+
+def image_axes(level: np.ndarray, cfg: AudioConfig) -> dict:
+    """Arguments of imshow that put an array (n_freqs, n_frames) on axes in seconds and kHz."""
+    half_frame, half_bin = cfg.hop_length / cfg.sr / 2, cfg.sr / cfg.n_fft / 2000
+    right = (level.shape[1] - 1) * cfg.hop_length / cfg.sr + half_frame
+    extent = (-half_frame, right, -half_bin, cfg.sr / 2000 + half_bin)
+    return {"extent": extent, "origin": "lower", "aspect": "auto"}
+
+
 def plain(label) -> str:
-    """A label as it is: matplotlib takes $...$ for mathematics and a leading _ for "no legend"."""
+    """Escape a label: matplotlib reads $...$ as mathematics and hides labels that start with _."""
     text = str(label).replace("$", r"\$")
     return f"\u200b{text}" if text.startswith("_") else text
 
 
 def line_style(i: int, dashed: bool = False) -> dict:
-    """Colour and dashes of the i-th line."""
+    """Colour, dashes and width of line `i`."""
     return {
         "color": COLORS[i % len(COLORS)],
         "linestyle": DASHES[i % len(DASHES)] if dashed else "-",
@@ -82,7 +111,7 @@ def line_style(i: int, dashed: bool = False) -> dict:
 
 
 def rounded(value) -> str:
-    """A number to three digits or so, text as it is, an en dash for nothing."""
+    """A number with about three digits; text unchanged; an en dash for None and nan."""
     if isinstance(value, str):
         return value
     if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
