@@ -48,7 +48,7 @@ def learn(prepared, target_cfg):
 
 
 @pytest.fixture
-def listen(prepared, target_cfg, voice):
+def evaluation(prepared, target_cfg, voice):
     own = [prepared[2].load()[0]]
     return EvaluateCallback(target_cfg, own, [voice(1.0, f0=110.0)], every=5)
 
@@ -63,16 +63,16 @@ class EachEpoch(Callback):
 
     def after_epoch(self):
         self.seen.append(
-            (self.learn.board.said.value, [t["sound"] for t in self.learn.board.player.tracks])
+            (self.learn.board.status.value, [t["sound"] for t in self.learn.board.player.tracks])
         )
 
 
-def test_a_board_says_shows_and_plays_how_it_goes(learn, listen, shown, tmp_path):
+def test_a_board_shows_and_plays_the_progress(learn, evaluation, shown, tmp_path):
     each = EachEpoch()
-    fit(learn, tmp_path / "run", "generator", 3, cbs=[listen, Board(), each])
+    fit(learn, tmp_path / "run", "generator", 3, cbs=[evaluation, Board(), each])
     (panel,) = shown
-    said, player, curves = panel.children
-    assert said.value == "generator: 3 of 3 epochs, done."
+    status, player, curves = panel.children
+    assert status.value == "generator: 3 of 3 epochs, done."
     assert "generator: 1 of 3 epochs" in each.seen[0][0] and "left" in each.seen[0][0]
     assert all("valid_loss" in text and "stop button" in text for text, _ in each.seen)
     assert Image.open(io.BytesIO(curves.value)).width > 300
@@ -82,10 +82,10 @@ def test_a_board_says_shows_and_plays_how_it_goes(learn, listen, shown, tmp_path
     assert first[2] != last[2], "the voice is not"
 
 
-def test_the_preview_is_what_the_voice_makes_now(learn, listen, tmp_path):
-    fit(learn, tmp_path / "run", "generator", 1, cbs=[listen])
-    listen.learn = learn
-    sounds = listen.preview()
+def test_the_preview_is_what_the_voice_makes_now(learn, evaluation, tmp_path):
+    fit(learn, tmp_path / "run", "generator", 1, cbs=[evaluation])
+    evaluation.learn = learn
+    sounds = evaluation.preview()
     assert {len(wav) for wav in sounds.values()} == {16_000}
     assert all(np.isfinite(wav).all() and wav.any() for wav in sounds.values())
     assert not np.allclose(sounds["converted"], sounds["anonymized"])
@@ -114,7 +114,7 @@ def test_a_resumed_board_counts_from_where_it_was(learn, shown, tmp_path):
     assert "3 of 3" in shown[1].children[0].value
 
 
-def test_times_are_said_as_one_would():
+def test_durations_in_words():
     assert [board.in_words(s) for s in (0.4, 99.4, 100, 5399, 5400)] == [
         "0 s",
         "99 s",
@@ -127,12 +127,12 @@ def test_times_are_said_as_one_would():
 @pytest.mark.skipif(
     find_spec("tensorboard") is None, reason="tensorboard is not installed: requirements-dev.txt"
 )
-def test_tensorboard_is_told_numbers_sounds_and_pictures(learn, listen, tmp_path):
+def test_tensorboard_gets_scores_sounds_and_images(learn, evaluation, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = tmp_path / "run"
-    fit(learn, run, "generator", 2, cbs=[listen, *to_tensorboard(run, "generator")])
-    fit(learn, run, "generator", 2, cbs=[listen])  # nothing to do
+    fit(learn, run, "generator", 2, cbs=[evaluation, *to_tensorboard(run, "generator")])
+    fit(learn, run, "generator", 2, cbs=[evaluation])  # nothing to do
     events = EventAccumulator(str(run / "tensorboard" / "generator"))
     events.Reload()
     tags = events.Tags()

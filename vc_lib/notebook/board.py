@@ -1,6 +1,6 @@
-"""Watching training: what a notebook shows, and TensorBoard, while a voice is trained.
+"""Progress of training, in a notebook and in TensorBoard.
 
-Board           curves, numbers, the time left, and a clip to hear, renewed after every epoch
+Board           curves, scores, time left and a converted clip, renewed after every epoch
 to_tensorboard  the same for TensorBoard
 """
 
@@ -20,32 +20,29 @@ from .runs import plot_losses
 
 from fastai.callback.core import Callback
 
-TENSORBOARD = "tensorboard"  # folder of a run
+TENSORBOARD = "tensorboard"  # subfolder of a run
 
 
 def watch(run_dir, stage: str, tensorboard: bool = False) -> list[Callback]:
-    """The callbacks that let one watch a stage: the board, and TensorBoard's if wanted.
-
-    See `Board` and `to_tensorboard`, whose parameters these are.
-    """
+    """Callbacks that show the progress of a stage: `Board`, and `to_tensorboard` if wanted."""
     return [Board(), *(to_tensorboard(run_dir, stage) if tensorboard else [])]
 
 
 class Board(Callback):
-    """After every epoch show how training goes: curves, numbers, the time left, and a clip as it sounds now.
+    """Show curves, scores, the time left and a converted clip, renewed after every epoch.
 
-    Give it to `fit` beside an `EvaluateCallback`, whose first clip of another speaker is played; without one
-    there is no sound. The player stays where it is while its sounds are renewed.
+    Give it to `fit` beside an `EvaluateCallback`, whose first clip of another speaker is played.
+    Without one there is no player.
     """
 
     order = 67  # after History and SaveVoice have written
 
     def before_fit(self):
-        self.seconds, self.player, self.stands = [], None, ""
-        self.said, self.curves = ipywidgets.HTML(), ipywidgets.Image(format="png")
-        self.curves.layout.align_self = "flex-start"  # as large as it was drawn
-        self.panel = ipywidgets.VBox([self.said])
-        self.say("The first epoch is under way.")
+        self.epoch_seconds, self.player, self.progress = [], None, ""
+        self.status, self.curves = ipywidgets.HTML(), ipywidgets.Image(format="png")
+        self.curves.layout.align_self = "flex-start"  # not stretched
+        self.panel = ipywidgets.VBox([self.status])
+        self.show_status("The first epoch is running.")
         display(self.panel)
 
     def before_epoch(self):
@@ -54,14 +51,14 @@ class Board(Callback):
     def after_epoch(self):
         values = epoch_values(self.learn)
         if not values:
-            return  # it was trained before
-        self.seconds.append(time.perf_counter() - self.began)
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            return  # skipped: trained before
+        self.epoch_seconds.append(time.perf_counter() - self.began)
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         n_left = self.n_epoch - 1 - self.epoch
-        each = np.mean(self.seconds[-3:])
-        self.stands = f"{self.learn.history.stage}: {self.epoch + 1} of {self.n_epoch} epochs"
-        self.say(
-            f"{self.stands}, {in_words(each)} each, about {in_words(n_left * each)} left. Now: {numbers}."
+        each = np.mean(self.epoch_seconds[-3:])
+        self.progress = f"{self.learn.history.stage}: {self.epoch + 1} of {self.n_epoch} epochs"
+        self.show_status(
+            f"{self.progress}, {in_words(each)} each, about {in_words(n_left * each)} left. Now: {scores}."
         )
         self.curves.value = plot_losses(self.learn.history.path)._repr_png_()
         sounds = self.learn.evaluate.preview() if hasattr(self.learn, "evaluate") else {}
@@ -69,18 +66,20 @@ class Board(Callback):
             self.player = Player(sounds, self.dls.cfg.sr)
         elif sounds:
             self.player.show(sounds, self.dls.cfg.sr)
-        self.panel.children = [self.said, *filter(None, [self.player]), self.curves]
+        self.panel.children = [self.status, *filter(None, [self.player]), self.curves]
 
     def after_fit(self):
-        self.said.value = f"{self.stands}, done." if self.seconds else "Nothing was left to do."
+        self.status.value = (
+            f"{self.progress}, done." if self.epoch_seconds else "All epochs were trained before."
+        )
 
-    def say(self, text: str) -> None:
-        hint = "The stop button ends it and keeps all whole epochs; run the cell again to go on."
-        self.said.value = f"{text}<br><small>{hint}</small>"
+    def show_status(self, text: str) -> None:
+        hint = "The stop button keeps all complete epochs; run the cell again to continue."
+        self.status.value = f"{text}<br><small>{hint}</small>"
 
 
 def in_words(seconds: float) -> str:
-    """A time as one says it.
+    """A duration in words.
 
     Examples
     --------
@@ -93,15 +92,15 @@ def in_words(seconds: float) -> str:
 
 
 def to_tensorboard(run_dir, stage: str) -> list[Callback]:
-    """Callbacks that write a stage's curves, sounds and spectrograms for TensorBoard.
+    """Callbacks that write curves, sounds and spectrograms of a stage for TensorBoard.
 
-    fastai's own callback writes the losses, rates and metrics; what `EvaluateCallback` hears goes beside them. Look
-    with `tensorboard --logdir models`.
+    The callback of fastai writes losses, rates and metrics. `ScoreEvents` adds the scores and sounds
+    of `EvaluateCallback`. Show them with `tensorboard --logdir models`.
 
     Parameters
     ----------
     run_dir : str or Path
-        The run's folder; the events go to `<run_dir>/tensorboard/<stage>`.
+        Folder of the run; events go to `<run_dir>/tensorboard/<stage>`.
     stage : str
 
     Raises
@@ -113,14 +112,14 @@ def to_tensorboard(run_dir, stage: str) -> list[Callback]:
         from fastai.callback.tensorboard import TensorBoardCallback
     except ImportError as e:
         raise MissingInput(
-            "tensorboard is not installed; pip install tensorboard, or leave it away"
+            "tensorboard is not installed; pip install tensorboard, or set tensorboard = False"
         ) from e
     folder = Path(run_dir) / TENSORBOARD / stage
     return [TensorBoardCallback(folder, trace_model=False, log_preds=False), ScoreEvents()]
 
 
 class ScoreEvents(Callback):
-    "After every epoch write what EvaluateCallback heard beside what fastai's TensorBoardCallback has written."
+    "Write scores and sounds of EvaluateCallback into the log of fastai's TensorBoardCallback."
 
     order = 63  # after EvaluateCallback
 
@@ -134,4 +133,4 @@ class ScoreEvents(Callback):
         for label, wav in sounds.items():
             writer.add_audio(label, wav[None], step, sample_rate=sr)
         writer.add_figure("spectrograms", plot_spectrograms(sounds, sr, f0=False), step)
-        writer.flush()  # an interrupt leaves it open
+        writer.flush()  # the writer stays open after an interrupt

@@ -1,7 +1,7 @@
-"""Players: sounds that say the same thing under each other, equally loud, switched at the same moment.
+"""Players: versions of one sentence, equally loud, that a key switches at the same moment.
 
-`play` shows a `Player`, a widget with a spectrogram to click at for each sound; where widgets do not run,
-in the preview of a page or in a notebook that is not trusted, plain labelled players stand in its place.
+`play` shows a `Player`, a widget with a spectrogram for each sound. Where widgets do not run (a preview,
+a notebook that is not trusted), plain players with labels are shown instead.
 """
 
 import base64
@@ -23,37 +23,47 @@ from ..audio import check_sr, check_wav, stft_magnitude
 from ..config import AnonymizeConfig, AudioConfig
 from ..errors import ParameterError
 
-LISTENING_DB = -23.0  # speech level of the players [dB of full scale] ...
-PEAK_DB = -1.0  # ... less where a peak would pass this; MP3 overshoots a little
-SILENT_DB = -80.0  # what is below is left as it is and called silent
-GATE_DB = 25.0  # the speech level counts blocks down to this under the loudest
-MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # [Hz]
-RANGE_DB = 70.0  # what a spectrogram shows under the loudest bin
-N_COLORS = 14  # of a spectrogram: noise makes large files otherwise
-N_COLUMNS = 600  # of a player's spectrogram [pixels]
-CONTOUR_S = 0.01  # from one drawn point of the pitch to the next [s]
-QUICK = AnonymizeConfig(f0_method="dio")  # the pitch that is drawn; 10 times faster than Harvest
+LISTENING_DB = -23.0  # speech level of all players [dB of full scale]
+PEAK_DB = -1.0  # highest peak, since MP3 overshoots a little; the level is lowered if needed
+SILENT_DB = -80.0  # sounds below this level are labelled silent and not amplified
+GATE_DB = 25.0  # the speech level ignores blocks this far below the loudest
+MP3_RATES = (
+    8_000,
+    11_025,
+    12_000,
+    16_000,
+    22_050,
+    24_000,
+    32_000,
+    44_100,
+    48_000,
+)  # rates of MP3 [Hz]
+RANGE_DB = 70.0  # range of a spectrogram below the loudest bin
+N_COLORS = 14  # colours of a spectrogram; more make large files
+N_COLUMNS = 600  # width of a spectrogram [pixels]
+CONTOUR_S = 0.01  # step of the drawn pitch contour [s]
+QUICK = AnonymizeConfig(f0_method="dio")  # tracker of the drawn pitch; 10 times faster than Harvest
 
 
 class Player(anywidget.AnyWidget):
-    """A player for sounds to be compared: keys 1 to 9 switch at the same moment, the space bar plays.
+    """A player to compare sounds: keys 1 to 9 switch at the same moment, the space bar plays.
 
     Parameters
     ----------
     wavs : dict of label to np.ndarray [shape=(n_samples,), -1..1]
-        In the order of the rows. Labels are text, not HTML.
+        One row for each. Labels are text, not HTML.
     sr : int [Hz]
-        Of all of them.
+        Sampling rate of all waveforms.
     exact : bool
-        False: MP3, small. True (and at rates that MP3 has not): FLAC, 16 bit, to the sample.
+        True: lossless 16-bit FLAC, also used at rates without MP3. False: MP3, which is small.
     f0 : bool or dict of label to Features
-        Draw the pitch over the spectrograms; True: find it, features: take theirs, for the labels that
-        there are.
+        Pitch drawn over the spectrograms. True: measured here. Features: taken from them; labels
+        without features have no pitch.
 
     Attributes
     ----------
     active : int
-        Which row is heard, from 0 on; follows the page, and can be set.
+        Index of the row that is heard; follows the page, and can be set.
     """
 
     _esm = Path(__file__).with_name("player.js")
@@ -78,7 +88,7 @@ class Player(anywidget.AnyWidget):
         exact: bool = False,
         f0: bool | Mapping[str, Features] = True,
     ) -> None:
-        """Put other sounds in the place of these, at the same moment; parameters as of the class."""
+        """Replace the sounds and keep the position; parameters as of the class."""
         self._sounds = _sounds(wavs, sr, exact)
         self.tracks = _tracks(self._sounds, wavs, sr, f0)
 
@@ -89,7 +99,7 @@ class Player(anywidget.AnyWidget):
 
 
 def _tracks(sounds: Mapping[str, dict], wavs: Mapping[str, np.ndarray], sr: int, f0) -> list[dict]:
-    """What player.js is told of each sound."""
+    """Data of each row for player.js."""
     gains_db = {label: sound["gain_db"] for label, sound in sounds.items()}
     _, levels_db = levels_under_loudest(wavs, sr, gains_db, N_COLUMNS)
     tracks = []
@@ -116,39 +126,38 @@ def play(
     exact: bool = False,
     f0: bool | Mapping[str, Features] = True,
 ) -> None:
-    """Show a player for each waveform, all equally loud; see `Player` for the parameters.
+    """Show a `Player`, which has the same parameters.
 
-    Each is scaled to the same speech level, -23 dB of full scale or as much as no peak clips; the
-    gain stands beside the player, so that it is no secret which one was quiet. The speech level is
-    the RMS of the 50 ms blocks that are less than 25 dB under the loudest, so that pauses do not
-    count.
+    All sounds get the same speech level: -23 dB of full scale, or lower if a peak would clip. The
+    gain is shown beside each sound. The speech level is the RMS of the 50 ms blocks less than
+    25 dB below the loudest, so pauses do not count.
 
     Raises
     ------
     ParameterError
-        If there is nothing to play, or an array is no waveform; NaN would be a mute player.
+        If there is no waveform, or an array is not a waveform.
 
     References
     ----------
-    Gated levels: ITU-R BS.1770 (here without its ear-like filter).
+    Gated levels: ITU-R BS.1770 (here without its frequency weighting).
     """
     ipd.display(Player(wavs, sr, exact, f0))
 
 
 def same_loudness(wavs: Mapping[str, np.ndarray], sr: int) -> dict[str, np.ndarray]:
-    """The waveforms as `play` plays them, brought to one speech level, to be saved; same parameters."""
+    """The waveforms at the speech level of `play`, to be saved; same parameters."""
     wavs = checked_wavs(wavs)
     gains_db = gains_to_level(wavs, sr)
     return {label: wav * 10 ** ((gains_db[label] or 0) / 20) for label, wav in wavs.items()}
 
 
 def players_html(wavs: Mapping[str, np.ndarray], sr: int, exact: bool = False) -> str:
-    """Plain players as self-contained HTML, for a page of your own; parameters as of `play`."""
+    """Plain players as self-contained HTML; parameters as of `play`."""
     return _table(_sounds(wavs, sr, exact))
 
 
 def _sounds(wavs: Mapping[str, np.ndarray], sr: int, exact: bool) -> dict[str, dict]:
-    """Of each waveform the sound file, as it is played, its MIME type, its gain [dB], and that as text."""
+    """Sound file, MIME type, gain [dB] and gain as text, for each waveform."""
     sounds, wavs = {}, checked_wavs(wavs)
     for label, gain_db in gains_to_level(wavs, sr).items():
         note = "silent" if gain_db is None else f"{gain_db:+.1f} dB".replace("-", "−")
@@ -158,7 +167,7 @@ def _sounds(wavs: Mapping[str, np.ndarray], sr: int, exact: bool) -> dict[str, d
 
 
 def _table(sounds: Mapping[str, dict]) -> str:
-    """A row for each sound: label, player, gain."""
+    """HTML table with a row for each sound: label, player, gain."""
     rows = []
     for label, sound in sounds.items():
         name = html.escape(str(label))
@@ -172,7 +181,7 @@ def _table(sounds: Mapping[str, dict]) -> str:
 
 
 def _encoded(wav: np.ndarray, sr: int, exact: bool) -> tuple[str, bytes]:
-    """MIME type and bytes of a sound file."""
+    """MIME type and bytes of the sound file."""
     file = io.BytesIO()
     if exact or sr not in MP3_RATES:
         soundfile.write(file, np.clip(wav, -1, 1), sr, format="FLAC", subtype="PCM_16")
@@ -185,25 +194,25 @@ def _encoded(wav: np.ndarray, sr: int, exact: bool) -> tuple[str, bytes]:
 
 
 def checked_wavs(wavs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Waveforms by label, if that is what was given."""
+    """The waveforms, checked."""
     if not isinstance(wavs, Mapping) or not wavs:
         raise ParameterError(
-            'wavs must be a dict of label to waveform with at least one, as in {"source": wav}; '
+            'wavs must be a dict of label to waveform with at least one, as in {"source": wav}, '
             f"got {'an empty one' if isinstance(wavs, Mapping) else type(wavs).__name__}"
         )
     return {label: check_wav(wav, str(label)) for label, wav in wavs.items()}
 
 
 def gains_to_level(wavs: Mapping[str, np.ndarray], sr: int) -> dict[str, float | None]:
-    """What brings all to one speech level with no peak over PEAK_DB; None where silent [dB]."""
+    """Gains to one speech level without a peak above PEAK_DB [dB]; None where silent."""
     wavs, sr = checked_wavs(wavs), check_sr(sr)
     levels = {label: _speech_level_db(wav, sr) for label, wav in wavs.items()}
-    heard = {label: level for label, level in levels.items() if level > SILENT_DB}
-    peaks = {label: 20 * np.log10(np.abs(wavs[label]).max()) for label in heard}
+    audible = {label: level for label, level in levels.items() if level > SILENT_DB}
+    peaks = {label: 20 * np.log10(np.abs(wavs[label]).max()) for label in audible}
     common = min(
-        [LISTENING_DB, *(PEAK_DB - peaks[label] + level for label, level in heard.items())]
+        [LISTENING_DB, *(PEAK_DB - peaks[label] + level for label, level in audible.items())]
     )
-    return {label: common - level if label in heard else None for label, level in levels.items()}
+    return {label: common - level if label in audible else None for label, level in levels.items()}
 
 
 def _speech_level_db(wav: np.ndarray, sr: int) -> float:
@@ -214,14 +223,16 @@ def _speech_level_db(wav: np.ndarray, sr: int) -> float:
     return float(10 * np.log10(max(power[loud].mean(), 1e-20)))
 
 
-# Pictures of players
+# Spectrograms of players
 
 
 def levels_under_loudest(
     wavs: Mapping[str, np.ndarray], sr: int, gains_db: Mapping[str, float | None], n_frames: int
 ) -> tuple[AudioConfig, dict[str, np.ndarray]]:
-    """Spectrograms with their gains, on one scale [dB under the loudest bin of all], the longest about
-    `n_frames` wide, and their STFT: a 32 ms window, and the hop that goes with the width."""
+    """Settings of the STFT and spectrograms [dB below the loudest bin of all] after `gains_db`.
+
+    The window is 32 ms. The hop makes the longest spectrogram about `n_frames` wide.
+    """
     n_fft = 2 * round(0.016 * sr)
     per_frame = max(map(len, wavs.values())) / n_frames
     hop_length = min(round(np.clip(per_frame, 0.002 * sr, n_fft / 2)), n_fft // 2)
@@ -235,7 +246,7 @@ def levels_under_loudest(
 
 
 def _png(db: np.ndarray) -> bytes:
-    """A spectrogram as a small picture, low frequencies at the bottom; 0 dB is brightest."""
+    """A spectrogram as PNG, low frequencies at the bottom; 0 dB is brightest."""
     levels = np.clip(1 + db[::-1] / RANGE_DB, 0, 1) * (N_COLORS - 1)
     image = Image.fromarray(levels.round().astype(np.uint8)).convert("P")
     palette = matplotlib.colormaps["magma"](np.linspace(0, 1, N_COLORS))[:, :3]
@@ -246,7 +257,7 @@ def _png(db: np.ndarray) -> bytes:
 
 
 def _contour(label, wav: np.ndarray, sr: int, f0) -> tuple[list[int] | None, float]:
-    """The pitch to draw [Hz, whole numbers are enough; 0 where there is none], and its period [s]."""
+    """Pitch contour to draw [Hz, integers; 0 where unvoiced], and its step [s]."""
     if f0 is True:
         hz = find_f0(wav, sr, QUICK)
         step = QUICK.frame_period_ms / 1000

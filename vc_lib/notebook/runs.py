@@ -1,4 +1,4 @@
-"""How training went, from history.csv: the curves of a run, and runs beside each other."""
+"""Curves of a run and comparison of runs, from history.csv."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,37 +19,37 @@ from ..training.run_folder import STAGES
 from .style import COLORS, STYLE, Figure, figure, line_style, plain, rounded
 from .tables import table
 
-# Better when higher, by what a name contains that is none of evaluate's; all others when lower
+# Parts of column names outside of METRICS whose higher value is better
 HIGHER_IS_BETTER = ("corr", "snr", "pesq", "stoi", "cosine", "mos", "accuracy")
-UNMARKED = ("critic", "turns")  # panels in which nothing is best
+UNMARKED = ("critic", "turns")  # panels without a mark at the best epoch
 NEEDED = "history.csv in a run's folder holds an epoch column and one for each number"
 
 
 @matplotlib.rc_context(STYLE)
 def plot_losses(history: str | Path | pd.DataFrame) -> Figure:
-    """Draw how training went: losses, critic, steps and each metric in a panel of its own.
+    """Draw losses, critic, steps and each metric of a run in panels.
 
     Parameters
     ----------
     history : path of a CSV file, or pd.DataFrame
-        A column `epoch` and any others; those with numbers are drawn. Names with "crit" go to the
-        critic's panel, "loss" to the losses', "steps" and "capped" to that of the turns. Empty
-        cells are gaps. With a column `stage`, stages are drawn one after the other, parted by a
-        dashed line, and the losses of a stage named "critic" go to the critic's panel too.
+        A column `epoch` and others; those with numbers are drawn. Names with "crit" go to the panel
+        "critic", names with "loss" to "losses", names with "steps" or "capped" to "turns". Empty
+        cells are gaps. With a column `stage` the stages follow each other, with a dashed line
+        between them. Losses of the stage "critic" go to the panel "critic".
 
     Returns
     -------
     Figure
-        A matplotlib Figure. A dot marks the best epoch of each line in each stage, but none of
-        critic and turns: the highest for correlations, SNR, PESQ, STOI, cosine, MOS and accuracy,
-        else the lowest.
+        A dot marks the best epoch of each line in each stage, except in "critic" and "turns". The
+        best is the highest for correlations, SNR, PESQ, STOI, cosine, MOS and accuracy, else the
+        lowest.
 
     Raises
     ------
     MissingInput
-        If there is no such file.
+        If the file does not exist.
     ParameterError
-        If `epoch` or a number to draw is missing.
+        If `epoch` is missing, or there is no number to draw.
     """
     frame = history if isinstance(history, pd.DataFrame) else _read(Path(history))
     if "epoch" not in frame or not len(frame):
@@ -85,8 +85,10 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Figure:
 
 
 def _by_stage(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
-    """The table in the order of training, the critic stage's losses in columns of their own; first row of
-    each stage."""
+    """The table in the order of training, and the first row of each stage.
+
+    Losses of the stage "critic" are moved to columns of their own.
+    """
     if "epoch" not in frame or not pd.api.types.is_numeric_dtype(frame["epoch"]):
         raise ParameterError(f"history has no numbers in a column epoch; {NEEDED}")
     if "stage" not in frame:
@@ -107,7 +109,7 @@ def _by_stage(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
 def _draw_line(
     ax, epochs, values: pd.Series, stages: dict[int, str], i: int, label: str, mark=True
 ):
-    """The i-th line of a panel, broken between stages, with the best epoch of each."""
+    """Draw line `i` of a panel, with a gap between stages and a mark at the best epoch of each."""
     numbers = values.to_numpy(dtype=float)
     starts = [*stages, len(numbers)]
     for k, (start, stop) in enumerate(pairwise(starts)):
@@ -135,7 +137,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _panels(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Title of each panel and the columns in it; columns without a number are left out."""
+    """Columns of each panel by its title; columns without a number are left out."""
     numbers = [c for c in frame.select_dtypes("number") if c != "epoch" and frame[c].notna().any()]
     turns = [c for c in numbers if "steps" in c or "capped" in c]
     critic = [c for c in numbers if "crit" in c and c not in turns]
@@ -146,13 +148,13 @@ def _panels(frame: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _metrics(frame: pd.DataFrame) -> list[str]:
-    """The columns that say more than a loss."""
+    """The columns that are neither losses nor steps."""
     apart = ("losses", *UNMARKED)
     return [c for title, columns in _panels(frame).items() if title not in apart for c in columns]
 
 
 def _higher_is_better(column: str) -> bool:
-    """By the metric that a column is named after, such as own_pesq_wb; others by what names mean."""
+    """Whether a higher value is better: by the metric in the name (own_pesq_wb), or by a part of it."""
     for key in sorted(METRICS, key=len, reverse=True):
         if column == key or column.endswith(f"_{key}"):
             return METRICS[key].better == "higher"
@@ -160,7 +162,7 @@ def _higher_is_better(column: str) -> bool:
 
 
 def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: str) -> None:
-    """A dot and the number at the best epoch."""
+    """Draw a dot and the number at the best epoch."""
     higher = _higher_is_better(column)
     best = int(np.argmax(values) if higher else np.argmin(values))
     ax.plot(epochs[best], values[best], "o", color=color, markeredgecolor="black", zorder=3)
@@ -172,11 +174,11 @@ def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: s
     )
 
 
-# Runs beside each other
+# Comparison of runs
 
 
 def find_runs(folder="models") -> dict[str, Path]:
-    """Runs in a folder by name: what holds a history.csv.
+    """Find the runs in a folder: subfolders with a history.csv, by name.
 
     Raises
     ------
@@ -190,18 +192,19 @@ def find_runs(folder="models") -> dict[str, Path]:
 
 
 def compare_runs(folder="models") -> pd.DataFrame:
-    """A row for each run: the settings in which they differ, epochs of each stage, and how they came out.
+    """Compare the runs of a folder: different settings, epochs of each stage, last metrics.
 
     Parameters
     ----------
     folder : str or Path
-        Each folder in it with a history.csv is a run.
+        Each subfolder with a history.csv is a run.
 
     Returns
     -------
     pd.DataFrame
-        As text, a row for each run. Settings that all share are left out. Of every number the last that was
-        measured is given, which may be some epochs old; an en dash where a run has none, or cannot be read.
+        Text, a row for each run. Settings that all runs share are left out. Metrics are the last
+        measured ones, which may be some epochs old. An en dash marks missing values and runs that
+        cannot be read.
 
     Raises
     ------
@@ -214,7 +217,7 @@ def compare_runs(folder="models") -> pd.DataFrame:
     differ = [key for key in asdict(Config()) if len({str(row.get(key)) for row in known}) > 1]
     rows = {}
     for name, run in runs.items():
-        rows[name] = {key: _said(settings[name].get(key)) for key in differ}
+        rows[name] = {key: _setting_text(settings[name].get(key)) for key in differ}
         try:
             frame, _ = _by_stage(_read(run / HISTORY))
         except ParameterError:
@@ -226,13 +229,13 @@ def compare_runs(folder="models") -> pd.DataFrame:
     return table(rows)
 
 
-def _said(value) -> str:
-    """A setting as text; an en dash for one that is not known."""
+def _setting_text(value) -> str:
+    """A setting as text; an en dash if it is unknown."""
     return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _settings(run: Path) -> dict:
-    """A run's settings, what is measured of its target left out; nothing if they cannot be read."""
+    """The settings of a run without the target's statistics; empty if they cannot be read."""
     try:
         settings = asdict(Config.load(run / "config.json"))
     except (MissingInput, ParameterError):
@@ -241,7 +244,7 @@ def _settings(run: Path) -> dict:
 
 
 def _epochs(history: pd.DataFrame) -> str:
-    """How many epochs of each stage, as in "generator 15, critic 2, gan 10"."""
+    """Number of epochs of each stage, as in "generator 15, critic 2, gan 10"."""
     if "stage" not in history:
         return str(len(history))
     counts = history["stage"].value_counts()
@@ -250,30 +253,29 @@ def _epochs(history: pd.DataFrame) -> str:
 
 @matplotlib.rc_context(STYLE)
 def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Figure:
-    """Draw how the runs of a folder came along: a panel for each metric, a line for each run.
+    """Draw the metrics of all runs of a folder: a panel for each metric, a line for each run.
 
     Parameters
     ----------
     folder : str or Path
     metrics : sequence of str
-        Columns of history.csv; by default all but losses and steps.
+        Columns of history.csv; by default all except losses and steps.
 
     Returns
     -------
     Figure
-        A matplotlib Figure: each metric over the epochs, those of all stages one after the other. A dot marks
-        the best epoch of each stage.
+        Each metric over the epochs of all stages. A dot marks the best epoch of each stage.
 
     Raises
     ------
     MissingInput
         If there is no run.
     ParameterError
-        If none of them has such a column.
+        If no run has such a column.
     """
     histories = {}
     for name, run in find_runs(folder).items():
-        with suppress(ParameterError):  # compare_runs names it
+        with suppress(ParameterError):  # compare_runs reports it
             histories[name] = _by_stage(_read(run / HISTORY))
     known = list(dict.fromkeys(c for frame, _ in histories.values() for c in _metrics(frame)))
     unknown = [metric for metric in metrics if metric not in known]

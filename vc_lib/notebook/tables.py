@@ -1,4 +1,4 @@
-"""Tables of numbers and the card of a voice, for notebooks."""
+"""Tables of numbers, and the card of a voice."""
 
 import html
 import re
@@ -8,28 +8,29 @@ import IPython.display as ipd
 import pandas as pd
 
 from ..errors import MissingInput, ParameterError
+from ..evaluate import METRICS
 from ..model.card import read_card
 from .style import rounded
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Numbers side by side, rounded to what matters, as text.
+    """Round numbers to about three digits and put them into a table.
 
     Parameters
     ----------
     rows : dict of label to dict of name to float
-        Rows as `evaluate` gives them; they may differ in what they hold.
+        Rows as from `evaluate`. They may hold different names.
 
     Returns
     -------
     pd.DataFrame
-        A row for each label, a column for each name in order of appearance; three digits or so. An
-        en dash stands for what is missing or nan.
+        Text. A row for each label, a column for each name in order of appearance. An en dash stands
+        for a value that is missing or nan.
 
     Raises
     ------
     ParameterError
-        If it is no such dict.
+        If `rows` is not a dict of dicts.
 
     Examples
     --------
@@ -45,13 +46,28 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(cells, index=[str(label) for label in rows], columns=names, dtype=object)
 
 
+def score_table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """`table` of scores of `evaluate`; headings are labels, with an arrow towards the better value.
+
+    Examples
+    --------
+    >>> score_table({"converted": {"wer": 0.25, "cosine_to_target": 0.81}})
+              WER ↓ cosine to target ↑
+    converted 0.250              0.810
+    """
+    return table(rows).rename(columns=lambda key: f"{METRICS[key].label} {METRICS[key].arrow}")
+
+
 def show_card(folder) -> ipd.Markdown:
-    """A voice's card, of which nothing can run or be fetched: what its maker wrote is text, tables and lists."""
+    """The card of a voice as Markdown without HTML, links, images and formulas.
+
+    Whoever made the voice wrote the card, so nothing in it may run or be fetched.
+    """
     try:
         text = read_card(folder)
     except (MissingInput, ParameterError) as e:
         text = str(e)
     text = html.escape(text, quote=False)
-    for sign in "[]!$\\":  # links, pictures, formulas
+    for sign in "[]!$\\":  # links, images, formulas
         text = text.replace(sign, f"&#{ord(sign)};")
     return ipd.Markdown(re.sub("(?m)^#", "###", text))
