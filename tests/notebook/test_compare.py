@@ -1,0 +1,139 @@
+"""Comparison of a voice's output with its source, and what notebook 03 writes."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from vc_lib.convert import convert_folder, load_voice
+from vc_lib.evaluate import Clip, judges
+from vc_lib.notebook import compare, output
+from vc_lib.notebook import panels as panels_module
+from vc_lib.notebook.panels import ConvertPanel, find_voices
+
+SR = 16_000
+
+
+@pytest.fixture(scope="module")
+def voice_dir(request):
+    return request.config.rootpath / "models" / "ljspeech"
+
+
+@pytest.fixture(scope="module")
+def trained(voice_dir):
+    return load_voice(voice_dir)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, voice):
+    path = tmp_path_factory.mktemp("clips") / "a, man.wav"
+    soundfile.write(path, voice(2.0), SR)
+    return path
+
+
+@pytest.fixture(scope="module")
+def excerpt(trained, clip, tmp_path_factory):
+    out_dir = tmp_path_factory.mktemp("converted")
+    convert_folder(trained, [clip], out_dir)
+    return compare.excerpt(trained, clip, out_dir / "a, man_converted.wav", SR)
+
+
+def test_an_excerpt_is_the_beginning_of_all_three(excerpt, voice):
+    assert list(excerpt) == ["source", "anonymized", "converted"]
+    assert {len(wav) for wav in excerpt.values()} == {SR}
+    assert np.abs(excerpt["source"] - voice(2.0)[:SR]).max() < 1e-3
+    assert all(wav.any() for wav in excerpt.values())
+
+
+def test_clips_are_taken_at_equal_steps():
+    assert compare.spread(list("abcdef"), 2) == ["a", "d"]
+    assert compare.spread(["a"], 3) == ["a"]
+
+
+def test_a_target_is_heard_only_if_there_is_a_recording(clip, tmp_path, voice_dir):
+    assert compare.target_excerpt(tmp_path, "", SR, 100) == {}
+    assert len(compare.target_excerpt(tmp_path, clip, SR, 100)["target"]) == 100
+
+
+def test_envelopes_are_as_coarse_as_the_targets(excerpt, trained):
+    stats = trained.config.target
+    parts = {label: Clip(wav, SR).features for label, wav in excerpt.items()}
+    coarse = compare.coarse_envelopes(parts, stats)
+    assert list(coarse) == [*excerpt, "target"]
+    assert coarse["target"].f0.tolist() == [stats.f0_hz] and len(coarse["target"].sp) == 1
+    assert not np.allclose(coarse["source"].sp, parts["source"].sp)
+
+
+def test_every_version_is_scored(excerpt, trained, monkeypatch):
+    monkeypatch.setattr(judges, "installed", lambda packages: not packages)  # judges are slow
+    clips = {"a, man": {label: Clip(wav, SR) for label, wav in excerpt.items()}}
+    scores = compare.compare(clips, trained.config.target, [excerpt["source"]], english=True)
+    assert list(scores) == [f"a, man, {row}" for row in compare.ROWS]
+    assert all(list(row) == list(compare.MEASURED) for row in scores.values())
+    assert scores["a, man, source"]["source_envelope_distance_db"] == 0
+    assert set(clips["a, man"]) == {"source", "anonymized", "converted"}, "not modified"
+    means = compare.average(scores | {"b, source": scores["a, man, converted"]})
+    both = [scores[f"a, man, {row}"]["f0_register_cents"] for row in ("source", "converted")]
+    assert means["source"]["f0_register_cents"] == pytest.approx(np.mean(both))
+    assert list(means) == list(compare.ROWS)
+
+
+def test_a_voice_that_cannot_be_loaded_is_left_out(voice_dir, tmp_path, voice, capsys):
+    sounds = compare.convert_with_each([voice_dir, tmp_path], voice(0.5, sr=22_050), 22_050)
+    assert list(sounds) == ["ljspeech"] and len(sounds["ljspeech"]) == 11_025
+    assert f"{tmp_path} is left out" in capsys.readouterr().out
+
+
+# What is written, and live
+
+
+def test_live_conversion_is_late_and_complete(trained, voice):
+    wav = voice(1.0)
+    live, speed = output.convert_live(trained, wav)
+    latency = len(live) - len(wav)
+    assert 0.1 < latency / SR < 1 and not live[:latency].any() and live[latency:].any()
+    assert speed > 0 and trained.live is None
+    budget = output.latency_budget(latency, SR)
+    assert budget["all"].item() == round(1000 * latency / SR)
+    assert abs(budget.drop(columns="all").to_numpy().sum() - budget["all"].item()) < 10
+
+
+def test_the_note_says_that_it_is_synthetic(tmp_path):
+    text = output.write_note(tmp_path, "models/x", "me.m4a").read_text(encoding="utf-8")
+    assert "synthetic" in text and "models/x" in text and "me.m4a" in text
+
+
+def test_examples_are_sounds_and_figures(excerpt, trained, tmp_path):
+    output.write_examples({"man": excerpt}, {"target": excerpt["source"]}, trained, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(f"man_{label}.mp3" for label in ("source", "anonymized", "baseline", "converted")),
+        *("man.png", "target.mp3", "target.png"),
+    }
+
+
+# The panel
+
+
+def test_voices_are_found_newest_first(voice_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_voices(voice_dir) == [voice_dir]
+    for name in ("old", "new"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "generator.safetensors").write_bytes(b"")
+    assert {path.name for path in find_voices(voice_dir)[:2]} == {"old", "new"}
+
+
+def test_the_panel_converts_saves_and_plays(trained, voice_dir, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    played = []
+    monkeypatch.setattr(panels_module, "play", lambda wavs, sr: played.append(wavs))
+    before = trained.config
+    panel = ConvertPanel(trained, voice_dir, [clip], tmp_path, {"target": np.ones(9)})
+    panel.convert()
+    assert panel.saved == tmp_path / "a, man_yours.wav" and panel.saved.is_file()
+    assert list(played[0]) == ["source", "anonymized", "converted", "target"]
+    panel.offset.value, panel.strength.value = 3.0, 0.0
+    panel.convert()
+    assert np.abs(played[1]["converted"] - played[0]["converted"]).max() > 0.01
+    assert trained.config is before, "the voice of the page is not changed"
+    panel.button.click()
+    assert len(played) == 3 and not panel.button.disabled

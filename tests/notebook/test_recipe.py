@@ -1,0 +1,27 @@
+"""Steps that the 02 notebooks share."""
+
+from pathlib import Path
+
+from vc_lib.config import Config
+from vc_lib.notebook import recipe
+
+
+def test_a_tiny_run_has_its_own_folder_and_the_smallest_files(recordings):
+    files = sorted(recordings.iterdir(), reverse=True)
+    cfg, smallest, run_dir = recipe.tiny_run(Config(seed=3), [*files, files[0]], Path("models/run"))
+    assert run_dir == Path("models/run-smoke") and cfg.seed == 3 and cfg.width == 8
+    assert smallest == files[::-1][: recipe.N_TINY_FILES]
+
+
+def test_the_summary_counts_files_and_chunks(prepared, target_cfg):
+    text = recipe.corpus_summary([*prepared[2:], prepared[2]], prepared[:2], target_cfg)
+    assert "training: 4 recordings in 5 chunks" in text
+    assert "validation: 2 recordings in 2 chunks" in text
+    assert f"register: {target_cfg.target.f0_hz:.0f} Hz" in text
+
+
+def test_clips_are_cut_and_spread_over_the_speakers(prepared, target_cfg, recordings):
+    own, others = recipe.evaluation_clips(prepared, recordings, target_cfg, n=2, max_seconds=1.0)
+    assert [len(wav) for wav in own] == [len(prepared[0].load()[0]), len(prepared[1].load()[0])]
+    assert [len(wav) for wav in others] == [target_cfg.sr, target_cfg.sr]
+    assert (others[0] != others[1]).any()

@@ -1,0 +1,166 @@
+"""Comparison of a voice's output with its source: excerpts, envelopes and scores, for notebook 03."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from fastprogress.fastprogress import progress_bar
+
+from ..anonymize import Features, envelope_from_cepstrum, resynthesize
+from ..audio import blocks, load_wav, resample
+from ..convert import Voice, load_voice
+from ..convert.voice import find_voice
+from ..errors import MissingInput, ParameterError
+from ..evaluate import METRICS, Clip, evaluate, judges
+from ..evaluate.baselines import world_statistics
+from ..speaker import SpeakerStats
+from .measure import coarse_envelope
+
+ROWS = ("source", "anonymized", "WORLD statistics", "converted")
+MEASURED = (
+    "envelope_distance_db",
+    "f0_register_cents",
+    "source_log_f0_corr",
+    "source_voicing_error",
+    "source_envelope_distance_db",
+    "pause_level_db",
+)
+JUDGED = ("cosine_to_source", "distillmos", "dnsmos")  # by the packages of requirements-eval.txt
+
+
+def excerpt(voice: Voice, path, converted_path, n_samples: int) -> dict[str, np.ndarray]:
+    """The beginning of a clip: source, anonymized and converted.
+
+    Parameters
+    ----------
+    voice : Voice
+    path, converted_path : str or Path
+        The clip, and its conversion by `voice`.
+    n_samples : int
+        Longest excerpt, at `voice.sr`.
+
+    Returns
+    -------
+    dict of label to np.ndarray [shape=(n_samples,), -1..1]
+    """
+    wav, converted = (next(blocks(p, voice.sr, n_samples)) for p in (path, converted_path))
+    speaker = voice.source_stats(blocks(path, voice.sr, n_samples))  # of the whole clip
+    anonymized = voice.anonymize(wav, voice.sr, source=speaker)
+    return {"source": wav, "anonymized": anonymized, "converted": converted}
+
+
+def spread(paths: list[Path], n: int) -> list[Path]:
+    """`n` of the paths at equal steps, so that not all are of the first speaker."""
+    return paths[:: max(1, len(paths) // max(1, n))][:n]
+
+
+def target_excerpt(voice_dir, target_clip, sr: int, n_samples: int) -> dict[str, np.ndarray]:
+    """The beginning of a recording of the target, labelled "target"; empty if there is none.
+
+    Without a `target_clip`, models/ljspeech brings its own.
+    """
+    if not target_clip and find_voice(voice_dir) == Path("models/ljspeech"):
+        target_clip = "readme/target.mp3"
+    return {"target": load_wav(target_clip, sr)[:n_samples]} if target_clip else {}
+
+
+def coarse_envelopes(features: Mapping[str, Features], target: SpeakerStats) -> dict[str, Features]:
+    """The features with as many cepstral coefficients as are known of the target, and the target.
+
+    Returns
+    -------
+    dict of label to Features
+        "target" is one frame: its average envelope at its register.
+    """
+    n_cepstra = len(target.cepstrum_mean)
+    coarse = {label: coarse_envelope(part, n_cepstra) for label, part in features.items()}
+    any_part = next(iter(features.values()))
+    mean = np.array([target.cepstrum_mean])
+    sp = envelope_from_cepstrum(mean, any_part.sr, any_part.sp.shape[1])
+    f0, ap = np.array([target.f0_hz]), np.ones_like(sp)
+    return coarse | {"target": replace(any_part, f0=f0, sp=sp, ap=ap)}
+
+
+def baseline(source: Clip, target: SpeakerStats) -> Clip:
+    """The source with its statistics moved to the target's, without a network."""
+    moved = world_statistics(source.features, target)
+    return Clip(resynthesize(moved, len(source.wav)), source.sr)
+
+
+def compare(
+    clips: Mapping[str, Mapping[str, Clip]],
+    stats: SpeakerStats,
+    target: Iterable[np.ndarray] = (),
+    english: bool = False,
+) -> dict[str, dict[str, float]]:
+    """Score every version of every clip against its source and the target.
+
+    Parameters
+    ----------
+    clips : dict of name to dict of label to Clip
+        Labels "source", "anonymized" and "converted"; "WORLD statistics" is made here.
+    stats : SpeakerStats
+        Statistics of the target.
+    target : iterable of np.ndarray [shape=(n_samples,), -1..1]
+        Recordings of the target, for the speaker verifier.
+    english : bool
+        Whether the clips are English: then the word error rate is measured.
+
+    Returns
+    -------
+    dict of "name, label" to dict of metric to float
+        Metrics whose package is not installed are left out.
+    """
+    first = next(iter(clips.values()))["source"]
+    of_target = [stats, *(Clip(wav, first.sr) for wav in target)]
+    judged = JUDGED + ("wer",) * english + ("cosine_to_target",) * (len(of_target) > 1)
+    keys = [*MEASURED, *(key for key in judged if judges.installed(METRICS[key].packages))]
+    scores = {}
+    for name, versions in clips.items():
+        versions = {**versions, "WORLD statistics": baseline(versions["source"], stats)}
+        given = dict(only=keys, source=versions["source"], target=of_target)
+        scores |= {f"{name}, {row}": evaluate(versions[row], first.sr, **given) for row in ROWS}
+    return scores
+
+
+def average(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Means of the scores of `compare` over its clips, by label.
+
+    Examples
+    --------
+    >>> average({"a, source": {"wer": 0.0}, "b, source": {"wer": 0.5}})
+    {'source': {'wer': 0.25}}
+    """
+    labels = [row.rpartition(", ")[2] for row in scores]
+    frame = pd.DataFrame(list(scores.values()), index=labels)
+    means = frame.groupby(level=0, sort=False).mean()
+    return {label: row.to_dict() for label, row in means.iterrows()}
+
+
+def convert_with_each(folders: Iterable[Path], wav: np.ndarray, sr: int) -> dict[str, np.ndarray]:
+    """Convert a waveform with several voices.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Voices. One that cannot be loaded is reported and left out.
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+    sr : int [Hz]
+
+    Returns
+    -------
+    dict of folder name to np.ndarray
+        At `sr`.
+    """
+    converted = {}
+    for folder in progress_bar(list(folders)):
+        try:
+            voice = load_voice(folder)
+        except (MissingInput, ParameterError) as e:
+            print(f"{folder} is left out: {e}")
+            continue
+        output = voice.convert(resample(wav, sr, voice.sr), voice.sr)
+        converted[folder.name] = resample(output, voice.sr, sr)
+    return converted
