@@ -12,7 +12,7 @@ from ..audio import list_audio, load_wav
 from ..config import PRESETS, AnonymizeConfig
 from ..errors import ParameterError
 from ..evaluate import Clip, judges
-from ..evaluate.privacy import MIN_HALF_S, leakage
+from ..evaluate.privacy import MIN_HALF_S, privacy_scores
 from .style import COLORS, STYLE, Figure, figure, plain
 
 MARKERS = "osD^vPX*"
@@ -62,7 +62,7 @@ def presets_privacy(speakers: Mapping[str, Clip], cfg: AnonymizeConfig) -> pd.Da
     Returns
     -------
     pd.DataFrame
-        A row for each preset, and "untouched"; the columns of `leakage` without intervals. Words
+        A row for each preset, and "untouched"; the columns of `privacy_scores` without intervals. Words
         are not counted, as the sample clips are not English. It is empty, and a line is printed,
         where the speaker verifier is not installed or there are fewer than two speakers.
     """
@@ -74,7 +74,7 @@ def presets_privacy(speakers: Mapping[str, Clip], cfg: AnonymizeConfig) -> pd.Da
         return pd.DataFrame()
     prices = ["source_log_f0_corr"] + ["distillmos"] * judges.installed(judges.NATURALNESS)
     systems = {preset: _system(replace(cfg, preset=preset)) for preset in PRESETS}
-    measured = leakage(speakers, systems, only=prices)
+    measured = privacy_scores(speakers, systems, only=prices)
     return measured[[name for name in measured if not name.endswith(("_low", "_high"))]]
 
 
@@ -96,7 +96,7 @@ def plot_tradeoff(
     Parameters
     ----------
     table : pd.DataFrame
-        A row for each system, as from `leakage`. Rows named "name, number" are one system at several
+        A row for each system, as from `privacy_scores`. Rows named "name, number" are one system at several
         strengths.
     x, y : str
         Columns.
