@@ -13,8 +13,9 @@ import pytest
 import soundfile
 from scipy.signal import lfilter
 
+from vc_lib.anonymize import analyze, speaker_stats
 from vc_lib.audio import chunks
-from vc_lib.config import Config
+from vc_lib.config import AnonymizeConfig, Config
 from vc_lib.corpus import learn_target, prepare
 
 collect_ignore_glob = ["*/conftest.py"]  # no doctests in there, and their module names are the same
@@ -165,6 +166,31 @@ def recordings(tmp_path):
         wav = make_voice(seconds=1.5 + 0.3 * i, f0=200.0, seed=i)
         soundfile.write(folder / f"{i}.wav", wav, 16_000)
     return folder
+
+
+@pytest.fixture(scope="session")
+def speech(voice):
+    """1.1 s of a low voice at 16 kHz."""
+    return voice(seconds=1.1)
+
+
+@pytest.fixture(scope="session")
+def features(speech):
+    """WORLD features of `speech`."""
+    return analyze(speech, 16_000, AnonymizeConfig(f0_method="harvest"))
+
+
+@pytest.fixture(scope="session")
+def source(features):
+    """Statistics of the speaker of `speech`."""
+    return speaker_stats([features])
+
+
+@pytest.fixture(scope="session")
+def target(voice):
+    """Statistics of a higher voice with a shorter vocal tract."""
+    wav = voice(seconds=2.0, f0=220.0, seed=3)
+    return speaker_stats([analyze(wav, 16_000, AnonymizeConfig(f0_method="harvest"))])
 
 
 @pytest.fixture(scope="session")

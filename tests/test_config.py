@@ -1,3 +1,5 @@
+"""Configs: frozen, checked, varied by replace, saved and loaded."""
+
 import dataclasses
 import json
 from dataclasses import replace
@@ -165,59 +167,6 @@ def test_each_part_stands_alone(part):
     wrong = dict(sr=1) if part is AudioConfig else {dataclasses.fields(part)[0].name: "wrong"}
     with pytest.raises(ParameterError):
         part(**wrong)
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (dict(f0_hz=float("nan")), "finite"),
-        (dict(cepstrum_mean=(0.0, float("inf"), 0.0)), "finite"),
-        (dict(cepstrum_std=(0.5,)), "cepstrum_mean has 3 .*cepstrum_std.* 1"),
-        (dict(cepstrum_mean=(), cepstrum_std=()), "cepstrum_mean has 0"),
-        (dict(f0_hz=-1.0), ">= 0"),
-        (dict(cepstrum_std=(0.5, -0.1, 0.1)), ">= 0"),
-        (dict(voiced_mean=(0.0, 1.0)), "voiced_mean has 2 .*voiced_cov 0 rows.* 3 or none"),
-        (dict(voiced_mean=(0.0,) * 3, voiced_cov=((1.0,),) * 3), "voiced_cov 3 rows"),
-        (dict(voiced_mean=(0.0,) * 3, voiced_cov=((float("nan"),) * 3,) * 3), "finite"),
-        (VOICED | dict(fmllr=np.eye(3)), r"3 rows of \[3\] numbers; it must have 3 of 2"),
-        (dict(formant_ratio=3), "formant_ratio=3.0 must be a number in 0.5..2"),
-    ],
-)
-def test_speaker_stats_refuse_what_cannot_be(change, message):
-    with pytest.raises(ParameterError, match=message):
-        SpeakerStats(**STATS | change)
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (dict(weights=(1.0,)), "1 weights, 2 means and 2 variances"),
-        (dict(means=((1.0, 2.0), (1.0,))), "must agree"),
-        (dict(weights=(), means=(), variances=()), "0 weights"),
-        (dict(weights=(0.0, 1.0)), "> 0"),
-        (dict(variances=((0.1, -0.1), (0.1, 0.1))), "> 0"),
-        (dict(means=((float("nan"), 0.0), (0.0, 0.0))), "finite"),
-        (dict(means=(("a", "b"), (0.0, 0.0))), "numbers"),
-    ],
-)
-def test_sounds_refuse_what_cannot_be(change, message):
-    with pytest.raises(ParameterError, match=message):
-        AcousticClasses(**SOUNDS | change)
-
-
-@pytest.mark.parametrize(
-    "sounds, message", [("a, b", "AcousticClasses or None"), (3, "less than voiced")]
-)
-def test_sounds_of_speaker_stats_fit_them(sounds, message):
-    if sounds == 3:
-        sounds = AcousticClasses((1.0,), ((0.0,) * 3,), ((1.0,) * 3,))
-    with pytest.raises(ParameterError, match=message):
-        SpeakerStats(**STATS | VOICED, classes=sounds)
-
-
-def test_speaker_stats_take_arrays():
-    arrays = {k: np.array(v) if isinstance(v, tuple) else v for k, v in STATS.items()}
-    assert SpeakerStats(**arrays) == SpeakerStats(**STATS)
 
 
 # Saved and loaded
