@@ -44,6 +44,8 @@ def si_snr_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
     if np.ptp(a) == 0:
         return float("nan")
     a, b = a - a.mean(), b - b.mean()
+    if b @ b == 0:  # its power underflows
+        return float("nan")
     projection = (a @ b) / (b @ b) * b
     return power_ratio_db(np.sum(projection**2), np.sum((a - projection) ** 2))
 
