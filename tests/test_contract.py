@@ -64,7 +64,7 @@ OF_WAV = {
     "stft_magnitude": lambda wav: wav_module.stft_magnitude(wav, CFG),
     "there and back": lambda wav: image_to_wav(wav_to_image(wav, CFG), CFG, len(wav)),
 }
-NO_WAVS = {
+NOT_WAVS = {
     "empty": np.zeros(0),
     "nan": np.array([0.0, np.nan] * 500),
     "inf": np.full(N, np.inf),
@@ -79,7 +79,7 @@ NO_WAVS = {
     "integers": [1, 2, 3],
     "absurd": np.full(N, 1e30),
 }
-NO_RATES = ["16000", 16_000.0, True, None, 0, -1, float("nan"), [16_000], 10**9]
+NOT_RATES = ["16000", 16_000.0, True, None, 0, -1, float("nan"), [16_000], 10**9]
 
 
 def is_finite(made) -> bool:
@@ -91,27 +91,62 @@ def is_finite(made) -> bool:
     return isinstance(made, str) or bool(np.isfinite(made).all())
 
 
-# Sound that is none
+# Input that is no waveform, or no sampling rate
 
 
-@pytest.mark.parametrize("kind", NO_WAVS)
-@pytest.mark.parametrize("name", [*OF_SOUND, *OF_SOUND_OR_NAN, *OF_WAV])
-def test_what_is_no_waveform_is_refused(name, kind):
-    if (name, kind) == ("block_power", "empty"):
-        assert level.block_power(NO_WAVS[kind], SR).shape == (0,)
-        return
-    with pytest.raises(ParameterError):
-        if name in OF_WAV:
-            OF_WAV[name](NO_WAVS[kind])
-        else:
-            (OF_SOUND | OF_SOUND_OR_NAN)[name](NO_WAVS[kind], SR)
+def in_turn(names, values, n_each):
+    """Each name with `n_each` of the values, so that together they meet all of them."""
+    step = len(values) // n_each
+    return [
+        (name, [values[(i + k * step) % len(values)] for k in range(n_each)])
+        for i, name in enumerate(names)
+    ]
 
 
-@pytest.mark.parametrize("sr", NO_RATES, ids=str)
-@pytest.mark.parametrize("name", [*OF_SOUND, *OF_SOUND_OR_NAN])
-def test_what_is_no_rate_is_refused(name, sr):
-    with pytest.raises(ParameterError, match=r"sr="):
-        (OF_SOUND | OF_SOUND_OR_NAN)[name](make_voice(0.2), sr)
+@pytest.mark.parametrize("kind", NOT_WAVS)
+def test_check_wav_rejects_non_waveforms(kind):
+    with pytest.raises(ParameterError, match="^source "):
+        wav_module.check_wav(NOT_WAVS[kind], "source")
+
+
+@pytest.mark.parametrize("sr", NOT_RATES, ids=str)
+def test_check_sr_rejects_non_rates(sr):
+    with pytest.raises(ParameterError, match=r"^from_sr=.* must be an int in 4000..384000 Hz"):
+        wav_module.check_sr(sr, "from_sr")
+
+
+def test_check_level_clips_overshoot_and_rejects_other_scales():
+    quiet, loud = np.array([0.5, -1.0]), np.array([0.5, -16.0])
+    assert wav_module.check_level(quiet) is quiet
+    assert wav_module.check_level(loud).tolist() == [0.5, -1.0] and loud[1] == -16
+    for wav in (np.array([0.5, 16.1]), np.array([-32_768.0, 0.0])):
+        with pytest.raises(ParameterError, match="source reaches .* where full scale is 1"):
+            wav_module.check_level(wav, "source")
+
+
+@pytest.mark.parametrize(
+    "name, kinds", in_turn([*OF_SOUND, *OF_SOUND_OR_NAN, *OF_WAV], list(NOT_WAVS), 2)
+)
+def test_public_functions_reject_non_waveforms(name, kinds):
+    for kind in kinds:
+        if (name, kind) == ("block_power", "empty"):
+            continue
+        with pytest.raises(ParameterError):
+            if name in OF_WAV:
+                OF_WAV[name](NOT_WAVS[kind])
+            else:
+                (OF_SOUND | OF_SOUND_OR_NAN)[name](NOT_WAVS[kind], SR)
+
+
+@pytest.mark.parametrize("name, rates", in_turn([*OF_SOUND, *OF_SOUND_OR_NAN], NOT_RATES, 2))
+def test_public_functions_reject_non_rates(name, rates):
+    for sr in rates:
+        with pytest.raises(ParameterError, match=r"sr="):
+            (OF_SOUND | OF_SOUND_OR_NAN)[name](make_voice(0.2), sr)
+
+
+def test_block_power_of_an_empty_waveform_is_empty():
+    assert level.block_power(NOT_WAVS["empty"], SR).shape == (0,)
 
 
 # Any sound

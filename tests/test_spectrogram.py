@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vc_lib.audio import stft_magnitude
 from vc_lib.config import SECOND_CHANNELS, AudioConfig
@@ -34,7 +36,16 @@ SETTINGS = [  # sr [Hz], n_fft, hop_length; the hop may be as long as half a win
 MANY_FRAMES = 200  # of the longest sound here: small errors of the phase have time to add up
 
 each_channel = pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
-each_setting = pytest.mark.parametrize("sr, n_fft, hop", SETTINGS, ids=lambda n: str(n))
+# Each setting once and each channel at least once; the Hypothesis tests draw from all pairs.
+each_cfg = pytest.mark.parametrize(
+    "cfg",
+    [
+        AudioConfig(*setting, SECOND_CHANNELS[i % len(SECOND_CHANNELS)])
+        for i, setting in enumerate(SETTINGS)
+    ],
+    ids=lambda cfg: f"{cfg.sr}-{cfg.n_fft}-{cfg.hop_length}-{cfg.second_channel}",
+)
+any_channel = st.sampled_from(SECOND_CHANNELS)
 
 
 def noise(n_samples, level=0.1, seed=0):
@@ -59,22 +70,21 @@ def round_trip(wav, cfg):
 # Without torch
 
 
-@each_setting
-@pytest.mark.parametrize("n_samples", [1, 200, 16_001])
-def test_numpy_finds_the_same_magnitude(n_samples, sr, n_fft, hop):
-    cfg, wav = AudioConfig(sr=sr, n_fft=n_fft, hop_length=hop), noise(n_samples)
-    mag = stft_magnitude(wav, cfg)
-    assert mag.dtype == np.float32
-    np.testing.assert_allclose(mag, stft(torch.from_numpy(wav), cfg).abs().numpy(), atol=1e-7)
+@each_cfg
+def test_numpy_finds_the_same_magnitude(cfg):
+    for n_samples in (1, 200, 16_001):
+        wav = noise(n_samples)
+        mag = stft_magnitude(wav, cfg)
+        assert mag.dtype == np.float32
+        np.testing.assert_allclose(mag, stft(torch.from_numpy(wav), cfg).abs().numpy(), atol=1e-7)
 
 
 # There and back
 
 
-@each_channel
-@each_setting
-def test_a_wav_survives_the_image_at_every_length(sr, n_fft, hop, second_channel):
-    cfg = AudioConfig(sr, n_fft, hop, second_channel)
+@each_cfg
+def test_a_wav_survives_the_image_at_every_length(cfg):
+    hop = cfg.hop_length
     for n_samples in (1, 2, hop - 1, hop, hop + 1, 1000, hop * MANY_FRAMES + 77):
         wav = noise(n_samples)
         back = round_trip(wav, cfg)
@@ -83,12 +93,33 @@ def test_a_wav_survives_the_image_at_every_length(sr, n_fft, hop, second_channel
         assert np.linalg.norm(back) == pytest.approx(np.linalg.norm(wav), rel=1e-3)
 
 
-@each_channel
-@each_setting
-@pytest.mark.parametrize("level_db", [0, -40, -80])
-def test_speech_survives_however_quiet(voice, sr, n_fft, hop, second_channel, level_db):
-    wav = voice(seconds=0.5, sr=sr) * np.float32(10 ** (level_db / 20))
-    assert si_snr_db(wav, round_trip(wav, AudioConfig(sr, n_fft, hop, second_channel))) > 50
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    second_channel=any_channel,
+    half=st.integers(8, 600),
+    n_hops=st.integers(1, 16),
+    n_samples=st.integers(1, 5_000),
+)
+def test_any_wav_survives_any_image(second_channel, half, n_hops, n_samples):
+    cfg = AudioConfig(16_000, 2 * half, max(1, half // n_hops), second_channel)
+    wav = noise(n_samples)
+    back = round_trip(wav, cfg)
+    assert back.shape == wav.shape and si_snr_db(wav, back) > 50
+
+
+@each_cfg
+def test_speech_survives_however_quiet(voice, cfg):
+    for level_db in (0, -40, -80):
+        wav = voice(seconds=0.5, sr=cfg.sr) * np.float32(10 ** (level_db / 20))
+        assert si_snr_db(wav, round_trip(wav, cfg)) > 50, f"{level_db} dB"
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(second_channel=any_channel, setting=st.sampled_from(SETTINGS), level_db=st.integers(-80, 0))
+def test_speech_survives_any_channel_setting_and_level(voice, second_channel, setting, level_db):
+    cfg = AudioConfig(*setting, second_channel)
+    wav = voice(seconds=0.5, sr=cfg.sr) * np.float32(10 ** (level_db / 20))
+    assert si_snr_db(wav, round_trip(wav, cfg)) > 50
 
 
 @each_channel
@@ -100,10 +131,8 @@ def test_a_click_and_full_scale_survive(second_channel):
         assert si_snr_db(wav, round_trip(wav, cfg)) > 50
 
 
-@each_channel
-@each_setting
-def test_silence_stays_silence(sr, n_fft, hop, second_channel):
-    cfg = AudioConfig(sr, n_fft, hop, second_channel)
+@each_cfg
+def test_silence_stays_silence(cfg):
     img = wav_to_image(np.zeros(1_000, np.float32), cfg)
     assert np.isfinite(img).all() and not magnitude(img, cfg).any()
     assert not image_to_wav(img, cfg, 1_000).any()
@@ -140,13 +169,12 @@ def test_an_image_of_one_frame_spans_nothing(second_channel):
 # What the image is
 
 
-@each_channel
-@each_setting
-def test_the_image_has_a_frame_on_every_hop_and_one_past_the_end(sr, n_fft, hop, second_channel):
-    cfg = AudioConfig(sr, n_fft, hop, second_channel)
+@each_cfg
+def test_the_image_has_a_frame_on_every_hop_and_one_past_the_end(cfg):
+    hop = cfg.hop_length
     for n_samples in (1, hop - 1, hop, hop + 1, 2 * hop, 1_000):
         img = wav_to_image(noise(n_samples), cfg)
-        assert img.shape == (2, n_fft // 2 + 1, 1 + -(-n_samples // hop))
+        assert img.shape == (2, cfg.n_fft // 2 + 1, 1 + -(-n_samples // hop))
         assert img.dtype == np.float32
 
 
@@ -169,15 +197,21 @@ def test_every_channel_meaning_shows_the_same_log_magnitude(voice):
         torch.testing.assert_close(log, logs[0], atol=1e-3, rtol=0)
 
 
-@each_channel
-@each_setting
-@pytest.mark.parametrize("level_db", [0, -20, -60])
-def test_log_magnitude_is_1_at_full_scale_and_falls_by_1_in_50_db(
-    sr, n_fft, hop, second_channel, level_db
-):
-    cfg = AudioConfig(sr, n_fft, hop, second_channel)
-    hz = 40 * sr / n_fft  # the centre of a bin
-    img = wav_to_image(tone(hz, 8 * n_fft, sr, 10 ** (level_db / 20)), cfg)
+@each_cfg
+def test_log_magnitude_is_1_at_full_scale_and_falls_by_1_in_50_db(cfg):
+    for level_db in (0, -20, -60):
+        check_log_magnitude_of_a_tone(cfg, level_db)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(second_channel=any_channel, setting=st.sampled_from(SETTINGS), level_db=st.integers(-60, 0))
+def test_log_magnitude_of_any_channel_setting_and_level(second_channel, setting, level_db):
+    check_log_magnitude_of_a_tone(AudioConfig(*setting, second_channel), level_db)
+
+
+def check_log_magnitude_of_a_tone(cfg, level_db):
+    hz = 40 * cfg.sr / cfg.n_fft  # the centre of a bin
+    img = wav_to_image(tone(hz, 8 * cfg.n_fft, cfg.sr, 10 ** (level_db / 20)), cfg)
     log = log_magnitude(torch.from_numpy(img), cfg)
     middle = log[:, log.shape[1] // 2]
     assert middle.argmax() == 40
@@ -191,18 +225,18 @@ def test_log_magnitude_of_silence_is_minus_1(second_channel):
     torch.testing.assert_close(log_magnitude(img, cfg), torch.full(img.shape[1:], -1.0))
 
 
-@each_setting
-@pytest.mark.parametrize("offset", [0.0, 0.3, -0.4])
-def test_instantaneous_frequency_of_a_tone_is_constant(sr, n_fft, hop, offset):
-    """In a bin, it is how far the tone is from the bin's centre, in turns a hop, times two."""
+@pytest.mark.parametrize("sr, n_fft, hop", SETTINGS)
+def test_instantaneous_frequency_of_a_tone_is_constant(sr, n_fft, hop):
+    """In each bin: offset of the tone from the bin's centre, in half turns a hop."""
     cfg = AudioConfig(sr, n_fft, hop, "instantaneous_frequency")
-    hz = (40 + offset) * sr / n_fft
-    img = wav_to_image(tone(hz, 12 * n_fft, sr), cfg)
     inner = slice(n_fft // hop + 1, -n_fft // hop - 1)  # away from the ends
-    for row in (39, 40, 41):
-        turns = (hz - row * sr / n_fft) * hop / sr
-        off = np.exp(1j * np.pi * (img[1, row, inner] - 2 * turns))  # half a turn is -1 or 1
-        np.testing.assert_allclose(off, 1, atol=5e-3)
+    for offset in (0.0, 0.3, -0.4):
+        hz = (40 + offset) * sr / n_fft
+        img = wav_to_image(tone(hz, 12 * n_fft, sr), cfg)
+        for row in (39, 40, 41):
+            turns = (hz - row * sr / n_fft) * hop / sr
+            off = np.exp(1j * np.pi * (img[1, row, inner] - 2 * turns))  # half a turn is -1 or 1
+            np.testing.assert_allclose(off, 1, atol=5e-3)
 
 
 @pytest.mark.parametrize("second_channel", ["phase", "instantaneous_frequency"])
@@ -235,20 +269,20 @@ def test_leading_axes_are_batches(second_channel):
 
 
 @each_channel
-@pytest.mark.parametrize("level", [0.0, 1e-9, 1e-4, 0.1])
-def test_gradients_are_finite_even_for_silence_and_flow_for_sound(second_channel, level):
+def test_gradients_are_finite_even_for_silence_and_flow_for_sound(second_channel):
     cfg = AudioConfig(second_channel=second_channel)
-    wav = torch.from_numpy(noise(2 * 1_024, level)).reshape(2, 1_024)
-    img = to_image(stft(wav, cfg), cfg).requires_grad_()
-    back = istft(from_image(img, cfg), cfg, 1_024)
     goal = torch.from_numpy(noise(2 * 1_024, seed=1)).reshape(2, 1_024)
-    (back - goal).square().sum().backward()
-    assert torch.isfinite(img.grad).all()
-    assert img.grad.abs().max() > 1e-4 or level < 1e-4, "no gradient reaches the image"
+    for level in (0.0, 1e-9, 1e-4, 0.1):
+        wav = torch.from_numpy(noise(2 * 1_024, level)).reshape(2, 1_024)
+        img = to_image(stft(wav, cfg), cfg).requires_grad_()
+        back = istft(from_image(img, cfg), cfg, 1_024)
+        (back - goal).square().sum().backward()
+        assert torch.isfinite(img.grad).all()
+        assert img.grad.abs().max() > 1e-4 or level < 1e-4, "no gradient reaches the image"
 
-    img.grad = None
-    log_magnitude(img, cfg).square().sum().backward()
-    assert torch.isfinite(img.grad).all()
+        img.grad = None
+        log_magnitude(img, cfg).square().sum().backward()
+        assert torch.isfinite(img.grad).all()
 
 
 @each_channel
