@@ -16,7 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..audio import check_sr, check_wav, resample
+from ..audio import check_sr, check_wav
+from ..audio.wav import _resample
 from ..errors import ParameterError
 
 SR = 8_000  # what is looked at [Hz]
@@ -70,6 +71,13 @@ def find_pitch(
             f"f0_floor={f0_floor} must be above 0 and below f0_ceil={f0_ceil} Hz, frame_period_ms={frame_period_ms} "
             "above 0; try 71, 600 and 5"
         )
+    return _find_pitch(wav, sr, f0_floor, f0_ceil, frame_period_ms)
+
+
+def _find_pitch(
+    wav: np.ndarray, sr: int, f0_floor: float, f0_ceil: float, frame_period_ms: float
+) -> np.ndarray:
+    """`find_pitch` for input that was checked before."""
     n_frames = int(len(wav) / sr / frame_period_ms * 1000) + 1
     per_frame, step_ms = _steps(frame_period_ms)
     n_steps = n_frames * per_frame
@@ -123,7 +131,7 @@ def _found(
     wav, sr: int, f0_floor: float, f0_ceil: float, step_ms: float, steps: range
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Candidates at some steps: which (n,), frequency [Hz] and score."""
-    x = resample(np.asarray(wav, np.float32), sr, SR)
+    x = _resample(np.asarray(wav, np.float32), sr, SR)
     if not len(x):  # less than a sample at this rate
         x = np.zeros(1, np.float32)
     x = x - x.mean()

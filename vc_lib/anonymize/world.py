@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..audio import check_sr, check_wav, resample
+from ..audio import check_sr, check_wav
+from ..audio.wav import _resample
 from ..config import AnonymizeConfig
 from ..errors import MissingInput, ParameterError
-from .f0_tracker import find_pitch
+from .f0_tracker import _find_pitch
 from .synthesis import synthesis
 
 with warnings.catch_warnings():
@@ -162,7 +163,7 @@ def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.nd
     if cfg.f0_method == "harvest":
         return pyworld.harvest(x, sr, **limits)
     if cfg.f0_method == "harvest_fast":
-        f0 = find_pitch(x, sr, cfg.f0_floor, cfg.f0_ceil, cfg.frame_period_ms)
+        f0 = _find_pitch(x, sr, cfg.f0_floor, cfg.f0_ceil, cfg.frame_period_ms)
         return f0, _times(len(f0), cfg.frame_period_ms)
     if cfg.f0_method == "dio":
         f0, times = pyworld.dio(
@@ -176,7 +177,7 @@ def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.nd
             "f0_method='swift-f0' needs a package: pip install swift-f0; or use 'harvest' or 'dio'"
         ) from e
     found = SwiftF0().detect(
-        resample(x.astype(np.float32), sr, 16_000),
+        _resample(x.astype(np.float32), sr, 16_000),
         16_000,
         fmin=max(cfg.f0_floor, 46.9),
         fmax=cfg.f0_ceil,

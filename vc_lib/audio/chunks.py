@@ -61,7 +61,7 @@ def split_at_pauses(
             continue
         buffer = np.concatenate([buffer, check_wav(wav)])
         while len(buffer) - before > n_max + context:
-            n = quietest(buffer[before : before + n_max], sr)
+            n = _quietest(buffer[before : before + n_max], sr)
             yield Chunk(buffer[: before + n + context], at, before, n, last=False)
             start = max(0, (at + before + n - context) // grid * grid - at)
             buffer, before, at = buffer[start:], before + n - start, at + start
@@ -71,7 +71,11 @@ def split_at_pauses(
 
 def quietest(wav: np.ndarray, sr: int) -> int:
     """Middle of the quietest 50 ms in the second half of `wav` [samples]."""
-    wav, sr = check_wav(wav), check_sr(sr)
+    return _quietest(check_wav(wav), check_sr(sr))
+
+
+def _quietest(wav: np.ndarray, sr: int) -> int:
+    """`quietest` for input that was checked before."""
     half = len(wav) // 2
     late = wav[half:].astype(np.float64)
     width = min(max(1, int(0.05 * sr)), len(late))

@@ -17,10 +17,14 @@ FLOOR_POWER = 1e-12  # -120 dB
 
 def block_power(wav: np.ndarray, sr: int) -> np.ndarray:
     """Mean power of each 10 ms, the last ones taken for whole [shape=(n_blocks,); none of nothing]."""
-    size = round(BLOCK_S * check_sr(sr))
-    if np.size(wav) == 0:
-        return np.zeros(0)
-    wav = check_wav(wav).astype(np.float64)
+    sr = check_sr(sr)
+    return _block_power(check_wav(wav), sr) if np.size(wav) else np.zeros(0)
+
+
+def _block_power(wav: np.ndarray, sr: int) -> np.ndarray:
+    """`block_power` for input that was checked before."""
+    size = round(BLOCK_S * sr)
+    wav = wav.astype(np.float64)
     return (np.pad(wav, (0, -len(wav) % size)).reshape(-1, size) ** 2).mean(1)
 
 
@@ -57,12 +61,19 @@ def pause_gain(wav: np.ndarray, sr: int, level_db: float, depth_db: float) -> np
     ParameterError
         If `wav` is not a finite 1-D array, `sr` not a rate, or a level not finite.
     """
+    wav, sr = check_wav(wav), check_sr(sr)
+    return _pause_gain(_block_power(wav, sr), len(wav), sr, level_db, depth_db)
+
+
+def _pause_gain(
+    power: np.ndarray, n_samples: int, sr: int, level_db: float, depth_db: float
+) -> np.ndarray:
+    """`pause_gain` for a recording of `n_samples` samples with a known `block_power`."""
     if not np.isfinite([level_db, depth_db]).all():
         raise ParameterError(
             f"level_db={level_db} and depth_db={depth_db} must be finite; measure one with speech_level_db"
         )
-    wav = check_wav(wav)
-    power = uniform_filter1d(block_power(wav, sr), 3, mode="nearest")
+    power = uniform_filter1d(power, 3, mode="nearest")
     below_db = level_db - 10 * np.log10(np.maximum(power, FLOOR_POWER))
     runs, n_runs = label(below_db > NEVER_DB)
     pause = np.zeros(len(power), bool)
@@ -72,7 +83,7 @@ def pause_gain(wav: np.ndarray, sr: int, level_db: float, depth_db: float) -> np
     margin = round(MARGIN_S / BLOCK_S)
     pause = binary_erosion(pause, np.ones(2 * margin + 1), border_value=1)
     slope = gaussian_filter1d(np.repeat(pause, 2).astype(float), 2 * 0.8, mode="nearest")  # 5 ms
-    at = (np.arange(len(wav)) / (BLOCK_S * sr)) * 2 - 0.5
+    at = (np.arange(n_samples) / (BLOCK_S * sr)) * 2 - 0.5
     return (10 ** (-depth_db * np.interp(at, np.arange(len(slope)), slope) / 20)).astype(np.float32)
 
 
@@ -94,6 +105,7 @@ def attenuate_pauses(
     -------
     np.ndarray [shape=(n_samples,), float32]
     """
-    if level_db is None:
-        level_db = speech_level_db(block_power(wav, sr))
-    return converted * pause_gain(wav, sr, level_db, depth_db)
+    wav, sr = check_wav(wav), check_sr(sr)
+    power = _block_power(wav, sr)
+    level_db = speech_level_db(power) if level_db is None else level_db
+    return converted * _pause_gain(power, len(wav), sr, level_db, depth_db)

@@ -142,7 +142,11 @@ def resample(wav, from_sr: int, to_sr: int) -> np.ndarray:
     ParameterError
         For anything but a finite 1-D waveform, or a rate out of range.
     """
-    wav, from_sr, to_sr = check_wav(wav), check_sr(from_sr, "from_sr"), check_sr(to_sr, "to_sr")
+    return _resample(check_wav(wav), check_sr(from_sr, "from_sr"), check_sr(to_sr, "to_sr"))
+
+
+def _resample(wav: np.ndarray, from_sr: int, to_sr: int) -> np.ndarray:
+    """`resample` for input that was checked before."""
     if from_sr == to_sr:
         return wav.copy()
     return _fit(

@@ -52,7 +52,7 @@ def save_wav(path, wav, sr: int, comment: str = "") -> None:
     """
     wav = check_wav(wav)
     with WavWriter(path, sr, comment) as out:
-        out.write(wav)
+        out._append(wav)
 
 
 class WavWriter:
@@ -125,7 +125,10 @@ class WavWriter:
         """Append `wav` [shape=(n_samples,), float, -1..1]; an empty block is fine."""
         if np.size(wav) == 0:
             return
-        wav = check_wav(wav)
+        self._append(check_wav(wav))
+
+    def _append(self, wav: np.ndarray) -> None:
+        """`write` for input that was checked before."""
         if self.path.suffix.lower() == ".wav" and 2 * (self.n_samples + len(wav)) > MAX_WAV_BYTES:
             raise ParameterError(
                 f"{self.path} would pass 4 GB, which no WAV can; let its name end in .flac"
