@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vc_lib.audio.level import block_power, pause_gain, speech_level_db
+from vc_lib.audio.level import block_power, near_loud, pause_gain, speech_level_db
 
 SR = 16_000
 
@@ -70,3 +70,10 @@ def test_silence_has_a_gain_too():
     for n in (1, 159, 5_000):
         gain = pause_gain(np.zeros(n), SR, -120.0, 30.0)
         assert gain.shape == (n,) and np.isfinite(gain).all()
+
+
+def test_near_loud_counts_from_the_95th_percentile():
+    level_db = np.array([-20.0] * 10 + [-54.9, -55.1, -100.0])
+    assert near_loud(level_db).tolist() == [True] * 11 + [False] * 2
+    assert near_loud(level_db, 25.0).tolist() == [True] * 10 + [False] * 3
+    assert not near_loud(level_db, floor_db=-20.0).any()

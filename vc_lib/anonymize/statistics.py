@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..audio.level import ACTIVE_DB, LOUD_DB, near_loud
 from ..errors import ParameterError
 from ..speaker import SpeakerStats
 from .acoustic_classes import (
@@ -16,6 +17,7 @@ from .acoustic_classes import (
 from .dials import power_db, scale_formants, vtl_ratio
 from .world import FLOOR_POWER, N_CEPSTRA, Features, cepstrum
 
+SILENT_DB = -110.0  # mean power of an envelope under which no frame is speech [dB]
 LEAST_SPREAD = 1e-4  # of the mean variance: the least that a direction is taken to vary
 MAX_STRETCH = 3.0  # of a direction in the cepstrum's space
 SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own means and deviations
@@ -24,14 +26,12 @@ SHRINK_COVARIANCE_FRAMES = 800  # likewise of voiced frames: a covariance takes 
 
 def active_frames(features: Features) -> np.ndarray:
     """Frames that hold speech, not pause: less than 35 dB under the loud ones [shape=(n_frames,), bool]."""
-    level_db = power_db(features.sp)
-    return level_db > max(np.percentile(level_db, 95) - 35, -110)
+    return near_loud(power_db(features.sp), ACTIVE_DB, SILENT_DB)
 
 
 def loud_voiced_frames(features: Features) -> np.ndarray:
     """What a voice is known by: voiced, less than 25 dB under the loud frames [shape=(n_frames,), bool]."""
-    level_db = power_db(features.sp)
-    return features.voiced & (level_db > np.percentile(level_db, 95) - 25)
+    return features.voiced & near_loud(power_db(features.sp), LOUD_DB)
 
 
 def speaker_stats(

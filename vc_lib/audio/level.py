@@ -11,7 +11,9 @@ BELOW_DB = 30.0  # a pause is on average this far under the level of speech ...
 NEVER_DB = 25.0  # ... and nowhere nearer to it than this [dB]
 SHORTEST_S = 0.1  # a shorter one is part of a word: the silence of a /t/ [s]
 MARGIN_S = 0.02  # what is left as it is around speech [s]
-ACTIVE_DB = 35.0  # speech is less than this under the loud blocks (95th percentile)
+LOUD_PERCENTILE = 95  # percentile of the levels of a recording that counts as loud
+ACTIVE_DB = 35.0  # speech is less than this under the loud frames [dB] ...
+LOUD_DB = 25.0  # ... and clear speech less than this [dB]
 FLOOR_POWER = 1e-12  # -120 dB
 
 
@@ -28,11 +30,37 @@ def _block_power(wav: np.ndarray, sr: int) -> np.ndarray:
     return (np.pad(wav, (0, -len(wav) % size)).reshape(-1, size) ** 2).mean(1)
 
 
+def loud_level(levels: np.ndarray) -> float:
+    """Level of the loud frames: the 95th percentile, of powers or of levels in dB."""
+    return np.percentile(levels, LOUD_PERCENTILE)
+
+
+def near_loud(
+    level_db: np.ndarray, below_db: float = ACTIVE_DB, floor_db: float = -np.inf
+) -> np.ndarray:
+    """Mask of the frames that are less than `below_db` under the loud ones, and above a floor.
+
+    Parameters
+    ----------
+    level_db : np.ndarray [shape=(n_frames,), dB]
+        Levels of the frames or blocks of a recording.
+    below_db : float [dB]
+        35 by default, which tells speech from pauses.
+    floor_db : float [dB]
+        Level that no speech is under; without limit by default.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_frames,), bool]
+    """
+    return level_db > max(loud_level(level_db) - below_db, floor_db)
+
+
 def speech_level_db(power: np.ndarray) -> float:
     """Level of the speech in a recording, its pauses not counted [dB], from `block_power`; -120 for silence."""
     if not len(power):
         return -120.0
-    loud = np.maximum(np.percentile(power, 95), FLOOR_POWER)
+    loud = np.maximum(loud_level(power), FLOOR_POWER)
     active = power[power > loud * 10 ** (-ACTIVE_DB / 10)]
     return float(10 * np.log10(max(active.mean() if len(active) else 0.0, FLOOR_POWER)))
 
