@@ -288,7 +288,7 @@ def test_too_long_a_recording_is_not_loaded_but_read_in_blocks(tmp_path, monkeyp
 def test_an_endless_film_is_not_decoded_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr(read_module, "MAX_DECODED_S", 2)
     (tmp_path / "a.g722").write_bytes(bytes(8_000 * 10))
-    with pytest.raises(ParameterError, match="says that it is longer"):
+    with pytest.raises(ParameterError, match="claims to be longer"):
         load_wav(tmp_path / "a.g722", 16_000)
 
 
@@ -297,7 +297,7 @@ def test_a_full_temporary_folder_says_so(tmp_path, monkeypatch):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(NotWritten, match="is decoded, is full; free some space there, or let"):
+        with pytest.raises(NotWritten, match="is decoded, is full; free some space there, or set"):
             load_wav(tmp_path / "a.g722", 16_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

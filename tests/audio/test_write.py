@@ -136,7 +136,7 @@ def test_what_closing_loses_is_noticed(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     with pytest.raises(NotWritten, match="500 of 1000 samples"), WavWriter(path, 16_000) as out:
         out.write(np.zeros(1_000))
-        monkeypatch.setattr(WavWriter, "_n_there", lambda self: 500)
+        monkeypatch.setattr(WavWriter, "_n_on_disk", lambda self: 500)
     assert not list(tmp_path.iterdir())
 
 
@@ -171,7 +171,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ParameterError, match="comment has 1001 characters, must have 1000"):
         save_wav(tmp_path / "a.wav", np.zeros(100), SR, comment="x" * 1_001)
     monkeypatch.setattr(write, "MAX_WAV_BYTES", 1_000)
-    with pytest.raises(ParameterError, match=r"would pass 4 GB.* end in .flac"):
+    with pytest.raises(ParameterError, match=r"would pass 4 GB.* ends in .flac"):
         save_wav(tmp_path / "a.wav", np.zeros(501), SR)
     save_wav(tmp_path / "a.wav", np.zeros(500), SR, comment="x" * 1_000)
     save_wav(tmp_path / "a.flac", np.zeros(501), SR)

@@ -1,3 +1,7 @@
+"""Waveforms and sound files: wav (checks, mono, resampling), read, write, level (loudness, pauses),
+chunks (cuts at pauses).
+"""
+
 from .read import blocks, list_audio, load_wav, read_comment
 from .wav import check_level, check_sr, check_wav, resample, stft_magnitude, to_mono
 from .write import WavWriter, save_wav

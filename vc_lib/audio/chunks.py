@@ -1,4 +1,7 @@
-"""Chunks of a recording, cut at its quietest moments: inside a word only if nobody pauses for four seconds."""
+"""Chunks of a recording, cut at its quietest moments.
+
+A cut falls inside a word only if there is no pause within four seconds.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ import numpy as np
 from .wav import check_sr, check_wav
 
 CHUNK_S = 8.0  # longest chunk [s]
-CONTEXT_S = 0.5  # context on either side of a chunk, analyzed but not kept [s]
+CONTEXT_S = 0.5  # context on either side of a chunk; it is analyzed, but not output [s]
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,13 @@ class Chunk:
     """A part of a recording, with context on either side."""
 
     wav: np.ndarray  # (n_samples,), context included
-    at: int  # place of wav[0] in the recording [samples]
-    start: int  # place of the chunk itself in `wav` [samples]
+    at: int  # position of wav[0] in the recording [samples]
+    start: int  # position of the chunk itself in `wav` [samples]
     n: int  # length of the chunk itself [samples]
     last: bool  # True for the last chunk of the recording
     features: Any = None  # WORLD's features of `wav`, once analyzed
-    phase: tuple[int, float] | None = (
-        None  # (sample of `wav`, phase of the excitation there [periods])
-    )
+    # (sample of `wav`, phase of the excitation at it [periods])
+    phase: tuple[int, float] | None = None
 
 
 def longest(sr: int) -> int:
@@ -43,9 +45,13 @@ def split_at_pauses(
         Consecutive blocks of the recording, of any lengths.
     sr : int [Hz]
     fade : int [samples]
-        Least context after a chunk.
+        Minimum of the context after a chunk.
     grid : int [samples]
-        Context begins at a multiple of it, so the context before a chunk may be longer by as much.
+        Context begins at multiples of `grid`, so the context before a chunk may be longer by that.
+
+    Yields
+    ------
+    chunk : Chunk
 
     Raises
     ------
@@ -54,8 +60,9 @@ def split_at_pauses(
     """
     sr = check_sr(sr)
     n_max, context = int(CHUNK_S * sr), max(int(CONTEXT_S * sr), fade)
-    # samples not yet given out, after `before` samples of context; `at`: place of buffer[0] in the recording
-    buffer, before, at = np.zeros(0, np.float32), 0, 0
+    buffer = np.zeros(0, np.float32)  # context, then the samples of the next chunks
+    before = 0  # length of that context [samples]
+    at = 0  # position of buffer[0] in the recording [samples]
     for wav in wavs:
         if np.size(wav) == 0:
             continue

@@ -1,4 +1,7 @@
-"""The pauses of a recording: found by level alone, and made quieter."""
+"""Loudness: power of blocks, level of speech, loud frames, and the pauses between speech.
+
+Every threshold of "loud", "speech" and "pause" is defined here.
+"""
 
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter1d, label, uniform_filter1d
@@ -6,19 +9,19 @@ from scipy.ndimage import binary_erosion, gaussian_filter1d, label, uniform_filt
 from ..errors import ParameterError
 from .wav import check_sr, check_wav
 
-BLOCK_S = 0.01  # what levels are measured in [s]
-BELOW_DB = 30.0  # a pause is on average this far under the level of speech ...
-NEVER_DB = 25.0  # ... and nowhere nearer to it than this [dB]
-SHORTEST_S = 0.1  # a shorter one is part of a word: the silence of a /t/ [s]
-MARGIN_S = 0.02  # what is left as it is around speech [s]
+BLOCK_S = 0.01  # length of a block that power is measured on [s]
+PAUSE_DB = 30.0  # least median distance of a pause from the level of speech [dB]
+PAUSE_MIN_DB = 25.0  # least distance of each of its blocks [dB]
+PAUSE_S = 0.1  # shortest pause; a shorter gap is part of a word, such as the closure of a /t/ [s]
+MARGIN_S = 0.02  # margin around speech that is not attenuated [s]
 LOUD_PERCENTILE = 95  # percentile of the levels of a recording that counts as loud
-ACTIVE_DB = 35.0  # speech is less than this under the loud frames [dB] ...
-LOUD_DB = 25.0  # ... and clear speech less than this [dB]
-FLOOR_POWER = 1e-12  # -120 dB
+ACTIVE_DB = 35.0  # range of speech below the loud frames [dB]
+LOUD_DB = 25.0  # range of loud speech below the loud frames [dB]
+FLOOR_POWER = 1e-12  # lowest power, that of digital silence: -120 dB
 
 
 def block_power(wav: np.ndarray, sr: int) -> np.ndarray:
-    """Mean power of each 10 ms, the last ones taken for whole [shape=(n_blocks,); none of nothing]."""
+    """Mean power of blocks of 10 ms, the last one padded with zeros [shape=(n_blocks,)]."""
     sr = check_sr(sr)
     return _block_power(check_wav(wav), sr) if np.size(wav) else np.zeros(0)
 
@@ -57,7 +60,13 @@ def near_loud(
 
 
 def speech_level_db(power: np.ndarray) -> float:
-    """Level of the speech in a recording, its pauses not counted [dB], from `block_power`; -120 for silence."""
+    """Level of the speech in a recording, pauses excluded [dB; -120 for silence].
+
+    Parameters
+    ----------
+    power : np.ndarray [shape=(n_blocks,)]
+        From `block_power`.
+    """
     if not len(power):
         return -120.0
     loud = np.maximum(loud_level(power), FLOOR_POWER)
@@ -66,28 +75,28 @@ def speech_level_db(power: np.ndarray) -> float:
 
 
 def pause_gain(wav: np.ndarray, sr: int, level_db: float, depth_db: float) -> np.ndarray:
-    """What to multiply a conversion of `wav` with to make its pauses quieter.
+    """Gain that attenuates the pauses of `wav` in a conversion of it.
 
     Parameters
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
-        The source, or a piece of it.
+        The source, or a part of it.
     sr : int [Hz]
     level_db : float [dB]
-        Of the speech in the whole source, see `speech_level_db`.
+        Level of the speech in the whole source, from `speech_level_db`.
     depth_db : float [dB]
-        How much quieter.
+        Attenuation of the pauses.
 
     Returns
     -------
     gain : np.ndarray [shape=(n_samples,), 0..1, float32]
-        1 in speech and 20 ms around it, and less where for at least 0.1 s the source is 30 dB under
-        its speech, with slopes of some 30 ms.
+        1 in speech and 20 ms around it. A pause lasts at least 0.1 s and is 30 dB under the
+        speech. Slopes take about 30 ms.
 
     Raises
     ------
     ParameterError
-        If `wav` is not a finite 1-D array, `sr` not a rate, or a level not finite.
+        If `wav` is not a finite 1-D array, `sr` is not a rate, or a level is not finite.
     """
     wav, sr = check_wav(wav), check_sr(sr)
     return _pause_gain(_block_power(wav, sr), len(wav), sr, level_db, depth_db)
@@ -99,18 +108,20 @@ def _pause_gain(
     """`pause_gain` for a recording of `n_samples` samples with a known `block_power`."""
     if not np.isfinite([level_db, depth_db]).all():
         raise ParameterError(
-            f"level_db={level_db} and depth_db={depth_db} must be finite; measure one with speech_level_db"
+            f"level_db={level_db} and depth_db={depth_db} must be finite; "
+            "measure level_db with speech_level_db"
         )
     power = uniform_filter1d(power, 3, mode="nearest")
     below_db = level_db - 10 * np.log10(np.maximum(power, FLOOR_POWER))
-    runs, n_runs = label(below_db > NEVER_DB)
+    runs, n_runs = label(below_db > PAUSE_MIN_DB)
     pause = np.zeros(len(power), bool)
     for i in range(1, n_runs + 1):
         run = runs == i
-        pause |= run & (run.sum() * BLOCK_S >= SHORTEST_S) & (np.median(below_db[run]) > BELOW_DB)
+        pause |= run & (run.sum() * BLOCK_S >= PAUSE_S) & (np.median(below_db[run]) > PAUSE_DB)
     margin = round(MARGIN_S / BLOCK_S)
     pause = binary_erosion(pause, np.ones(2 * margin + 1), border_value=1)
-    slope = gaussian_filter1d(np.repeat(pause, 2).astype(float), 2 * 0.8, mode="nearest")  # 5 ms
+    half_blocks = np.repeat(pause, 2).astype(float)  # 5 ms each
+    slope = gaussian_filter1d(half_blocks, 2 * 0.8, mode="nearest")
     at = (np.arange(n_samples) / (BLOCK_S * sr)) * 2 - 0.5
     return (10 ** (-depth_db * np.interp(at, np.arange(len(slope)), slope) / 20)).astype(np.float32)
 
@@ -118,7 +129,7 @@ def _pause_gain(
 def attenuate_pauses(
     converted: np.ndarray, wav: np.ndarray, sr: int, depth_db: float, level_db: float | None = None
 ) -> np.ndarray:
-    """Attenuate `converted` where its source `wav` pauses.
+    """Attenuate `converted` in the pauses of its source `wav`.
 
     Parameters
     ----------

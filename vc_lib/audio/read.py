@@ -1,7 +1,7 @@
-"""Read and write sound: any common format in, mono float32 at the sampling rate asked for out.
+"""Read sound files of any common format, as mono float32 at a given sampling rate.
 
-WAV, FLAC, OGG and MP3 go through soundfile, which looks at the content and not at the name;
-everything else goes through the ffmpeg that the imageio-ffmpeg wheel carries. No torch, no librosa.
+soundfile reads WAV, FLAC, OGG and MP3, recognized by their content. The ffmpeg of the package
+imageio-ffmpeg decodes all other formats.
 """
 
 import errno
@@ -19,11 +19,11 @@ import soxr
 from ..errors import MissingInput, NotWritten, ParameterError
 from .wav import MAX_PEAK, _fit, check_sr, n_resampled
 
-CHUNK = 65_536  # frames read or written at once: fast, in little memory
-FFMPEG_TIMEOUT_S = 900  # a day of speech decodes in less
-MAX_DECODED_S = 172_800  # ffmpeg writes no more: a small file can say that it is endless [s]
-MAX_LOADED_S = 43_200  # what is read as a whole: 12 h are 2.8 GB at 16 kHz [s]
-# Headerless files, which only their suffix explains: ffmpeg's input options.
+CHUNK = 65_536  # frames that are read or written at once
+FFMPEG_TIMEOUT_S = 900  # longest decoding; a day of speech takes less [s]
+MAX_DECODED_S = 172_800  # longest decoded recording; a small file can claim to be endless [s]
+MAX_LOADED_S = 43_200  # longest recording for load_wav; 12 h take 2.8 GB at 16 kHz [s]
+# ffmpeg's input options for headerless formats, by suffix
 HEADERLESS = {
     ".g722": ["-f", "g722"],
     ".sln": ["-f", "s16le", "-ar", "8000"],
@@ -38,7 +38,7 @@ AUDIO_SUFFIXES = frozenset(
     .alaw
     """.split()
 )
-# The containers ffmpeg may open; a playlist (m3u8, concat, ...) could name any file of the machine.
+# Containers that ffmpeg may open; a playlist (m3u8, concat, ...) could name any file of the machine.
 FFMPEG_FORMATS = """
     aac ac3 eac3 aiff alaw amr ape asf au avi caf dts flac flv g722 gsm matroska mov mp3 mpc mpc8
     mpeg mpegts mulaw nut ogg rm s16le spdif tak truehd tta voc w64 wav wv
@@ -46,26 +46,26 @@ FFMPEG_FORMATS = """
 
 
 def load_wav(path, sr: int) -> np.ndarray:
-    """Read a recording as mono at the sampling rate asked for.
+    """Read a recording as mono at sampling rate `sr`.
 
     Parameters
     ----------
     path : str or Path
-        WAV, FLAC, OGG, MP3, M4A, AAC, Opus, WMA, AIFF, G.722, ...; of a film its sound track.
+        WAV, FLAC, OGG, MP3, M4A, AAC, Opus, WMA, AIFF, G.722, ..., or the sound track of a film.
     sr : int [Hz, 4000..384000]
 
     Returns
     -------
     wav : np.ndarray [shape=(n_samples,), float32, -1..1]
-        The mean of the channels. Of n samples at from_sr, `round(n * sr / from_sr)` are returned.
+        Mean of the channels. A file of n samples at from_sr gives `round(n * sr / from_sr)`.
 
     Raises
     ------
     MissingInput
-        If there is no such file.
+        If the file does not exist.
     ParameterError
-        If it is a folder, a playlist, not sound, empty, over 12 hours long, or holds non-finite samples, or if
-        `sr` is out of range.
+        If it is a folder or playlist, is not sound, is empty or over 12 hours long, or holds
+        non-finite samples; or if `sr` is out of range.
     """
     parts, left = [], MAX_LOADED_S * check_sr(sr)
     for wav in _stream(Path(path), check_sr(sr)):
@@ -73,19 +73,21 @@ def load_wav(path, sr: int) -> np.ndarray:
         left -= len(wav)
         if left < 0:
             raise ParameterError(
-                f"{path} is longer than {MAX_LOADED_S / 3600:g} h, too much for the memory; read it with "
-                "vc_lib.audio.blocks, or convert it with convert_file, which take any length"
+                f"{path} is longer than {MAX_LOADED_S / 3600:g} h, too much for the memory; "
+                "read it with vc_lib.audio.blocks or convert it with convert_file, which take any length"
             )
     return np.concatenate(parts)
 
 
 def read_comment(path) -> str:
-    """What a WAV, FLAC, OGG or MP3 file says of itself in its metadata; empty if nothing.
+    """Comment in the metadata of a WAV, FLAC, OGG or MP3 file; empty if it has none.
 
     Raises
     ------
-    MissingInput, ParameterError
-        If there is no such file, or it is none of these.
+    MissingInput
+        If the file does not exist.
+    ParameterError
+        If it has another format.
     """
     path = Path(path)
     if not path.exists():
@@ -93,7 +95,7 @@ def read_comment(path) -> str:
     file = _open_directly(path) if path.is_file() else None
     if file is None:
         raise ParameterError(
-            f"{path} is no WAV, FLAC, OGG or MP3; only those say something of themselves"
+            f"{path} is no WAV, FLAC, OGG or MP3; only these formats have a comment"
         )
     with file:
         return file.comment
@@ -112,40 +114,40 @@ def blocks(path, sr: int, n_samples: int) -> Iterator[np.ndarray]:
     Yields
     ------
     wav : np.ndarray [shape=(n_samples,), float32, -1..1]
-        The last one may be shorter. Put together they are what `load_wav` returns, to the sample.
+        The last block may be shorter. Concatenated, the blocks equal the output of `load_wav`.
 
     Raises
     ------
     MissingInput, ParameterError
-        As `load_wav`, when the first block is asked for; damage in the middle shows there.
+        As for `load_wav`, with the first block; damage later in the file raises at that block.
     """
     sr = check_sr(sr)
     if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ParameterError(
-            f"n_samples={n_samples!r} must be an int of at least 1, the length of a block"
+            f"n_samples={n_samples!r} must be an int >= 1, the length of a block in samples"
         )
-    held, n_held = [], 0
+    buffer, n_buffered = [], 0
     for wav in _stream(Path(path), sr):
-        held.append(wav)
-        n_held += len(wav)
-        if n_held < n_samples:
+        buffer.append(wav)
+        n_buffered += len(wav)
+        if n_buffered < n_samples:
             continue
-        wav = np.concatenate(held)
-        n_whole = n_held - n_held % n_samples
+        wav = np.concatenate(buffer)
+        n_whole = n_buffered - n_buffered % n_samples
         for start in range(0, n_whole, n_samples):
             yield wav[start : start + n_samples].copy()
-        held, n_held = [wav[n_whole:]], n_held - n_whole
-    if n_held:
-        yield np.concatenate(held)
+        buffer, n_buffered = [wav[n_whole:]], n_buffered - n_whole
+    if n_buffered:
+        yield np.concatenate(buffer)
 
 
 def list_audio(folder) -> list[Path]:
-    """The recordings in a folder and its subfolders, sorted by path; hidden files are left out.
+    """Recordings in a folder and its subfolders, sorted by path, without hidden files.
 
     Raises
     ------
     MissingInput
-        If there is no such folder.
+        If the folder does not exist.
     ParameterError
         If it is a file, or holds no recording.
     """
@@ -171,6 +173,7 @@ def list_audio(folder) -> list[Path]:
 
 
 def _check_samples(path: Path, wav: np.ndarray) -> None:
+    """Raise ParameterError if samples read from `path` are not finite, or not in -1..1."""
     if not np.isfinite(wav).all():
         raise ParameterError(f"{path} holds NaN or infinite samples; export it again as 16-bit WAV")
     if len(wav) and np.abs(wav).max() > MAX_PEAK:
@@ -181,7 +184,7 @@ def _check_samples(path: Path, wav: np.ndarray) -> None:
 
 
 def _stream(path: Path, sr: int) -> Iterator[np.ndarray]:
-    """Mono float32 pieces of a recording at `sr`, of whatever length comes, none empty."""
+    """Mono float32 parts of a recording at `sr`, of varying length, none of them empty."""
     n_in = n_out = 0
     with _open(path) as file:
         from_sr = check_sr(file.samplerate, f"{path} cannot be used: its sr")
@@ -198,7 +201,7 @@ def _stream(path: Path, sr: int) -> Iterator[np.ndarray]:
             _check_samples(path, wav)
             n_in += len(wav)
             last = len(wav) == 0
-            if from_sr != sr:  # the resampler holds back what its filter still needs
+            if from_sr != sr:  # the resampler keeps samples back that its filter still needs
                 wav = resampler.resample_chunk(wav, last=last)
             if last:
                 wav = _fit(wav, n_resampled(n_in, from_sr, sr) - n_out)
@@ -206,12 +209,12 @@ def _stream(path: Path, sr: int) -> Iterator[np.ndarray]:
             if len(wav):
                 yield np.clip(wav, -1, 1)
     if not n_out:
-        raise ParameterError(f"{path} is empty ({n_in} samples); record it again or take it out")
+        raise ParameterError(f"{path} is empty ({n_in} samples); record it again or remove it")
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[sf.SoundFile]:
-    """A recording as an open SoundFile: itself, or what ffmpeg makes of it, for a while."""
+    """Open a recording as a SoundFile, after decoding it to a temporary file if necessary."""
     try:
         if not path.exists():
             raise MissingInput(f"{path} does not exist; correct the path or record it first")
@@ -220,13 +223,13 @@ def _open(path: Path) -> Iterator[sf.SoundFile]:
                 f"{path} is not a file; list a folder's recordings with list_audio"
             )
         if path.stat().st_size == 0:
-            raise ParameterError(f"{path} is empty (0 bytes); record it again or take it out")
+            raise ParameterError(f"{path} is empty (0 bytes); record it again or remove it")
         file = _open_directly(path)
     except (MissingInput, ParameterError):
         raise
     except PermissionError as e:
         raise ParameterError(f"{path} may not be read ({e}); change its permissions") from e
-    except (OSError, ValueError) as e:  # too long, or a NUL in it
+    except (OSError, ValueError) as e:  # the path is too long, or has a NUL
         raise ParameterError(f"{str(path)!r} cannot be a file ({e}); correct the path") from e
     if file is not None:
         with file:
@@ -238,13 +241,13 @@ def _open(path: Path) -> Iterator[sf.SoundFile]:
         with sf.SoundFile(decoded) as file:
             if file.frames / file.samplerate > MAX_DECODED_S - 1:
                 raise ParameterError(
-                    f"{path} says that it is longer than {MAX_DECODED_S / 3600:g} h; cut it into parts"
+                    f"{path} claims to be longer than {MAX_DECODED_S / 3600:g} h; cut it into parts"
                 )
             yield file
 
 
 def _for_libsndfile(path: Path, flags: int) -> Path | int:
-    """A path, or the number of the open file where its name is in no encoding, as on old disks."""
+    """The path, or a file descriptor if the name is not valid UTF-8, as on old disks."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -253,14 +256,14 @@ def _for_libsndfile(path: Path, flags: int) -> Path | int:
 
 
 def _open_directly(path: Path) -> sf.SoundFile | None:
-    """A recording as soundfile sees it, or None where that is a job for ffmpeg."""
+    """Open a recording with soundfile; None if it needs ffmpeg."""
     if path.suffix.lower() in HEADERLESS:
         return None
     try:
         file = sf.SoundFile(_for_libsndfile(path.absolute(), os.O_RDONLY))
-    except (sf.LibsndfileError, TypeError):  # TypeError: its name ends in .raw
+    except (sf.LibsndfileError, TypeError):  # TypeError: the name ends in .raw
         return None
-    # RAW was guessed from the suffix alone; no length: a FLAC that came through a pipe
+    # RAW is guessed from the suffix alone; a FLAC written through a pipe has no length
     if file.format != "RAW" and 0 < file.frames < 2**48:
         return file
     file.close()
@@ -268,14 +271,14 @@ def _open_directly(path: Path) -> sf.SoundFile | None:
 
 
 def _decode(path: Path, destination: Path) -> None:
-    """Have ffmpeg write the first sound track of `path` as float Wave64 (no size limit)."""
+    """Decode the first sound track of `path` with ffmpeg to float Wave64, which has no size limit."""
     try:
         import imageio_ffmpeg
 
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as e:
         raise MissingInput(
-            f"{path} needs ffmpeg, which is not there ({e}); pip install imageio-ffmpeg, "
+            f"{path} needs ffmpeg, which is not installed ({e}); pip install imageio-ffmpeg, "
             "or convert the file to WAV"
         ) from e
     command = [
@@ -297,8 +300,8 @@ def _decode(path: Path, destination: Path) -> None:
         log = run.stderr.decode(errors="replace")
         if "No space left on device" in log or run.returncode == -25:  # SIGXFSZ
             raise NotWritten(
-                f"{destination.parent}, where {path} is decoded, is full; free some space there, or let TMPDIR name "
-                "another folder",
+                f"{destination.parent}, where {path} is decoded, is full; free some space there, "
+                "or set TMPDIR to another folder",
                 errno.ENOSPC,
             )
         reason = (log.strip().splitlines() or ["no reason given"])[-1]

@@ -1,4 +1,4 @@
-"""Waveforms: checks, mono, resampling, magnitude of the STFT."""
+"""Waveforms: checks, mixing to mono, resampling, magnitude of the STFT."""
 
 import math
 
@@ -9,34 +9,34 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..config import AudioConfig
 from ..errors import ParameterError
 
-SR_MIN, SR_MAX = 4_000, 384_000  # sampling rates taken [Hz]
-ABSURD = 1e6  # where even what is no sound any more ends: its power must be a number
-MAX_PEAK = 16  # of what is taken for sound in -1..1: 24 dB over full scale is no overshoot
+SR_MIN, SR_MAX = 4_000, 384_000  # range of sampling rates [Hz]
+MAX_SAMPLE = 1e6  # largest sample value; the power of a waveform then stays finite
+MAX_PEAK = 16  # largest peak that counts as overshoot of full scale: 24 dB over it
 
 
 def n_resampled(n_samples: int, from_sr: int, to_sr: int) -> int:
-    """How many samples `n_samples` at `from_sr` [Hz] become at `to_sr` [Hz]."""
+    """Length of a waveform after resampling from `from_sr` [Hz] to `to_sr` [Hz] [samples]."""
     return round(n_samples * to_sr / from_sr)
 
 
 def check_wav(wav, name: str = "wav") -> np.ndarray:
-    """Return `wav` as a waveform this code can work on, or say what is wrong with it.
+    """Check that `wav` is a waveform.
 
     Parameters
     ----------
     wav : array_like [shape=(n_samples,), float, nominally -1..1]
     name : str
-        What the error message calls it.
+        Name for the error message.
 
     Returns
     -------
     wav : np.ndarray [shape=(n_samples,), float32 or float64]
-        The array itself where it is one of those types, else converted.
+        The array itself if it has one of those types, else a converted copy.
 
     Raises
     ------
     ParameterError
-        If it is not floating point, not 1-D, empty, or holds NaN, infinity or what passes a million.
+        If it is not floating point, not 1-D or empty, or holds NaN, infinity or values over 1e6.
     """
     wav = np.asarray(wav)
     if wav.dtype.kind != "f":
@@ -52,27 +52,29 @@ def check_wav(wav, name: str = "wav") -> np.ndarray:
         raise ParameterError(f"{name} is empty; it must hold at least one sample")
     if not np.isfinite(wav).all():
         n_bad = int(np.count_nonzero(~np.isfinite(wav)))
-        raise ParameterError(f"{name} holds {n_bad} NaN or infinite samples; check what made it")
-    wav = wav if wav.dtype in (np.float32, np.float64) else wav.astype(np.float32)
-    if max(wav.max(), -wav.min()) > ABSURD:
         raise ParameterError(
-            f"{name} reaches {np.abs(wav).max():.3g} where full scale is 1; check what made it"
+            f"{name} holds {n_bad} NaN or infinite samples; check how it was computed"
+        )
+    wav = wav if wav.dtype in (np.float32, np.float64) else wav.astype(np.float32)
+    if max(wav.max(), -wav.min()) > MAX_SAMPLE:
+        raise ParameterError(
+            f"{name} reaches {np.abs(wav).max():.3g} where full scale is 1; check how it was computed"
         )
     return wav
 
 
 def check_level(wav: np.ndarray, name: str = "wav") -> np.ndarray:
-    """Return a waveform within -1..1, what overshoots clipped, or raise ParameterError if that is not its scale."""
+    """Clip a checked waveform to -1..1; ParameterError if its peak shows another scale."""
     peak = float(max(wav.max(), -wav.min()))
     if peak > MAX_PEAK:
         raise ParameterError(
-            f"{name} reaches {peak:.4g} where full scale is 1; divide it by 32768 if it was made of 16-bit integers"
+            f"{name} reaches {peak:.4g} where full scale is 1; divide it by 32768 if it was converted from int16"
         )
     return np.clip(wav, -1, 1) if peak > 1 else wav
 
 
 def check_sr(sr, name: str = "sr") -> int:
-    """Return a sampling rate [Hz] as int, or raise ParameterError if it is none in 4000..384000."""
+    """Check a sampling rate [Hz] and return it as int; ParameterError unless in 4000..384000."""
     ok = isinstance(sr, int | np.integer) and not isinstance(sr, bool) and SR_MIN <= sr <= SR_MAX
     if not ok:
         raise ParameterError(
@@ -91,12 +93,12 @@ def to_mono(wav) -> np.ndarray:
 
     Returns
     -------
-    wav : np.ndarray [shape=(n_samples,), float32; float64 if it came so]
+    wav : np.ndarray [shape=(n_samples,), float32; float64 for float64]
 
     Raises
     ------
     ParameterError
-        For another type or shape, nothing in it, or non-finite values.
+        If the type or shape is another, or the array is empty or not finite.
 
     Examples
     --------
@@ -117,7 +119,7 @@ def to_mono(wav) -> np.ndarray:
         n_channels, axis = min((n, axis) for axis, n in enumerate(wav.shape))
         if n_channels > 8 or wav.shape[0] == wav.shape[1] > 1:
             raise ParameterError(
-                f"wav has shape {wav.shape}, which axis holds the channels? Pass (n_samples,)"
+                f"wav has shape {wav.shape}, so the axis of the channels is unclear; pass (n_samples,)"
             )
         if n_channels:
             wav = wav.mean(axis=axis)
@@ -135,12 +137,12 @@ def resample(wav, from_sr: int, to_sr: int) -> np.ndarray:
     Returns
     -------
     wav : np.ndarray [shape=(round(n_samples * to_sr / from_sr),), same type]
-        A copy, also where the rates agree. Not clipped: the filter may overshoot a loud input.
+        Always a copy. It is not clipped: the filter may overshoot at loud passages.
 
     Raises
     ------
     ParameterError
-        For anything but a finite 1-D waveform, or a rate out of range.
+        If `wav` is not a finite 1-D waveform, or a rate is out of range.
     """
     return _resample(check_wav(wav), check_sr(from_sr, "from_sr"), check_sr(to_sr, "to_sr"))
 
@@ -185,5 +187,5 @@ def stft_magnitude(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
 
 
 def _fit(wav: np.ndarray, n_samples: int) -> np.ndarray:
-    """Cut or zero-pad to exactly `n_samples`: a resampler may be one off."""
+    """Cut or zero-pad to `n_samples`, since a resampler may return one sample more or less."""
     return np.pad(wav[:n_samples], (0, max(0, n_samples - len(wav))))
