@@ -1,3 +1,8 @@
+"""Anonymization with WORLD: pipeline (the page to read), world (analysis, synthesis), dials
+(transforms), statistics and acoustic_classes (of a speaker), perturb (random speakers),
+f0_tracker, synthesis.
+"""
+
 from .perturb import SpeakerPerturbation
 from .pipeline import anonymize, transform, transform_f0
 from .statistics import active_frames, speaker_stats

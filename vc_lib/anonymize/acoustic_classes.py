@@ -1,11 +1,10 @@
-"""The sounds of a voice: a Gaussian mixture of its cepstra, and what another speaker has in their
-place.
+"""Acoustic classes: a Gaussian mixture of the target's cepstra, adapted to a source speaker.
 
-No text says what is spoken where: a sound is whatever the mixture of the target tells apart, and the
-same one in another's speech is what answers to it there. First all of the other's cepstra are moved
-by one affine map, to where the mixture explains them best, as speakers are adapted to in speech
-recognition: Gales, Computer Speech and Language 12, 1998. Then each mean is, as in speaker
-verification: Reynolds, Quatieri and Dunn, Digital Signal Processing 10, 2000.
+The classes need no transcription: each component of the mixture is one. Two steps find them in the
+source's speech. fMLLR moves all cepstra by one affine map to the highest likelihood under the
+mixture, as in speech recognition: Gales, Computer Speech and Language 12, 1998. MAP adaptation then
+moves each mean, as in speaker verification: Reynolds, Quatieri and Dunn, Digital Signal
+Processing 10, 2000.
 """
 
 import warnings
@@ -16,40 +15,40 @@ from scipy.special import logsumexp, softmax
 
 from ..speaker import AcousticClasses
 
-FRAMES_EACH = 50  # a mixture has no more sounds than this would allow
-RELEVANCE = 16.0  # frames of a sound at which half of what was found of it is believed
-ROUNDS = 10  # of adaptation
-MAX_FRAMES = 20_000  # more say nothing new
-MAP_FRAMES = 500.0  # as much as this counts it that the map changes nothing
-MAP_STEPS = 30  # of its search
-LEAST_VARIANCE = 1e-3
-SMOOTH_S = 0.015  # how sharply one sound gives way to the next [s, standard deviation]
+FRAMES_EACH = 50  # least number of frames for each class
+RELEVANCE = 16.0  # MAP: weight of the target's mean [frames]
+ROUNDS = 10  # MAP: number of iterations
+MAX_FRAMES = 20_000  # largest number of frames; more do not change the estimates
+MAP_FRAMES = 500.0  # fMLLR: weight of the identity [frames]
+MAP_STEPS = 30  # fMLLR: number of iterations
+LEAST_VARIANCE = 1e-3  # added to the variances of the mixture
+SMOOTH_S = 0.015  # smoothing of the posteriors over time, standard deviation [s]
 
 
-def _some(frames: np.ndarray) -> np.ndarray:
-    """The frames, or MAX_FRAMES of them, spread evenly."""
+def _thinned(frames: np.ndarray) -> np.ndarray:
+    """At most MAX_FRAMES of the frames, evenly spread."""
     return frames[:: max(1, -(-len(frames) // MAX_FRAMES))]
 
 
 def fit_gmm(frames: np.ndarray, n_classes: int) -> AcousticClasses | None:
-    """Tell the sounds of a speaker apart.
+    """Fit the acoustic classes of a speaker.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
         Cepstra of voiced frames, without the level.
     n_classes : int
-        How many; fewer where there are less than 50 frames for each.
+        Number of classes; fewer if there are less than 50 frames for each.
 
     Returns
     -------
     AcousticClasses or None
-        None if there are not frames enough for two.
+        None if there are too few frames for two classes.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture  # slow to import, and only training needs it
 
-    frames = _some(frames)
+    frames = _thinned(frames)
     n_classes = min(n_classes, len(frames) // FRAMES_EACH)
     if n_classes < 2:
         return None
@@ -57,119 +56,147 @@ def fit_gmm(frames: np.ndarray, n_classes: int) -> AcousticClasses | None:
         n_classes, covariance_type="diag", reg_covar=LEAST_VARIANCE, max_iter=40, random_state=0
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough is good enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 40 iterations are close enough
         mixture.fit(frames)
     return AcousticClasses(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
 def class_posteriors(frames: np.ndarray, sounds: AcousticClasses, means=None) -> np.ndarray:
-    """How probable each sound, its mean where `means` says, is in each frame [shape=(n_frames, n_classes)]."""
+    """Posterior probability of each class in each frame [shape=(n_frames, n_classes)].
+
+    Parameters
+    ----------
+    frames : np.ndarray [shape=(n_frames, n_coefficients)]
+    sounds : AcousticClasses
+    means : np.ndarray, optional [shape=(n_classes, n_coefficients)]
+        Means in place of those of `sounds`.
+    """
     weights, own, variances = _arrays(sounds)
     means = own if means is None else np.asarray(means)
     return softmax(_log_densities(frames, weights, means, variances), axis=1)
 
 
 def _arrays(sounds: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights, means and variances."""
     return np.array(sounds.weights), np.array(sounds.means), np.array(sounds.variances)
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:
-    """Of each frame under each sound, weighted, but for a constant [shape=(n_frames, n_classes)]."""
-    narrow = 1 / variances
-    far = frames**2 @ narrow.T - 2 * frames @ (means * narrow).T + (means**2 * narrow).sum(1)
-    return np.log(weights) - (far - np.log(narrow).sum(1)) / 2
+    """Weighted log-densities, up to a constant [shape=(n_frames, n_classes)]."""
+    precision = 1 / variances
+    distance = (
+        frames**2 @ precision.T - 2 * frames @ (means * precision).T + (means**2 * precision).sum(1)
+    )
+    return np.log(weights) - (distance - np.log(precision).sum(1)) / 2
 
 
 def estimate_fmllr(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
-    """The affine map of another speaker's cepstra under which the target's sounds explain them best.
+    """Estimate the affine map of a source's cepstra that makes them most likely under the mixture.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
-        Cepstra of voiced frames, their mean and covariance moved to the target's already.
+        Cepstra of voiced frames, already moved to the target's mean and covariance.
     sounds : AcousticClasses
-        The target's.
+        Classes of the target.
 
     Returns
     -------
     np.ndarray [shape=(n_coefficients + 1, n_coefficients)]
-        To multiply (frame, 1) with, see `apply_fmllr`. Constrained maximum likelihood linear regression, drawn towards
-        no change by as much as 500 frames count.
+        Matrix to multiply (frame, 1) with, see `apply_fmllr`. Constrained maximum likelihood
+        linear regression (fMLLR), shrunk to the identity with the weight of 500 frames.
 
     References
     ----------
     Gales, Maximum likelihood linear transformations for HMM-based speech recognition, 1998.
     """
-    frames = _some(frames)
+    frames = _thinned(frames)
     n = frames.shape[1]
-    unchanged = np.eye(n + 1, n)
+    identity = np.eye(n + 1, n)
     if not len(frames):
-        return unchanged
+        return identity
     weights, means, variances = _arrays(sounds)
-    centre = weights @ means
-    spread = np.sqrt(weights @ (variances + (means - centre) ** 2))
-    z = np.column_stack([(frames - centre) / spread, np.ones(len(frames))])
-    drawn = MAP_FRAMES / len(frames)
+    center = weights @ means
+    spread = np.sqrt(weights @ (variances + (means - center) ** 2))
+    z = np.column_stack([(frames - center) / spread, np.ones(len(frames))])
+    shrinkage = MAP_FRAMES / len(frames)
 
     def cost(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log-likelihood a frame plus the penalty, and its gradient."""
         move = flat.reshape(n + 1, n)
         sign, log_volume = np.linalg.slogdet(move[:n])
         if sign <= 0:
             return np.inf, np.zeros_like(flat)
-        y = z @ move * spread + centre
+        y = z @ move * spread + center
         log_p = _log_densities(y, weights, means, variances)
         total = logsumexp(log_p, axis=1, keepdims=True)
-        share = np.exp(log_p - total)
-        pull = share @ (means / variances) - y * (share @ (1 / variances))
-        change = move - unchanged
-        slope = 2 * drawn * change - z.T @ (pull * spread) / len(z)
+        posterior = np.exp(log_p - total)
+        pull = posterior @ (means / variances) - y * (posterior @ (1 / variances))
+        change = move - identity
+        slope = 2 * shrinkage * change - z.T @ (pull * spread) / len(z)
         slope[:n] -= np.linalg.inv(move[:n]).T
-        return drawn * (change**2).sum() - total.mean() - log_volume, slope.ravel()
+        return shrinkage * (change**2).sum() - total.mean() - log_volume, slope.ravel()
 
-    from scipy.optimize import minimize  # here, because analysing recordings does without
+    from scipy.optimize import minimize  # imported here, because analysis does not need it
 
-    found = minimize(
-        cost, unchanged.ravel(), jac=True, method="L-BFGS-B", options=dict(maxiter=MAP_STEPS)
+    result = minimize(
+        cost, identity.ravel(), jac=True, method="L-BFGS-B", options=dict(maxiter=MAP_STEPS)
     )
-    move = found.x.reshape(n + 1, n)
-    # the same map for cepstra as they are: out of deviations around the centre, and back
+    move = result.x.reshape(n + 1, n)
+    # the same map for cepstra that are not standardized
     matrix = move[:n] / spread[:, None] * spread
-    return np.vstack([matrix, move[n] * spread + centre - centre @ matrix])
+    return np.vstack([matrix, move[n] * spread + center - center @ matrix])
 
 
 def apply_fmllr(frames: np.ndarray, fmllr) -> np.ndarray:
-    """Frames (n_frames, n_coefficients) after the map that `estimate_fmllr` found."""
+    """Map frames (n_frames, n_coefficients) by the matrix of `estimate_fmllr`."""
     fmllr = np.asarray(fmllr)
     return frames @ fmllr[:-1] + fmllr[-1]
 
 
 def map_adapt_means(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
-    """Where another speaker has the target's sounds.
+    """Adapt the means of the target's classes to a source speaker.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
-        Cepstra of voiced frames, moved by `estimate_fmllr` already.
+        Cepstra of voiced frames, after `apply_fmllr`.
     sounds : AcousticClasses
-        The target's.
+        Classes of the target.
 
     Returns
     -------
     means : np.ndarray [shape=(n_classes, n_coefficients)]
-        Maximum a posteriori: a sound that was not heard stays where the target has it.
+        Maximum a posteriori estimates; a class without frames keeps the target's mean.
     """
-    frames, own = _some(frames), np.array(sounds.means)
+    frames, own = _thinned(frames), np.array(sounds.means)
     means = own
     for _ in range(ROUNDS):
-        share = class_posteriors(frames, sounds, means)
-        means = (share.T @ frames + RELEVANCE * own) / (share.sum(0)[:, None] + RELEVANCE)
+        posterior = class_posteriors(frames, sounds, means)
+        means = (posterior.T @ frames + RELEVANCE * own) / (posterior.sum(0)[:, None] + RELEVANCE)
     return means
 
 
 def shift_class_means(
     frames: np.ndarray, sounds: AcousticClasses, means: np.ndarray, frame_period_s: float
 ) -> np.ndarray:
-    """Frames, in a row, with each sound taken from where `means` has it to where `sounds` does [shape as `frames`]."""
-    share = class_posteriors(frames, sounds, means)
-    share = gaussian_filter1d(share, SMOOTH_S / frame_period_s, axis=0, mode="nearest")
-    return frames + share @ (np.array(sounds.means) - means)
+    """Shift each frame by the difference of the class means, target minus source.
+
+    Parameters
+    ----------
+    frames : np.ndarray [shape=(n_frames, n_coefficients)]
+        Consecutive frames, after `apply_fmllr`.
+    sounds : AcousticClasses
+        Classes of the target.
+    means : np.ndarray [shape=(n_classes, n_coefficients)]
+        Means of the source, from `map_adapt_means`.
+    frame_period_s : float [s]
+
+    Returns
+    -------
+    np.ndarray [shape=(n_frames, n_coefficients)]
+        Shifts are weighted by the posteriors of the classes, smoothed over time.
+    """
+    posterior = class_posteriors(frames, sounds, means)
+    posterior = gaussian_filter1d(posterior, SMOOTH_S / frame_period_s, axis=0, mode="nearest")
+    return frames + posterior @ (np.array(sounds.means) - means)

@@ -1,4 +1,4 @@
-"""Pure transforms of F0, envelope and aperiodicity, one dial each."""
+"""Dials: pure transforms of F0, of the envelope and of aperiodicity."""
 
 from itertools import pairwise
 
@@ -8,15 +8,15 @@ from ..errors import ParameterError
 from ..speaker import SpeakerStats
 from .world import FLOOR_POWER
 
-VTL_POWER = 0.25  # of the ratio of two registers: the ratio of the formants
-VTL_RATIOS = (0.8, 1.25)  # the least and the most of it
+VTL_POWER = 0.25  # exponent that turns a ratio of registers into a ratio of formants
+VTL_RATIOS = (0.8, 1.25)  # smallest and largest ratio of formants
 
 
-# F0: each takes and gives a contour in Hz with 0 where unvoiced
+# F0: contours (n_frames,) in Hz, 0 where unvoiced
 
 
 def shift_f0(f0: np.ndarray, n_semitones: float | np.ndarray) -> np.ndarray:
-    """Shift a pitch contour, leaving unvoiced frames at zero.
+    """Shift an F0 contour by semitones; unvoiced frames stay 0.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def shift_f0(f0: np.ndarray, n_semitones: float | np.ndarray) -> np.ndarray:
 
 
 def constant_f0(f0: np.ndarray, hz: float) -> np.ndarray:
-    """Give every voiced frame the same pitch [Hz].
+    """Set F0 of every voiced frame to the same value [Hz].
 
     Examples
     --------
@@ -38,7 +38,7 @@ def constant_f0(f0: np.ndarray, hz: float) -> np.ndarray:
 
 
 def recentre_f0(f0: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
-    """Move a contour from one register to another; intonation, counted in semitones, stays.
+    """Move a contour from one register to another; the intonation in semitones stays.
 
     Examples
     --------
@@ -51,9 +51,9 @@ def recentre_f0(f0: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
 def gaussian_f0(f0: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
     """Move register and spread of log-F0 to the target's; unvoiced frames stay 0.
 
-    The spread by a factor of 0.5..2, but no farther out than an octave from the register: what is
-    there is a slip of the pitch tracker, and stays as far off as it was. Where the target's or the
-    source's spread is not known only the register moves.
+    The spread changes by a factor of 0.5..2, and only within an octave of the register: values
+    farther out are errors of the F0 tracker and keep their distance. If a spread is unknown, only
+    the register moves.
     """
     if min(source.f0_hz, target.f0_hz) <= 0:
         return f0
@@ -68,15 +68,15 @@ def gaussian_f0(f0: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> n
 
 
 def jitter_f0(f0: np.ndarray, n_semitones: float, rng: np.random.Generator) -> np.ndarray:
-    """Add Gaussian noise [semitones, standard deviation] to each voiced frame; unvoiced frames stay at zero."""
+    """Add Gaussian noise of standard deviation `n_semitones` to F0; unvoiced frames stay 0."""
     return shift_f0(f0, rng.normal(0, n_semitones, len(f0)))
 
 
-# Envelope: each takes and gives a power spectrum (n_frames, n_bins)
+# Envelope: power spectra (n_frames, n_bins)
 
 
 def between_columns(values: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Values on the straight lines between columns, at fractional column numbers `position`."""
+    """Interpolate linearly between columns, at fractional column numbers `position`."""
     low = np.clip(position.astype(int), 0, max(values.shape[1] - 2, 0))
     high = np.minimum(low + 1, values.shape[1] - 1)
     share = position - low
@@ -84,7 +84,10 @@ def between_columns(values: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def scale_formants(sp: np.ndarray, ratio: float) -> np.ndarray:
-    """Move every formant to `ratio` times its frequency; above 1 sounds like a shorter vocal tract."""
+    """Move every formant to `ratio` times its frequency.
+
+    A ratio above 1 sounds like a shorter vocal tract.
+    """
     if ratio == 1:
         return sp
     position = np.minimum(np.arange(sp.shape[1]) / ratio, sp.shape[1] - 1)
@@ -92,10 +95,10 @@ def scale_formants(sp: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def vtl_ratio(f0_hz: float, to_f0_hz: float) -> float:
-    """What brings the formants of a voice of one register near to those of another; 1 if either is 0.
+    """Ratio of the formants of a voice at `to_f0_hz` to those of one at `f0_hz`; 1 if either is 0.
 
-    A voice twice as high has formants 19 % higher here, for its vocal tract is shorter: what one
-    ratio can do to all formants alike need not be left to statistics of a few seconds.
+    Higher voices have shorter vocal tracts: an octave of register gives a ratio of 1.19. One ratio
+    for all formants is more reliable than the statistics of a few seconds of speech.
     """
     if min(f0_hz, to_f0_hz) <= 0:
         return 1.0
@@ -103,7 +106,7 @@ def vtl_ratio(f0_hz: float, to_f0_hz: float) -> float:
 
 
 def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
-    """Blur power along frequency with a Gaussian of `width_hz` [Hz, standard deviation], as the 2019 method did."""
+    """Blur power along frequency with a Gaussian of standard deviation `width_hz`, as in 2019."""
     if width_hz == 0:
         return sp
     sigma = width_hz / (sr / 2 / (sp.shape[1] - 1))  # [bins]
@@ -115,42 +118,40 @@ def blur_envelope(sp: np.ndarray, sr: int, width_hz: float) -> np.ndarray:
 
 
 def highpass_envelope(sp: np.ndarray, f0: np.ndarray, sr: int, db_per_octave: float) -> np.ndarray:
-    """Let each voiced frame fall off below its own F0 [Hz], by so much an octave.
+    """Attenuate each voiced frame below its own F0, by `db_per_octave`.
 
-    Nothing rings there in a voice; what CheapTrick's envelope has there is an extrapolation, which
-    WORLD's synthesis fills with noise and the skirts of its pulses.
+    A voice has no power there. CheapTrick extrapolates its envelope to these frequencies, and
+    synthesis would fill it with noise and the skirts of pulses.
     """
     if db_per_octave == 0 or not (f0 > 0).any():
         return sp
     bin_hz = sr / 2 / (sp.shape[1] - 1)
     n_low = min(int(np.ceil(f0.max() / bin_hz)), sp.shape[1])
-    hz = bin_hz * np.maximum(np.arange(n_low), 1)  # 0 Hz takes what the bin above it takes
+    hz = bin_hz * np.maximum(np.arange(n_low), 1)  # bin 0 takes the gain of bin 1
     octaves = np.log2(np.maximum(f0, hz[0])[:, None] / hz)
     out = sp.copy()
     out[:, :n_low] *= 10 ** (-db_per_octave * np.maximum(octaves, 0) / 10)
     return out
 
 
-# Aperiodicity: takes and gives 0..1 (n_frames, n_bins)
+# Aperiodicity: 0..1 (n_frames, n_bins)
 
 
 def average_aperiodicity(ap: np.ndarray, n_bands: int) -> np.ndarray:
-    """Average aperiodicity [dB] in `n_bands` equal bands, joined by straight lines; 0: as it is."""
+    """Average aperiodicity in dB over `n_bands` equal bands, joined by lines; 0: no change."""
     if n_bands == 0:
         return ap
     if not 0 < n_bands <= ap.shape[1]:
-        raise ParameterError(
-            f"n_bands={n_bands} must be in 0..{ap.shape[1]}, as many as there are bins"
-        )
+        raise ParameterError(f"n_bands={n_bands} must be in 0..{ap.shape[1]}, the number of bins")
     db = 20 * np.log10(np.clip(ap, 1e-3, 1.0))
     edges = np.linspace(0, db.shape[1], n_bands + 1).round().astype(int)
     means = np.stack([db[:, a:b].mean(1) for a, b in pairwise(edges)], 1)
-    centres = (edges[:-1] + edges[1:] - 1) / 2
-    position = np.interp(np.arange(db.shape[1]), centres, np.arange(n_bands))
+    centers = (edges[:-1] + edges[1:] - 1) / 2
+    position = np.interp(np.arange(db.shape[1]), centers, np.arange(n_bands))
     return 10 ** (between_columns(means, position) / 20)
 
 
-# Speaker statistics
+# Level
 
 
 def power_db(sp: np.ndarray) -> np.ndarray:

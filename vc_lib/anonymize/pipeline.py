@@ -1,9 +1,18 @@
-"""Strip a recording of its speaker with the WORLD vocoder: small pure transforms, each a dial,
-joined by presets.
+"""Anonymize a recording with the WORLD vocoder: analyze -> transform -> synthesize.
 
-Sound is taken apart into F0, spectral envelope and aperiodicity (`analyze`), each is changed, and
-the parts are put together again (`synthesize`); `anonymize` does all of it. WORLD: Morise et al.,
-IEICE Trans. E99-D(7), 2016.
+`anonymize`, at the end of this page, is the whole method:
+
+1. `world.analyze` splits the recording into F0, spectral envelope and aperiodicity.
+2. `transform` changes each of the three, towards the statistics of a target speaker if there is
+   one. The changes are pure functions in `dials`; a preset of `AnonymizeConfig` sets how far each
+   dial is turned.
+3. `world.resynthesize` makes a waveform of the same length from the result.
+
+The envelope takes the longest way (`_transform_envelope`): formants are scaled to the target's
+register, and the mean and covariance of the cepstrum are moved to the target's (`statistics`).
+Then each acoustic class is moved to the target's (`acoustic_classes`).
+
+WORLD: Morise et al., IEICE Trans. E99-D(7), 2016.
 """
 
 from dataclasses import replace
@@ -14,10 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 from ..config import AnonymizeConfig
 from ..errors import ParameterError
 from ..speaker import SpeakerStats
-from .acoustic_classes import (
-    apply_fmllr,
-    shift_class_means,
-)
+from .acoustic_classes import apply_fmllr, shift_class_means
 from .dials import (
     average_aperiodicity,
     blur_envelope,
@@ -34,10 +40,7 @@ from .perturb import SpeakerPerturbation
 from .statistics import _transported, speaker_stats
 from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum, resynthesize
 
-MAX_GAIN_DB = 20.0  # for a whole clip: where nobody speaks the room must not be made loud [dB]
-
-
-# All together
+MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
 
 
 def transform(
@@ -46,26 +49,27 @@ def transform(
     source: SpeakerStats | None = None,
     rng: np.random.Generator | None = None,
 ) -> Features:
-    """Turn the dials of `cfg` on features.
+    """Change F0, envelope and aperiodicity as `cfg` says.
 
     Parameters
     ----------
     features : Features
     cfg : AnonymizeConfig
     source : SpeakerStats, optional
-        The speaker's statistics; measured on `features` if not given.
+        Statistics of the speaker; by default they are measured on `features`.
     rng : np.random.Generator, optional
-        Draws what the dials want drawn; not given: the same every time.
+        Source of the noise that some dials add; by default the noise is the same every time.
 
     Returns
     -------
     Features
-        As many frames; unvoiced frames are still unvoiced.
+        The same number of frames; unvoiced frames stay unvoiced.
 
     Raises
     ------
     ParameterError
-        If a rate is not that at which `cfg.target` or `source` was measured, or the features are none.
+        If `cfg.target` or `source` was measured at another sampling rate, or `features` are
+        empty or invalid.
     """
     if not len(features.checked().f0):
         raise ParameterError("features have no frame; analyze at least one sample")
@@ -89,14 +93,14 @@ def transform(
 
 
 def _own_mean(features: Features) -> SpeakerStats:
-    """A prior for clips that may hold no speech at all: what they are, so that nothing is moved."""
+    """Prior for a clip that may hold no speech: its own statistics, so that nothing is changed."""
     mc = cepstrum(features)
     level_db = float(power_db(features.sp).max())
     return SpeakerStats(features.sr, 0.0, 0.0, level_db, tuple(mc.mean(0)), tuple(mc.std(0)))
 
 
 def transform_f0(f0: np.ndarray, cfg: AnonymizeConfig, source: SpeakerStats) -> np.ndarray:
-    """The contour alone of what `change` gives, without chance [shape=(n_frames,), Hz]."""
+    """F0 as `transform` gives it without an `rng` [shape=(n_frames,), Hz]."""
     return _transform_f0(f0, cfg, cfg.dials, source, np.random.default_rng(0))
 
 
@@ -125,32 +129,35 @@ def _transform_envelope(features, cfg, dials, source) -> np.ndarray:
         sp = _move_cepstrum(replace(features, sp=sp), cfg, dials["n_cepstra"], strength, source)
     gain_db = strength * (cfg.target.level_db - source.level_db) if cfg.target else 0.0
     gain_db = np.clip(gain_db, -MAX_GAIN_DB, MAX_GAIN_DB)
-    # each frame keeps its energy, but for one gain for all
+    # each frame keeps its energy, apart from one gain for the whole clip
     return sp * 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
 
 
 def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
-    """The envelope with its cepstra moved towards the target's statistics, and cut to `n_cepstra`."""
+    """Move the cepstra of the envelope towards the target's statistics, and cut them to `n_cepstra`."""
     mc = cepstrum(features, max(N_CEPSTRA, n_cepstra))
     moved = mc.copy()
-    if strength:  # the level, coefficient 0, is not the envelope's business
-        here, period_ms = mc[:, 1:N_CEPSTRA], features.frame_period_ms
-        added = _moved(here, source, cfg.target, period_ms / 1000) - here
-        if cfg.match_smooth_ms:  # the map is for sounds; of a frame's own unrest it would make more
+    if strength:  # coefficient 0 is the level, which stays
+        own, period_ms = mc[:, 1:N_CEPSTRA], features.frame_period_ms
+        change = _match_target(own, source, cfg.target, period_ms / 1000) - own
+        if cfg.match_smooth_ms:  # unsmoothed, the map amplifies differences between frames
             sigma = cfg.match_smooth_ms / period_ms
-            added = gaussian_filter1d(added, sigma, axis=0, mode="nearest")
-        moved[:, 1:N_CEPSTRA] += strength * added
+            change = gaussian_filter1d(change, sigma, axis=0, mode="nearest")
+        moved[:, 1:N_CEPSTRA] += strength * change
     n_bins = features.sp.shape[1]
     if n_cepstra:
         return envelope_from_cepstrum(moved[:, :n_cepstra], features.sr, n_bins)
     return features.sp * envelope_from_cepstrum(moved - mc, features.sr, n_bins)
 
 
-def _moved(
+def _match_target(
     mc: np.ndarray, source: SpeakerStats, target: SpeakerStats, frame_period_s: float
 ) -> np.ndarray:
-    """Coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance, and then its sounds, as
-    far as those are known; else with its mean and deviations."""
+    """Map cepstral coefficients 1 .. N_CEPSTRA - 1 of the source to the target's statistics.
+
+    Mean and covariance are matched, then the acoustic classes. Where a covariance is unknown, mean
+    and standard deviations are matched.
+    """
     if source.voiced_cov and target.voiced_cov:
         moved = _transported(mc, source, target)
         if source.class_means and target.classes:
@@ -176,20 +183,19 @@ def anonymize(
     rng: np.random.Generator | None = None,
     source: SpeakerStats | None = None,
 ) -> np.ndarray:
-    """Strip a recording of its speaker.
+    """Anonymize a recording: analyze, transform, synthesize.
 
     Parameters
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
     sr : int [Hz]
     cfg : AnonymizeConfig
-        A whole `Config` will do. Its `target`, if there is one, gives the register and envelope to
-        move to.
+        May be a whole `Config`. Its `target`, if set, gives the register and envelope to match.
     rng : np.random.Generator, optional
-        Given: a random `SpeakerPerturbation` is put on first, as in training. Not given: the same bytes every
-        time.
+        Draws a `SpeakerPerturbation`, which is applied first, as in training. By default the
+        output has the same bytes every time.
     source : SpeakerStats, optional
-        Statistics of this speaker over more speech than `wav`, if known.
+        Statistics of this speaker over more speech than `wav`; by default measured on `wav`.
 
     Returns
     -------
@@ -198,8 +204,7 @@ def anonymize(
     Raises
     ------
     ParameterError
-        If `wav` is not a finite 1-D array, or `sr` is not the rate that `cfg.target` was measured
-        at.
+        If `wav` is not a finite 1-D array, or `cfg.target` was measured at another rate than `sr`.
 
     Examples
     --------

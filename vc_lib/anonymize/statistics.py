@@ -1,4 +1,4 @@
-"""Statistics of a speaker, and optimal transport between two speakers."""
+"""Statistics of a speaker, and optimal transport from one speaker's cepstra to another's."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,55 +8,50 @@ import numpy as np
 from ..audio.level import ACTIVE_DB, LOUD_DB, near_loud
 from ..errors import ParameterError
 from ..speaker import SpeakerStats
-from .acoustic_classes import (
-    apply_fmllr,
-    estimate_fmllr,
-    fit_gmm,
-    map_adapt_means,
-)
+from .acoustic_classes import apply_fmllr, estimate_fmllr, fit_gmm, map_adapt_means
 from .dials import power_db, scale_formants, vtl_ratio
 from .world import FLOOR_POWER, N_CEPSTRA, Features, cepstrum
 
 SILENT_DB = -110.0  # mean power of an envelope under which no frame is speech [dB]
-LEAST_SPREAD = 1e-4  # of the mean variance: the least that a direction is taken to vary
-MAX_STRETCH = 3.0  # of a direction in the cepstrum's space
-SHRINK_FRAMES = 100  # as much as this counts the prior against a clip's own means and deviations
-SHRINK_COVARIANCE_FRAMES = 800  # likewise of voiced frames: a covariance takes more to know
+LEAST_SPREAD = 1e-4  # smallest variance of a direction, as a share of the mean variance
+MAX_STRETCH = 3.0  # largest factor by which a direction of cepstral space is stretched
+SHRINK_FRAMES = 100  # weight of the prior for means and deviations [frames]
+SHRINK_COVARIANCE_FRAMES = 800  # weight of the prior for a covariance [voiced frames]
 
 
 def active_frames(features: Features) -> np.ndarray:
-    """Frames that hold speech, not pause: less than 35 dB under the loud ones [shape=(n_frames,), bool]."""
+    """Mask of the frames of speech: less than 35 dB under the loud ones [shape=(n_frames,)]."""
     return near_loud(power_db(features.sp), ACTIVE_DB, SILENT_DB)
 
 
 def loud_voiced_frames(features: Features) -> np.ndarray:
-    """What a voice is known by: voiced, less than 25 dB under the loud frames [shape=(n_frames,), bool]."""
+    """Mask of the voiced frames that are less than 25 dB under the loud ones [shape=(n_frames,)]."""
     return features.voiced & near_loud(power_db(features.sp), LOUD_DB)
 
 
 def speaker_stats(
     recordings: Iterable[Features], prior: SpeakerStats | None = None, n_classes: int = 0
 ) -> SpeakerStats:
-    """Register and long-term envelope of one speaker.
+    """Measure register and long-term envelope of one speaker.
 
     Parameters
     ----------
     recordings : iterable of Features
         All by one speaker, all at one sampling rate.
     prior : SpeakerStats, optional
-        What to assume where there is little speech: the envelope's statistics are drawn towards it
-        with the weight of 100 frames (800 for a covariance), so that half a second is not taken for a
-        whole voice; with no speech at all the prior comes back. If it knows a covariance, the envelope is measured with
-        its formants moved by `vtl_ratio`, which is kept as `formant_ratio`; if it knows its sounds, it is
-        found where this speaker has them.
+        Statistics to shrink towards, since half a second of speech does not show a whole voice.
+        The prior has the weight of 100 frames (800 for a covariance). It is returned if there is
+        no speech. With a prior that has a covariance, formants are scaled by `vtl_ratio` before
+        the envelope is measured; the ratio is stored as `formant_ratio`. With a prior that has
+        acoustic classes, `fmllr` and `class_means` are estimated too.
     n_classes : int
-        Of a target: how many sounds to tell apart, see `sounds.fit_gmm`.
+        For a target: number of acoustic classes to fit, see `acoustic_classes.fit_gmm`.
 
     Returns
     -------
     SpeakerStats
         `f0_hz` is the median over voiced frames, 0 if there are none. `voiced_mean` and
-        `voiced_cov` stay empty where hardly a quarter of a second is voiced, as in a whisper.
+        `voiced_cov` are empty if less than a quarter of a second is voiced, as in a whisper.
 
     Raises
     ------
@@ -84,7 +79,8 @@ def speaker_stats(
     if not len(power):
         if prior is None:
             raise ParameterError(
-                "the recordings hold no speech: every frame is silent; check the files or their level"
+                "the recordings hold no speech: every frame is silent; "
+                "check the files or their level"
             )
         return prior
     stats = SpeakerStats(
@@ -103,16 +99,16 @@ def speaker_stats(
     if prior is None:
         return stats
 
-    def drawn(name: str, n_frames: int, against: int = SHRINK_FRAMES) -> np.ndarray:
-        weight = n_frames / (n_frames + against)
-        own, assumed = (np.array(getattr(known, name)) for known in (stats, prior))
+    def shrunk(name: str, n_frames: int, n_prior: int = SHRINK_FRAMES) -> np.ndarray:
+        weight = n_frames / (n_frames + n_prior)
+        own, assumed = (np.array(getattr(s, name)) for s in (stats, prior))
         return weight * own + (1 - weight) * assumed if len(own) and len(assumed) else own
 
     stats = replace(
         stats,
-        **{name: drawn(name, len(mc)) for name in ("cepstrum_mean", "cepstrum_std")},
-        voiced_mean=drawn("voiced_mean", len(voiced)),
-        voiced_cov=drawn("voiced_cov", len(voiced), SHRINK_COVARIANCE_FRAMES),
+        **{name: shrunk(name, len(mc)) for name in ("cepstrum_mean", "cepstrum_std")},
+        voiced_mean=shrunk("voiced_mean", len(voiced)),
+        voiced_cov=shrunk("voiced_cov", len(voiced), SHRINK_COVARIANCE_FRAMES),
     )
     if not (stats.voiced_cov and prior.classes):
         return stats
@@ -123,37 +119,37 @@ def speaker_stats(
 
 
 def _root(matrix: np.ndarray, power: float) -> np.ndarray:
-    """A power of a symmetric positive matrix."""
+    """Power of a symmetric positive matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.maximum(values, 1e-30) ** power) @ vectors.T
 
 
-def _believable(cov: np.ndarray) -> np.ndarray:
-    """The covariance, but varying a little in every direction: what a few frames say of the least is not believed."""
+def _regularized(cov: np.ndarray) -> np.ndarray:
+    """Covariance with raised small eigenvalues, which few frames estimate badly."""
     values, vectors = np.linalg.eigh(cov)
     return (vectors * np.maximum(values, LEAST_SPREAD * values.mean())) @ vectors.T
 
 
 def optimal_transport(cov: np.ndarray, to_cov: np.ndarray) -> np.ndarray:
-    """The least change that gives Gaussian data of one covariance another.
+    """Smallest linear change that turns Gaussian data of one covariance into another.
 
     Parameters
     ----------
     cov, to_cov : np.ndarray [shape=(n, n), symmetric, >= 0]
-        Where hardly anything varies, they are taken to vary a little.
+        Directions of almost no variance are given a little.
 
     Returns
     -------
     np.ndarray [shape=(n, n), symmetric, eigenvalues in 1/3..3]
-        To multiply data with. Differences wider than a factor of 3 are not followed: they are taken
-        for errors of the estimate.
+        Matrix to multiply rows of data with. It stretches by a factor of 3 at most, since larger
+        differences are errors of the estimate.
 
     References
     ----------
-    Monge's map between Gaussians: Peyre and Cuturi, Computational Optimal Transport, 2019, remark
-    2.31.
+    Monge's map between Gaussians: Peyre and Cuturi, Computational Optimal Transport, 2019,
+    remark 2.31.
     """
-    cov, to_cov = _believable(cov), _believable(to_cov)
+    cov, to_cov = _regularized(cov), _regularized(to_cov)
     half, back = _root(cov, 0.5), _root(cov, -0.5)
     move = back @ _root(half @ to_cov @ half, 0.5) @ back
     values, vectors = np.linalg.eigh((move + move.T) / 2)
@@ -161,7 +157,7 @@ def optimal_transport(cov: np.ndarray, to_cov: np.ndarray) -> np.ndarray:
 
 
 def _transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
-    """Coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance."""
+    """Cepstral coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance."""
     mean, to_mean = (np.array(s.voiced_mean)[1:] for s in (source, target))
     cov, to_cov = (np.array(s.voiced_cov)[1:, 1:] for s in (source, target))
     return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean

@@ -1,4 +1,4 @@
-"""WORLD's three parts of a recording: analysis into F0, envelope and aperiodicity, and synthesis."""
+"""WORLD features (F0, envelope, aperiodicity): analysis, cepstra of the envelope, synthesis."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -16,19 +16,18 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # we pin setuptools
     import pyworld
 
-N_CEPSTRA = 24  # coefficients that describe a speaker's long-term envelope
-FLOOR_POWER = 1e-16  # keeps logarithms finite in digital silence
-SR_MIN, SR_MAX = 8_000, 192_000  # [Hz]
-SWIFT_CONFIDENCE = 0.07  # voiced above it; the package's own 0.9 loses most voiced frames
-# how often aperiodicity is looked for: it changes slowly, and D4C is WORLD's slowest part
-AP_PERIOD_MS = 20.0
-NOISE = 1 - 1e-12  # aperiodicity of what has no pitch, as D4C gives it
-MIN_SECONDS = 0.1  # WORLD needs some periods; shorter clips are padded inside `analyze`
+N_CEPSTRA = 24  # number of cepstral coefficients that describe a speaker
+FLOOR_POWER = 1e-16  # lowest power of an envelope, so that logarithms of silence are finite
+SR_MIN, SR_MAX = 8_000, 192_000  # range of sampling rates for WORLD [Hz]
+SWIFT_CONFIDENCE = 0.07  # threshold of voicing; the package's 0.9 loses most voiced frames
+AP_PERIOD_MS = 20.0  # step between frames of D4C, which is slow; lines join them [ms]
+NOISE = 1 - 1e-12  # aperiodicity of unvoiced frames, the value of D4C
+MIN_SECONDS = 0.1  # shortest clip for WORLD; `analyze` pads shorter ones [s]
 
 
 @dataclass(frozen=True)
 class Features:
-    """WORLD's three parts of a recording, one row per frame."""
+    """WORLD features of a recording, one row per frame."""
 
     f0: np.ndarray  # (n_frames,) float64 [Hz], 0 where unvoiced
     sp: np.ndarray  # (n_frames, fft_size / 2 + 1) float64, power spectral envelope
@@ -38,34 +37,34 @@ class Features:
 
     @property
     def voiced(self) -> np.ndarray:
-        """Frames that have a pitch [shape=(n_frames,), bool]."""
+        """Mask of the voiced frames [shape=(n_frames,), bool]."""
         return self.f0 > 0
 
     @property
     def times(self) -> np.ndarray:
-        """Centre of each frame [shape=(n_frames,), s]."""
+        """Centers of the frames [shape=(n_frames,), s]."""
         return _times(len(self.f0), self.frame_period_ms)
 
     def checked(self) -> "Features":
-        """These, or a ParameterError that says what cannot be put together again."""
+        """Return these features if they can be synthesized; else raise ParameterError."""
         f0, sp, ap = (np.asarray(part) for part in (self.f0, self.sp, self.ap))
         if f0.ndim != 1 or sp.ndim != 2 or sp.shape != ap.shape or len(f0) != len(sp):
             raise ParameterError(
-                f"features have shapes f0 {f0.shape}, sp {sp.shape}, ap {ap.shape}; they must be (n_frames,) and twice "
-                "(n_frames, n_bins): take them from analyze"
+                f"features have shapes f0 {f0.shape}, sp {sp.shape}, ap {ap.shape}; they must be "
+                "(n_frames,) and twice (n_frames, n_bins): take them from analyze"
             )
-        if not np.isfinite(f0.sum() + sp.sum() + ap.sum()):  # a sum tells, and is quick
+        if not np.isfinite(f0.sum() + sp.sum() + ap.sum()):  # faster than isfinite of each
             raise ParameterError("features hold NaN or infinity; take them from analyze")
         if len(f0) and min(f0.min(), sp.min(), ap.min()) < 0:
             raise ParameterError("features hold negative numbers; take them from analyze")
         return self
 
     def compact(self) -> "Features":
-        """The same in half the memory: envelope and aperiodicity as float32."""
+        """The same features in half the memory: envelope and aperiodicity as float32."""
         return replace(self, sp=self.sp.astype(np.float32), ap=self.ap.astype(np.float32))
 
     def __getitem__(self, frames: slice) -> "Features":
-        """The same features over a range of frames."""
+        """Features of a range of frames."""
         return replace(self, f0=self.f0[frames], sp=self.sp[frames], ap=self.ap[frames])
 
 
@@ -76,46 +75,49 @@ def analyze(
     frames: slice = slice(None),
     f0: np.ndarray | None = None,
 ) -> Features:
-    """Take a recording apart into F0, spectral envelope and aperiodicity.
+    """Split a recording into F0, spectral envelope and aperiodicity.
 
     Parameters
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
     sr : int [Hz]
     cfg : AnonymizeConfig, optional
-        Gives the F0 method and range and the frame period.
+        F0 method, F0 range and frame period.
     frames : slice
-        Those that are wanted; pitch is followed over all.
+        Frames to return; F0 is tracked over all frames.
     f0 : np.ndarray, optional [shape=(n_frames,), Hz]
-        The pitch of all frames, if it is known.
+        F0 of all frames, if known.
 
     Returns
     -------
     Features
-        With `n_samples / sr / frame_period + 1` frames (clips under 0.1 s are padded to that
-        first).
+        `n_samples / sr / frame_period + 1` frames; clips under 0.1 s are padded first.
 
     Raises
     ------
     ParameterError
-        If `wav` is not a finite 1-D array, or `sr` not in 8000..192000.
+        If `wav` is not a finite 1-D array, `sr` is not in 8000..192000, `frames` selects nothing,
+        or `f0` is no contour.
     MissingInput
         If `cfg.f0_method` needs a package that is not installed.
     """
     cfg = cfg or AnonymizeConfig()
-    x = _checked(wav, sr)
+    x = _accept(wav, sr)
     if f0 is not None:
         f0 = np.asarray(f0)
         if f0.ndim != 1 or f0.dtype.kind != "f" or not ((f0 >= 0) & (f0 < sr / 2)).all():
             raise ParameterError(
-                f"f0 has shape {f0.shape} and dtype {f0.dtype}, must be (n_frames,) in Hz, 0 or more and under "
-                f"{sr / 2:g}; take it from find_f0"
+                f"f0 has shape {f0.shape} and dtype {f0.dtype}, must be (n_frames,) of floats "
+                f"in 0..{sr / 2:g} Hz; take it from find_f0"
             )
         f0 = f0.astype(np.float64)
-    found = _f0(x, sr, cfg) if f0 is None else (f0, _times(len(f0), cfg.frame_period_ms))
-    f0, times = (np.ascontiguousarray(part[frames]) for part in found)
+    contour = _f0(x, sr, cfg) if f0 is None else (f0, _times(len(f0), cfg.frame_period_ms))
+    f0, times = (np.ascontiguousarray(part[frames]) for part in contour)
     if not len(f0):
-        raise ParameterError(f"frames={frames} holds none of {len(found[0])} frames; ask for some")
+        n = len(contour[0])
+        raise ParameterError(
+            f"frames={frames} selects none of the {n} frames; give a slice within 0..{n}"
+        )
     fft_size = pyworld.get_cheaptrick_fft_size(sr, min(cfg.f0_floor, pyworld.default_f0_floor))
     sp = pyworld.cheaptrick(x, f0, times, sr, fft_size=fft_size)
     ap = _aperiodicity(x, f0, times, sr, fft_size, cfg.frame_period_ms)
@@ -123,8 +125,10 @@ def analyze(
 
 
 def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) -> np.ndarray:
-    """D4C's aperiodicity, found every AP_PERIOD_MS and at the ends of voiced runs, with straight lines [dB]
-    between; all noise where unvoiced."""
+    """D4C's aperiodicity [shape=(n_frames, n_bins), 0..1]; all noise where unvoiced.
+
+    D4C runs every AP_PERIOD_MS and at the ends of voiced runs. Straight lines in dB join these.
+    """
     step = max(1, round(AP_PERIOD_MS / frame_period_ms))
     number = np.round(times * 1000 / frame_period_ms).astype(int)
     ap = np.full((len(f0), fft_size // 2 + 1), NOISE)
@@ -132,24 +136,26 @@ def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) 
     if not len(voiced):
         return ap
     new = np.diff(voiced) > 1
-    found = voiced[(number[voiced] % step == 0) | np.r_[True, new] | np.r_[new, True]]
-    # F0 alone decides what is voiced; D4C's own test undoes breathy frames
-    log_ap = np.log(pyworld.d4c(x, f0[found], times[found], sr, threshold=0.0, fft_size=fft_size))
-    high = np.searchsorted(found, voiced)
-    low = np.maximum(high - (found[high] > voiced), 0)
-    share = (voiced - found[low]) / np.maximum(found[high] - found[low], 1)
+    anchors = voiced[(number[voiced] % step == 0) | np.r_[True, new] | np.r_[new, True]]
+    # F0 alone decides voicing; D4C's own threshold rejects breathy frames
+    log_ap = np.log(
+        pyworld.d4c(x, f0[anchors], times[anchors], sr, threshold=0.0, fft_size=fft_size)
+    )
+    high = np.searchsorted(anchors, voiced)
+    low = np.maximum(high - (anchors[high] > voiced), 0)
+    share = (voiced - anchors[low]) / np.maximum(anchors[high] - anchors[low], 1)
     ap[voiced] = np.exp(log_ap[low] + share[:, None] * (log_ap[high] - log_ap[low]))
     return ap
 
 
 def find_f0(wav: np.ndarray, sr: int, cfg: AnonymizeConfig) -> np.ndarray:
-    """The pitch alone of what `analyze` finds, with its parameters and errors [shape=(n_frames,), Hz; 0: unvoiced]."""
-    return _f0(_checked(wav, sr), sr, cfg)[0]
+    """F0 of `analyze` alone, with its parameters and errors [shape=(n_frames,), Hz; 0: unvoiced]."""
+    return _f0(_accept(wav, sr), sr, cfg)[0]
 
 
-def _checked(wav: np.ndarray, sr: int) -> np.ndarray:
-    """A waveform as WORLD takes it: contiguous float64, `MIN_SECONDS` long at least."""
-    if not SR_MIN <= check_sr(sr) <= SR_MAX:  # outside of it WORLD fails, or never returns
+def _accept(wav: np.ndarray, sr: int) -> np.ndarray:
+    """Check a waveform and make it contiguous float64 of at least `MIN_SECONDS`, for WORLD."""
+    if not SR_MIN <= check_sr(sr) <= SR_MAX:  # outside this range WORLD crashes or never returns
         raise ParameterError(
             f"sr={sr} must be in {SR_MIN}..{SR_MAX} Hz for WORLD; resample with load_wav(path, sr=16000)"
         )
@@ -166,9 +172,8 @@ def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.nd
         f0 = _find_pitch(x, sr, cfg.f0_floor, cfg.f0_ceil, cfg.frame_period_ms)
         return f0, _times(len(f0), cfg.frame_period_ms)
     if cfg.f0_method == "dio":
-        f0, times = pyworld.dio(
-            x, sr, **limits, channels_in_octave=4, allowed_range=0.2
-        )  # finds more than the defaults
+        more = dict(channels_in_octave=4, allowed_range=0.2)  # finds more than the defaults
+        f0, times = pyworld.dio(x, sr, **limits, **more)
         return pyworld.stonemask(x, f0, times, sr), times
     try:
         from swift_f0 import SwiftF0
@@ -176,47 +181,46 @@ def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.nd
         raise MissingInput(
             "f0_method='swift-f0' needs a package: pip install swift-f0; or use 'harvest' or 'dio'"
         ) from e
-    found = SwiftF0().detect(
+    detected = SwiftF0().detect(
         _resample(x.astype(np.float32), sr, 16_000),
         16_000,
         fmin=max(cfg.f0_floor, 46.9),
         fmax=cfg.f0_ceil,
     )
     times = _times(int(len(x) / sr / cfg.frame_period_ms * 1000) + 1, cfg.frame_period_ms)
-    sure = np.interp(times, found.timestamps, found.confidence) > SWIFT_CONFIDENCE
-    hz = np.exp(
-        np.interp(times, found.timestamps, np.log(np.maximum(found.pitch_hz, cfg.f0_floor)))
-    )
-    return pyworld.stonemask(x, np.where(sure, hz, 0.0), times, sr), times
+    voiced = np.interp(times, detected.timestamps, detected.confidence) > SWIFT_CONFIDENCE
+    log_hz = np.log(np.maximum(detected.pitch_hz, cfg.f0_floor))
+    hz = np.exp(np.interp(times, detected.timestamps, log_hz))
+    return pyworld.stonemask(x, np.where(voiced, hz, 0.0), times, sr), times
 
 
 def _times(n_frames: int, frame_period_ms: float) -> np.ndarray:
-    """Centres of frames [s]."""
+    """Centers of frames [s]."""
     return np.arange(n_frames) * frame_period_ms / 1000
 
 
 def synthesize(
     features: Features, first: int = 0, phase: tuple[int, float] | None = None
 ) -> np.ndarray:
-    """Put features together again.
+    """Make a waveform from features.
 
     Parameters
     ----------
     features : Features
     first : int
-        Where in a recording they begin [samples]: there is the same noise at the same place.
-    phase : (int, float), optional
-        At which sample the voice is where in its period, see `synthesis.phases`.
+        Position of the features in a recording [samples]; the noise depends on the position alone.
+    phase : (int, float), optional [samples, periods]
+        Phase of the excitation at one sample, to continue the chunk before; see `synthesis.phases`.
 
     Returns
     -------
     wav : np.ndarray [shape=(n_frames * frame period in samples,), float32]
-        The same bytes for the same features; may pass +-1 a little.
+        The same bytes for the same features. Peaks may exceed 1 a little.
 
     Raises
     ------
     ParameterError
-        If shapes differ, or a value is negative or not finite.
+        If shapes disagree, or a value is negative or not finite.
     """
     features = features.checked()
     f0, sp, ap = features.f0, features.sp, features.ap
@@ -226,38 +230,45 @@ def synthesize(
 def resynthesize(
     features: Features, n_samples: int, first: int = 0, phase: tuple[int, float] | None = None
 ) -> np.ndarray:
-    """`synthesize` for as long as the original was [shape=(n_samples,), float32, -1..1]."""
+    """`synthesize`, cut or padded to `n_samples` [shape=(n_samples,), float32, -1..1]."""
     if n_samples < 0:
         raise ParameterError(
-            f"n_samples={n_samples} must be at least 0; give the original's length"
+            f"n_samples={n_samples} must be at least 0; give the length of the recording"
         )
     out = synthesize(features, first, phase)[:n_samples]
     return np.clip(np.pad(out, (0, n_samples - len(out))), -1, 1)
 
 
 def cepstrum(features: Features, n_cepstra: int = N_CEPSTRA) -> np.ndarray:
-    """WORLD's mel cepstrum of the envelope [shape=(n_frames, n_cepstra)]; coefficient 0 is the level."""
+    """WORLD's mel cepstrum of the envelope [shape=(n_frames, n_cepstra)].
+
+    Coefficient 0 is the level.
+    """
     _check_coded(n_cepstra, features.sp.shape[1])
     sp = np.ascontiguousarray(np.maximum(features.sp, FLOOR_POWER), dtype=np.float64)
     return pyworld.code_spectral_envelope(sp, features.sr, n_cepstra)
 
 
 def envelope_from_cepstrum(mc: np.ndarray, sr: int, n_bins: int) -> np.ndarray:
-    """The power envelope (n_frames, n_bins) whose mel cepstrum is `mc`; fewer coefficients make it coarser."""
+    """Power envelope whose mel cepstrum is `mc` [shape=(n_frames, n_bins)].
+
+    Fewer coefficients give a coarser envelope.
+    """
     mc = np.array(mc, dtype=np.float64, order="C")
     if mc.ndim != 2 or not np.isfinite(mc.sum()):
         raise ParameterError(
-            f"mc has shape {mc.shape}, must be (n_frames, n_cepstra) and finite; take it from cepstrum"
+            f"mc has shape {mc.shape}, must be (n_frames, n_cepstra) and finite; "
+            "take it from cepstrum"
         )
     _check_coded(mc.shape[1], n_bins)
     return pyworld.decode_spectral_envelope(mc, check_sr(sr), 2 * (n_bins - 1))
 
 
 def _check_coded(n_cepstra: int, n_bins: int) -> None:
-    """WORLD writes past its memory where these do not fit."""
+    """Raise ParameterError for sizes with which WORLD writes past its memory."""
     whole = isinstance(n_cepstra, int | np.integer) and isinstance(n_bins, int | np.integer)
     if not whole or n_bins < 17 or (n_bins - 1) & (n_bins - 2) or not 1 <= n_cepstra < n_bins:
         raise ParameterError(
-            f"n_bins={n_bins} must be a power of two and 1, n_cepstra={n_cepstra} in 1..{n_bins - 1}; take the "
-            "envelope from analyze"
+            f"n_bins={n_bins} must be a power of two plus 1, n_cepstra={n_cepstra} in "
+            f"1..{n_bins - 1}; take the envelope from analyze"
         )
