@@ -1,10 +1,10 @@
-"""Put WORLD's three parts together again, from anywhere in a recording.
+"""WORLD synthesis that can begin anywhere in a recording.
 
-WORLD's own synthesis has to begin at the beginning: where its pulses and its noise fall depends on all that came
-before. Here noise belongs to a place in the recording, and pulses are counted from where somebody
-starts to voice, or from a phase that is given; so pieces of a recording fit together to the
-sample, and speech can be made while it comes in. What a frame sounds like is as in WORLD, the
-noise without its mean over a period among it: Morise et al., IEICE Trans. E99-D(7), 2016.
+In WORLD's own synthesis the positions of pulses and noise depend on everything before. Here the
+noise depends on the position in the recording. Pulses are counted from the onset of voicing, or
+from a given phase. Chunks of a recording therefore fit together to the sample, and speech can be
+synthesized while it comes in. Each frame sounds as in WORLD, whose noise also has no mean over a
+period: Morise et al., IEICE Trans. E99-D(7), 2016.
 """
 
 import math
@@ -13,11 +13,12 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-BATCH = 256  # pulses or frames worked on at once: what fits a processor's cache
-N_NOISE, NOISE_SEED = 2**18, 2016  # samples of noise, used over and over
-TINY = 1e-12  # power that counts as nothing
-AP_RANGE = (1e-3, 1 - 1e-12)
-UNVOICED_HZ = 500.0  # a period in WORLD where nothing is voiced
+BATCH = 256  # pulses or frames processed at once, which fit a processor's cache
+N_NOISE = 2**18  # length of the noise, which repeats [samples]
+NOISE_SEED = 2016  # seed of the noise
+TINY = 1e-12  # power added to envelopes, so that logarithms are finite
+AP_RANGE = (1e-3, 1 - 1e-12)  # range of aperiodicity
+UNVOICED_HZ = 500.0  # F0 in WORLD's synthesis where unvoiced [Hz]
 
 
 def synthesis(
@@ -29,7 +30,7 @@ def synthesis(
     first: int = 0,
     phase: tuple[int, float] | None = None,
 ) -> np.ndarray:
-    """Sound of WORLD features.
+    """Synthesize a waveform from WORLD features.
 
     Parameters
     ----------
@@ -41,9 +42,9 @@ def synthesis(
     sr : int [Hz]
     frame_period_ms : float [ms]
     first : int
-        Where in the recording these begin [samples].
-    phase : (int, float), optional
-        At which sample the voice is where in its period, see `phases`.
+        Position of the features in the recording [samples].
+    phase : (int, float), optional [samples, periods]
+        Phase of the excitation at one sample, to continue the chunk before; see `phases`.
 
     Returns
     -------
@@ -61,21 +62,21 @@ def synthesis(
 def phases(
     f0: np.ndarray, sr: int, frame_period_ms: float, phase: tuple[int, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Phase of the voice at each sample.
+    """Phase of the excitation at each sample.
 
     Parameters
     ----------
     f0, sr, frame_period_ms
         As for `synthesis`.
     phase : (int, float), optional [samples, periods]
-        What it is at some sample, if that is voiced; it then holds for all of that voiced run.
+        Known phase at one sample. It sets the phase of the voiced run around this sample.
 
     Returns
     -------
     phases : np.ndarray [shape=(n_frames * frame period in samples,), float64, periods]
-        Counted from where voicing starts; NaN where unvoiced.
-    hz : np.ndarray [shape likewise, Hz]
-        What it moves on by a second.
+        Counted from the onset of voicing; NaN where unvoiced.
+    hz : np.ndarray [shape as `phases`, Hz]
+        F0 at each sample; 0 where unvoiced.
     """
     hop = frame_period_ms / 1000 * sr
     at = np.arange(int(len(f0) * hop)) / hop
@@ -86,10 +87,10 @@ def phases(
     both = (f0[low] > 0) & (f0[high] > 0)
     hz = np.where(both, f0[low] + share * (f0[high] - f0[low]), near)
     voiced = hz > 0
-    gone = np.cumsum(np.r_[0.0, hz[:-1]]) / sr
+    periods = np.cumsum(np.r_[0.0, hz[:-1]]) / sr
     starts = voiced & ~np.r_[False, voiced[:-1]]
-    since = np.maximum.accumulate(np.where(starts, np.arange(len(hz)), 0))
-    counted = gone - gone[since]
+    onset = np.maximum.accumulate(np.where(starts, np.arange(len(hz)), 0))
+    counted = periods - periods[onset]
     if phase and voiced[phase[0]]:
         run = _run_of(voiced, phase[0])
         counted[run] += phase[1] - counted[phase[0]]
@@ -97,7 +98,7 @@ def phases(
 
 
 def _run_of(voiced: np.ndarray, i: int) -> slice:
-    """The voiced run that `i` lies in."""
+    """Slice of the voiced run around sample `i`."""
     gaps = np.flatnonzero(~voiced)
     after = np.searchsorted(gaps, i)
     return slice(
@@ -106,6 +107,7 @@ def _run_of(voiced: np.ndarray, i: int) -> slice:
 
 
 def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: tuple[int, float] | None) -> None:
+    """Add the pulses of voiced frames to `out`."""
     counted, hz = phases(f0, sr, hop / sr * 1000, phase)
     whole = np.floor(counted)
     before = np.r_[np.nan, whole[:-1]]
@@ -117,29 +119,30 @@ def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: tuple[int, float] |
     position = index - np.where(onset[index], 0, counted[index] - whole[index]) * period
     n = 2 * (sp.shape[1] - 1)
     half, bins = n // 2, np.arange(n // 2 + 1, dtype=np.float32)
-    inside = position > -half  # of a period far below any voice's the beginning may be long ago
+    inside = position > -half  # at an F0 far below any voice's a pulse may begin much earlier
     period, position = period[inside], position[inside]
-    hump = _hump(n)
+    bow = _bow(n)
     padded = np.zeros(len(out) + 2 * n, np.float32)
     for a in range(0, len(position), BATCH):
-        where = position[a : a + BATCH]
-        envelope, ratio = _between(sp, where / hop), _between(ap, where / hop)
+        places = position[a : a + BATCH]
+        envelope, ratio = _between(sp, places / hop), _between(ap, places / hop)
         power = envelope * (1 - np.clip(ratio, *AP_RANGE) ** 2)
-        start = np.floor(where).astype(int)
-        turn = (-2 * np.pi / n * (where - start)).astype(np.float32)[:, None] * bins
+        start = np.floor(places).astype(int)
+        turn = (-2 * np.pi / n * (places - start)).astype(np.float32)[:, None] * bins
         log_response = _minimum_phase(np.log(power + TINY) / 2)
         log_response.imag += turn
         pulses = scipy.fft.irfft(np.exp(log_response), n, axis=1)
         pulses *= np.sqrt(period[a : a + BATCH]).astype(np.float32)[:, None]
-        pulses[:, half:] = 0  # what came round
-        centred = -pulses.sum(1)[:, None] * hump
-        centred[:, half:] += pulses[:, :half]
-        for i, pulse in zip(start, centred, strict=True):
+        pulses[:, half:] = 0  # removes what wraps around in time
+        centered = -pulses.sum(1)[:, None] * bow
+        centered[:, half:] += pulses[:, :half]
+        for i, pulse in zip(start, centered, strict=True):
             padded[i + n - half : i + 2 * n - half] += pulse
     out += padded[n : n + len(out)]
 
 
 def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int) -> None:
+    """Add the noise of all frames to `out`."""
     n = 2 * (sp.shape[1] - 1)
     length = 2 * math.ceil(hop) + 1
     if length > n // 2:
@@ -153,32 +156,31 @@ def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int) -> None:
     for a in range(0, len(f0), BATCH):
         frames = np.arange(a, min(a + BATCH, len(f0)))
         start = np.floor((frames - 1) * hop).astype(int) + 1
-        there = start[:, None] + np.arange(length)
-        far = np.abs(there / hop - frames[:, None])
+        samples = start[:, None] + np.arange(length)
+        far = np.abs(samples / hop - frames[:, None])
         window = np.where(far < 1, 0.5 + 0.5 * np.cos(np.pi * far), 0).astype(np.float32)
         part = np.zeros((len(frames), n), np.float32)
-        part[:, before : before + length] = window * noise[(first + there) % N_NOISE]
-        loud = np.sqrt(sp[frames]) * np.where(
-            f0[frames, None] > 0, np.clip(ap[frames], *AP_RANGE), 1
-        )
-        loud = loud.astype(np.float32)
+        part[:, before : before + length] = window * noise[(first + samples) % N_NOISE]
+        voiced = f0[frames, None] > 0
+        gain = np.sqrt(sp[frames]) * np.where(voiced, np.clip(ap[frames], *AP_RANGE), 1)
+        gain = gain.astype(np.float32)
         hz = np.where(f0[frames] > 0, f0[frames], UNVOICED_HZ)
-        loud[:, :n_low] *= _without_mean(low_hz / hz[:, None])
-        if loud.shape[1] != n // 2 + 1:
-            loud = _between(loud.T, np.linspace(0, loud.shape[1] - 1, n // 2 + 1)).T
-        spoken = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * loud, n, axis=1)
-        for i, sound in zip(start, spoken, strict=True):
-            padded[i - before + n : i - before + 2 * n] += sound
+        gain[:, :n_low] *= _without_mean(low_hz / hz[:, None])
+        if gain.shape[1] != n // 2 + 1:
+            gain = _between(gain.T, np.linspace(0, gain.shape[1] - 1, n // 2 + 1)).T
+        shaped = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * gain, n, axis=1)
+        for i, row in zip(start, shaped, strict=True):
+            padded[i - before + n : i - before + 2 * n] += row
     out += padded[n : n + len(out)]
 
 
 def _without_mean(share: np.ndarray) -> np.ndarray:
-    """What is left of noise at a `share` of F0, each of whose periods has no mean."""
+    """Gain of noise without a mean over each period, at frequencies of `share` times F0."""
     return np.sqrt(1 - np.sinc(share) ** 2).astype(np.float32)
 
 
 def _between(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Rows on the straight lines between those that there are, at fractional numbers [float32]."""
+    """Interpolate linearly between rows, at fractional row numbers `at` [float32]."""
     low = np.clip(at.astype(int), 0, len(rows) - 1)
     high = np.minimum(low + 1, len(rows) - 1)
     share = np.asarray(at - low, np.float32)[:, None]
@@ -186,7 +188,7 @@ def _between(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _minimum_phase(log_gain: np.ndarray) -> np.ndarray:
-    """Logarithms of the responses of least delay that have these gains (n, n_bins) [nepers], complex64."""
+    """Log-responses of the minimum-phase filters with log-gains (n, n_bins) [nepers; complex64]."""
     n = 2 * (log_gain.shape[1] - 1)
     cepstrum = scipy.fft.irfft(log_gain.astype(np.float32), n, axis=1)
     cepstrum[:, 1 : n // 2] *= 2
@@ -195,12 +197,13 @@ def _minimum_phase(log_gain: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _hump(n: int) -> np.ndarray:
-    """A bow (n,) of sum 1, by which a pulse is freed of what it moves the mean."""
+def _bow(n: int) -> np.ndarray:
+    """Hann window (n,) of sum 1, which removes the mean of a pulse."""
     bow = np.hanning(n + 2)[1:-1]
     return (bow / bow.sum()).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
 def _noise() -> np.ndarray:
+    """White noise (N_NOISE,) of standard deviation 1."""
     return np.random.default_rng(NOISE_SEED).standard_normal(N_NOISE).astype(np.float32)
