@@ -1,6 +1,6 @@
-"""Recordings of one speaker, analysed with WORLD once and kept on disk.
+"""Corpus: recordings of one speaker, analyzed with WORLD once and cached on disk.
 
-Nothing heavy is imported here, so that the processes that share the analysis start at once.
+Nothing heavy is imported here, so that the worker processes of the analysis start at once.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from .config import Config
 from .errors import MissingInput, NotWritten, ParameterError
 from .files import atomically, sweep, writing
 
-CACHE_VERSION = 2
-# What reading a damaged cache ends with; NotImplementedError is zipfile's, of a compression that it does not know
+CACHE_VERSION = 2  # version of the cache's format; part of the names of its files
+# Errors when a damaged cache is read; zipfile raises NotImplementedError for unknown compressions
 DAMAGED = (
     OSError,
     ValueError,
@@ -36,30 +36,42 @@ DAMAGED = (
     BadZipFile,
     zlib.error,
 )
-AP_STEP = 8  # bins; D4C's aperiodicity is straight over far more [dB against Hz]
+AP_STEP = 8  # step between stored bins of aperiodicity; D4C's is linear in dB over many more [bins]
 
 
 @dataclass(frozen=True)
 class CorpusItem:
-    """One analysed file: where it came from, where its analysis is kept, how long it is."""
+    """An analyzed recording, or a chunk of one."""
 
-    path: Path  # of the recording, or of the one that it is a piece of
-    cache: Path
-    seconds: float
-    n_frames: int  # of WORLD's analysis
+    path: Path  # file of the recording
+    cache: Path  # file of the cached analysis
+    seconds: float  # length [s]
+    n_frames: int  # number of WORLD frames
 
     def load(self, frames: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, Features]:
-        """The waveform [shape=(n_samples,), float32] and its WORLD features, all of them or those of some `frames`.
+        """Load the waveform and its WORLD features from the cache.
+
+        Parameters
+        ----------
+        frames : np.ndarray or slice
+            Frames of the features to load; all by default.
+
+        Returns
+        -------
+        wav : np.ndarray [shape=(n_samples,), float32]
+        features : Features
 
         Raises
         ------
-        MissingInput, ParameterError
-            If what was kept of it is gone, or damaged: its checksums are looked at.
+        MissingInput
+            If the cached file is gone.
+        ParameterError
+            If the cached file is damaged; its checksums are verified.
         """
         try:
-            with np.load(self.cache, allow_pickle=False) as kept:
+            with np.load(self.cache, allow_pickle=False) as cached:
                 names = ("log_sp", "ap_db", "f0", "wav", "sr", "frame_period_ms")
-                log_sp, ap_db, f0, wav, sr, frame_period_ms = (kept[name] for name in names)
+                log_sp, ap_db, f0, wav, sr, frame_period_ms = (cached[name] for name in names)
         except FileNotFoundError as e:
             raise MissingInput(f"{self.cache} is gone; call prepare again") from e
         except DAMAGED as e:
@@ -73,45 +85,50 @@ class CorpusItem:
 
 
 def _thin(ap_db: np.ndarray) -> np.ndarray:
-    """Every AP_STEP-th bin and the last."""
+    """Every AP_STEP-th bin of aperiodicity, and the last."""
     return ap_db[:, np.r_[0 : ap_db.shape[1] - 1 : AP_STEP, ap_db.shape[1] - 1]]
 
 
 def _spread(ap_db: np.ndarray, n_bins: int) -> np.ndarray:
-    """Straight lines between every AP_STEP-th bin and the last: what D4C's aperiodicity is made of."""
-    kept = np.r_[0 : n_bins - 1 : AP_STEP, n_bins - 1]
-    return between_columns(ap_db, np.interp(np.arange(n_bins), kept, np.arange(len(kept))))
+    """Inverse of `_thin`: all `n_bins` bins, by linear interpolation."""
+    bins = np.r_[0 : n_bins - 1 : AP_STEP, n_bins - 1]
+    return between_columns(ap_db, np.interp(np.arange(n_bins), bins, np.arange(len(bins))))
 
 
 def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> list[CorpusItem]:
-    """Analyse recordings with WORLD, on all cores, keeping the result on disk.
+    """Analyze recordings with WORLD on all cores, and cache the result on disk.
 
     Parameters
     ----------
     source : str, Path or sequence of them
-        A folder of recordings of one speaker, or the files themselves.
+        A folder of recordings of one speaker, or the files.
     cfg : Config
-        `sr` and the analysis settings count; a change in any other leaves the cache valid.
+        Only `sr` and the settings of the analysis matter; other changes leave the cache valid.
     cache_dir : str or Path
-        Files are named by a hash of the recording's content and the settings.
+        Folder of the cache. File names are hashes of the recording's content and the settings.
     n_jobs : int
-        Processes; -1 is all cores. A `joblib.parallel_config` around the call decides where they run:
-        with "dask" on the machines of a cluster, which must see recordings and cache under the same paths.
+        Number of processes; -1: one a core. A `joblib.parallel_config` around the call decides
+        where they run. With "dask" they run on a cluster, whose machines need recordings and cache
+        under the same paths.
 
     Returns
     -------
     list of CorpusItem
-        In the order of the files, those over 8 s in chunks, cut where they are quiet; chunks
-        without voiced speech do not appear. Files that cannot be used are left out with a warning
-        that names them.
+        Items in the order of the files. Recordings over 8 s are split into chunks at quiet
+        moments; chunks without voiced speech are left out. Unusable files are left out with a
+        warning that names them.
 
     Raises
     ------
-    MissingInput, ParameterError
-        If the folder is not there, or nothing in it can be used.
+    MissingInput
+        If the folder does not exist.
+    ParameterError
+        If no file can be used.
     """
     files = list_audio(source) if isinstance(source, str | Path) else [Path(f) for f in source]
-    files = [file.absolute() for file in files]  # another process may run in another folder
+    files = [
+        file.absolute() for file in files
+    ]  # worker processes may have another working directory
     if not files:
         raise ParameterError(
             "no recordings were given; pass a folder of audio files of one speaker"
@@ -121,32 +138,32 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
         cache_dir.mkdir(parents=True, exist_ok=True)
     sweep(cache_dir)
     jobs = _parallel(n_jobs)(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
-    done = list(progress_bar(jobs, total=len(files), leave=False))
+    results = list(progress_bar(jobs, total=len(files), leave=False))
     broken = [
         f"{file.name}: {result}"
-        for file, result in zip(files, done, strict=True)
+        for file, result in zip(files, results, strict=True)
         if isinstance(result, str)
     ]
-    good = [piece for result in done if not isinstance(result, str) for piece in result]
-    if not good:
+    items = [item for result in results if not isinstance(result, str) for item in result]
+    if not items:
         raise ParameterError(f"none of {len(files)} files can be used; first: {broken[0]}")
     if broken:
         warnings.warn(
             f"{len(broken)} of {len(files)} files were left out: {'; '.join(broken)}", stacklevel=2
         )
-    return good
+    return items
 
 
 def _parallel(n_jobs: int) -> joblib.Parallel:
-    """Results one by one as they come, for the progress bar; all at the end where a backend can only do that."""
+    """Parallel whose results come one by one, for the progress bar, if the backend supports it."""
     try:
         return joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    except ValueError:  # multiprocessing, for one
+    except ValueError:  # not supported, for example by multiprocessing
         return joblib.Parallel(n_jobs=n_jobs)
 
 
 def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[CorpusItem] | str:
-    """Analyse one file unless that was done before; a file that cannot be used gives the reason."""
+    """Items of one file, from the cache or analyzed now; a string with the reason if unusable."""
     settings = [
         CACHE_VERSION,
         cfg.sr,
@@ -161,48 +178,49 @@ def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[CorpusItem] 
         digest.update(json.dumps(settings).encode())
         key = digest.hexdigest()[:24]
         try:
-            return _kept(file, cache_dir, key)
-        except DAMAGED:  # or not there
-            _analyse(file, cache_dir, key, cfg)
-            return _kept(file, cache_dir, key)
+            return _cached(file, cache_dir, key)
+        except DAMAGED:  # or missing
+            _analyze(file, cache_dir, key, cfg)
+            return _cached(file, cache_dir, key)
     except NotWritten:
-        raise  # that is not the recording's fault
+        raise  # an error of the disk, not of the recording
     except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
         return str(e)
 
 
-def _kept(file: Path, cache_dir: Path, key: str) -> list[CorpusItem]:
-    """What was analysed of a file before: one recording, or the chunks that its list names."""
-    listed = cache_dir / f"{key}.json"
-    names = json.loads(listed.read_text()) if listed.is_file() else [f"{key}.npz"]
-    return [_recording(file, cache_dir / Path(name).name) for name in names]
+def _cached(file: Path, cache_dir: Path, key: str) -> list[CorpusItem]:
+    """Cached items of a file: the whole recording, or the chunks that its JSON list names."""
+    chunk_list = cache_dir / f"{key}.json"
+    names = json.loads(chunk_list.read_text()) if chunk_list.is_file() else [f"{key}.npz"]
+    return [_item(file, cache_dir / Path(name).name) for name in names]
 
 
-def _recording(file: Path, cache: Path) -> CorpusItem:
-    with np.load(cache, allow_pickle=False) as kept:
-        return CorpusItem(file, cache, float(kept["seconds"]), len(kept["f0"]))
+def _item(file: Path, cache: Path) -> CorpusItem:
+    """Item of a cached file."""
+    with np.load(cache, allow_pickle=False) as cached:
+        return CorpusItem(file, cache, float(cached["seconds"]), len(cached["f0"]))
 
 
-def _analyse(file: Path, cache_dir: Path, key: str, cfg: Config) -> None:
-    """Analyse a file piece by piece; of more than one piece a list is written last."""
+def _analyze(file: Path, cache_dir: Path, key: str, cfg: Config) -> None:
+    """Analyze a file chunk by chunk; if there are several, a JSON list of them is written last."""
     wavs = blocks(file, cfg.sr, int(chunks.CHUNK_S * cfg.sr))
     names = []
     for i, chunk in enumerate(chunks.split_at_pauses(wavs, cfg.sr, fade=0)):
         name = f"{key}.npz" if i == 0 and chunk.last else f"{key}-{i}.npz"
-        if _analyse_to(cache_dir / name, chunk.wav[chunk.start : chunk.start + chunk.n], cfg):
+        if _analyze_to(cache_dir / name, chunk.wav[chunk.start : chunk.start + chunk.n], cfg):
             names.append(name)
     if not names:
-        raise ParameterError("no voiced speech was found in it")
+        raise ParameterError("it holds no voiced speech")
     if names != [f"{key}.npz"]:
         atomically(cache_dir / f"{key}.json", lambda part: part.write_text(json.dumps(names)))
 
 
-def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
-    """Keep the analysis of a waveform, unless nothing in it is voiced; whether it was kept."""
+def _analyze_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
+    """Write the analysis of a waveform to `cache`; return False if nothing in it is voiced."""
     features = analyze(wav, cfg.sr, cfg)
     if not features.voiced.any():
         return False
-    kept = dict(
+    arrays = dict(
         wav=wav,
         f0=features.f0.astype(np.float32),
         log_sp=np.log(np.maximum(features.sp, FLOOR_POWER)).astype(np.float16),
@@ -214,7 +232,7 @@ def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
 
     def write(part: Path) -> None:
         with part.open("wb") as f:
-            np.savez(f, **kept)
+            np.savez(f, **arrays)
 
     atomically(cache, write)
     return True
@@ -223,24 +241,24 @@ def _analyse_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
 def split(
     recordings: Sequence[CorpusItem], cfg: Config
 ) -> tuple[list[CorpusItem], list[CorpusItem]]:
-    """Hold out whole files for validation, drawn by `cfg.seed`.
+    """Hold out whole files for validation, chosen at random with `cfg.seed`.
 
     Parameters
     ----------
     recordings : sequence of CorpusItem
         From `prepare`; chunks of one file stay together.
     cfg : Config
-        `valid_share` is the share of the files that is held out; at least one file is on each side.
+        `valid_share` is the share of the files to hold out; each side gets at least one.
 
     Returns
     -------
     train, valid : lists of CorpusItem
-        With a single file, `valid` is its last chunks, and a warning says so.
+        With a single file, `valid` is its last chunks, with a warning.
 
     Raises
     ------
     ParameterError
-        If there are not two chunks to share out.
+        If there are less than two items.
     """
     if len(recordings) < 2:
         raise ParameterError(
@@ -251,8 +269,8 @@ def split(
         n_valid = _n_held_out(len(recordings), cfg)
         valid = list(recordings[-n_valid:])
         warnings.warn(
-            f"{files[0].name} is the only file: its last {sum(r.seconds for r in valid):.0f} s are held out "
-            "for validation; with several files whole ones are",
+            f"{files[0].name} is the only file: its last {sum(r.seconds for r in valid):.0f} s "
+            "are held out for validation; with several files whole ones are",
             stacklevel=2,
         )
         return list(recordings[:-n_valid]), valid
@@ -265,10 +283,23 @@ def split(
 
 
 def _n_held_out(n: int, cfg: Config) -> int:
+    """Number of files or chunks to hold out of `n`."""
     return min(max(1, round(cfg.valid_share * n)), n - 1)
 
 
 def learn_target(recordings: Sequence[CorpusItem], cfg: Config) -> Config:
-    """The same config with register, long-term envelope and sounds of the speaker of `recordings` as its target."""
+    """Config with the statistics of the speaker of `recordings` as its target.
+
+    Parameters
+    ----------
+    recordings : sequence of CorpusItem
+    cfg : Config
+        `n_classes` sets the number of acoustic classes.
+
+    Raises
+    ------
+    ParameterError
+        If no recording holds speech.
+    """
     features = (recording.load()[1] for recording in recordings)
     return replace(cfg, target=speaker_stats(features, n_classes=cfg.n_classes))

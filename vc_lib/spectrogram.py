@@ -1,21 +1,20 @@
-"""A waveform as a 2-channel image and exactly back.
+"""The two-channel image of a waveform, and its exact inverse.
 
-Channel 0 is a picture that people can read, channel 1 what is needed besides to get the very same
-samples again; what they mean is `cfg.second_channel`, with D the STFT scaled so that a full-scale
+`cfg.second_channel` sets the meaning of the channels. D is the STFT, scaled so that a full-scale
 sine peaks at 1:
 
     phase                    0: log |D|, -1 at -100 dB and 1 at 0 dB
                              1: angle of D / pi
-    instantaneous_frequency  0: the same
-                             1: how far the angle moves from frame to frame beyond what the bin's
-                                centre frequency explains, wrapped, / pi
+    instantaneous_frequency  0: as above
+                             1: change of the angle from frame to frame, minus that of the bin's
+                                center frequency, wrapped, / pi
     cos_sin                  r cos(angle), r sin(angle), r = log(1 + |D| / 1e-5) / log(1 + 1e5)
     real_imag                r cos(angle), r sin(angle), r = |D| ** 0.3
 
-The STFT has a Hann window and keeps DC and Nyquist. Frames are centred on every `hop_length`-th
-sample, from the first to the first past the end, so that each sample lies between two frames and
-the way back is exact at every length. The tensor functions are differentiable and take any number
-of leading axes; losses work on them.
+The STFT has a Hann window and keeps DC and Nyquist. Frames are centered on every `hop_length`-th
+sample, from sample 0 to the first multiple at or past the end. Each sample lies between two frames,
+so the inverse is exact at every length. The functions on tensors are differentiable and take any
+number of leading axes; losses use them.
 """
 
 import math
@@ -27,14 +26,14 @@ from .audio import check_wav
 from .config import AudioConfig
 from .errors import ParameterError
 
-FLOOR = 1e-5  # magnitude that counts as nothing: -100 dB of full scale
-DECADES = 5.0  # log10 of 1 / FLOOR: what the image's -1..1 spans
-NEPERS = DECADES / 2 * math.log(10)  # a unit of it, as a natural logarithm of the magnitude
-POWER = 0.3  # compression of real_imag
+FLOOR = 1e-5  # magnitude of silence: -100 dB of full scale
+DECADES = 5.0  # range of -1..1 in channel 0 [decades of magnitude]: log10 of 1 / FLOOR
+NEPERS = DECADES / 2 * math.log(10)  # unit of channel 0 [nepers]
+POWER = 0.3  # exponent that compresses the magnitude in real_imag
 
 
 def has_logarithm(cfg: AudioConfig) -> bool:
-    """Whether channel 0 is a logarithm of the magnitude and channel 1 an angle."""
+    """Whether channel 0 is a log-magnitude and channel 1 an angle."""
     return cfg.second_channel in ("phase", "instantaneous_frequency")
 
 
@@ -45,12 +44,12 @@ def wav_to_image(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
     ----------
     wav : np.ndarray [shape=(n_samples,), -1..1]
     cfg : AudioConfig
-        A whole `Config` will do.
+        May be a whole `Config`.
 
     Returns
     -------
     img : np.ndarray [shape=(2, n_freqs, n_frames), float32]
-        With n_frames = 1 + ceil(n_samples / hop_length).
+        n_frames is 1 + ceil(n_samples / hop_length).
 
     Raises
     ------
@@ -67,15 +66,15 @@ def wav_to_image(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
 
 
 def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None) -> np.ndarray:
-    """Turn a 2-channel image back into its waveform: the exact inverse of `wav_to_image`.
+    """Turn a 2-channel image into its waveform: the exact inverse of `wav_to_image`.
 
     Parameters
     ----------
     img : np.ndarray [shape=(2, n_freqs, n_frames)]
     cfg : AudioConfig
-        The one that the image was made with.
+        The config that the image was made with.
     n_samples : int, optional
-        Length of the waveform; by default all that the image spans, (n_frames - 1) * hop_length.
+        Length of the waveform; by default the span of the image, (n_frames - 1) * hop_length.
 
     Returns
     -------
@@ -84,14 +83,14 @@ def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None
     Raises
     ------
     ParameterError
-        If the shape does not fit `cfg`, a value is not finite, or `n_samples` goes past the image.
+        If the shape does not fit `cfg`, a value is not finite, or `n_samples` exceeds the span.
     """
     img = check_image(img, cfg)
     longest = (img.shape[2] - 1) * cfg.hop_length
     n_samples = longest if n_samples is None else n_samples
     if not 0 <= n_samples <= max(longest, 1):
         raise ParameterError(
-            f"n_samples={n_samples} must be in 0..{longest}, what {img.shape[2]} frames span"
+            f"n_samples={n_samples} must be in 0..{longest}, the span of {img.shape[2]} frames"
         )
     if n_samples == 0:
         return np.zeros(0, np.float32)
@@ -100,7 +99,7 @@ def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None
 
 
 def check_image(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
-    """The image as an array, if its shape fits `cfg` and its values are finite; else ParameterError."""
+    """Check shape and values of an image, and return it as an array; else raise ParameterError."""
     img = np.asarray(img)
     if img.ndim != 3 or img.shape[:2] != (2, cfg.n_freqs) or img.shape[2] < 1:
         raise ParameterError(
@@ -112,16 +111,17 @@ def check_image(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
 
 
 def magnitude(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
-    """Magnitude of an image whatever its second channel [shape=(n_freqs, n_frames); 1 is a full-scale sine]."""
-    return (
-        from_image(torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32)), cfg).abs().numpy()
-    )
+    """Magnitude of an image [shape=(n_freqs, n_frames); 1 is a full-scale sine]."""
+    x = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32))
+    return from_image(x, cfg).abs().numpy()
 
 
-# The same on tensors: (..., n_samples) <-> complex (..., n_freqs, n_frames) <-> (..., 2, n_freqs, n_frames)
+# The same on tensors: waveform (..., n_samples), STFT (..., n_freqs, n_frames), complex,
+# image (..., 2, n_freqs, n_frames)
 
 
 def _window(cfg: AudioConfig, like: torch.Tensor) -> torch.Tensor:
+    """Hann window (n_fft,) on the device of `like`."""
     return torch.hann_window(cfg.n_fft, dtype=torch.float32, device=like.device)
 
 
@@ -189,18 +189,18 @@ def from_image(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
 
 
 def minimum_phase(log_gain: torch.Tensor, n_quefrencies: int | None = None) -> torch.Tensor:
-    """Response of the filters of least delay that have these gains at the bins of an STFT.
+    """Log-response of the minimum-phase filters with these gains at the bins of an STFT.
 
     Parameters
     ----------
     log_gain : torch.Tensor [shape=(..., n_freqs, n_frames), nepers]
     n_quefrencies : int, optional
-        Only the cepstrum's first `n_quefrencies` are kept, which smooths the gain along frequency.
+        Number of cepstral coefficients that are kept; fewer smooth the gain along frequency.
 
     Returns
     -------
     torch.Tensor [shape=(..., n_freqs, n_frames), complex]
-        Logarithm of the response: the gain, smoothed [nepers], and the phase that goes with it [rad].
+        Smoothed log-gain [nepers] as real part, phase [rad] as imaginary part.
 
     References
     ----------
@@ -222,16 +222,16 @@ def filtered(
     cfg: AudioConfig,
     n_quefrencies: int | None = None,
 ) -> torch.Tensor:
-    """An image after a filter of minimum phase for each frame.
+    """Filter each frame of an image with a minimum-phase filter.
 
     Parameters
     ----------
     img : torch.Tensor [shape=(..., 2, n_freqs, n_frames)]
     log_gain : torch.Tensor [shape=(..., 1, n_freqs, n_frames)]
-        What the filters do to the magnitude: in units of channel 0 where that is a logarithm (50 dB
-        each), else in nepers of what is compressed there.
+        Log-gain: in units of channel 0 (50 dB) if that is a logarithm, else in nepers of the
+        compressed magnitude.
     n_quefrencies : int, optional
-        As for `minimum_phase`: how smooth along frequency the gain is made.
+        As for `minimum_phase`.
 
     Returns
     -------
@@ -248,24 +248,24 @@ def filtered(
 
 
 def log_magnitude(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
-    """Log-magnitude (..., n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB, whatever channel 1 is."""
+    """Log-magnitude of an image (..., n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB."""
     if has_logarithm(cfg):
         return img[..., 0, :, :]
     return log_of_magnitude(from_image(img, cfg))
 
 
 def log_of_magnitude(D: torch.Tensor) -> torch.Tensor:
-    """The same of an STFT (..., n_freqs, n_frames); its slope is finite at zero."""
+    """Log-magnitude of an STFT (..., n_freqs, n_frames), as `log_magnitude`; finite gradient at 0."""
     mag = (D.real.square() + D.imag.square() + 1e-24).sqrt()
     return 1 + torch.log10(mag + FLOOR) * (2 / DECADES)
 
 
 def _advance(cfg: AudioConfig, like: torch.Tensor) -> torch.Tensor:
-    """What a bin's centre frequency turns between two frames [rad, shape=(n_freqs, 1)]."""
+    """Phase advance of each bin's center frequency in one hop [shape=(n_freqs, 1), rad]."""
     turns = torch.arange(cfg.n_freqs, dtype=torch.float64) * cfg.hop_length / cfg.n_fft
     return ((turns % 1) * 2 * math.pi).to(like.device, torch.float32)[:, None]
 
 
 def _wrap(angle: torch.Tensor) -> torch.Tensor:
-    """The same angle in -pi..pi."""
+    """Angle wrapped to -pi..pi [rad]."""
     return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
