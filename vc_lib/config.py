@@ -1,8 +1,8 @@
-"""Every number of the method, once, with range and unit: frozen dataclasses saved beside the weights.
+"""All settings, each with its range and unit: frozen dataclasses that are saved beside the weights.
 
-`Config` is flat: it is an `AudioConfig`, an `AnonymizeConfig`, a `ModelConfig` and a `TrainConfig` at
-once, and a function that takes one of those takes a `Config` too. Vary a copy with
-`dataclasses.replace(cfg, n_fft=1024)`.
+`Config` inherits from `AudioConfig`, `AnonymizeConfig`, `ModelConfig` and `TrainConfig`, so a
+function that takes one of these also takes a `Config`. `dataclasses.replace(cfg, n_fft=1024)`
+makes a changed copy.
 """
 
 import dataclasses
@@ -15,16 +15,16 @@ from .fields import Checked, check, check_number, choice, flag, number
 from .files import atomically, parsed_json, read_limited
 from .speaker import SpeakerStats
 
-CONFIG_VERSION = 1
-MAX_BYTES = 16_000_000  # largest config file; one with 64 acoustic classes has 100 kB
+CONFIG_VERSION = 1  # version of the file format
+MAX_BYTES = 16_000_000  # largest config file; one with 64 acoustic classes has 100 kB [bytes]
 
 F0_METHODS = ("dio", "harvest", "harvest_fast", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
-# unchanged, unvoiced, monotonous, register moved, register and spread of log-F0 moved, random
+# F0: unchanged, unvoiced, monotone, register moved, register and spread moved, random
 F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
 ENCODERS = ("compact", "resnet18")
 
-# Dials of AnonymizeConfig as each preset sets them; a dial that is set in the config wins over its preset.
+# Dials of AnonymizeConfig for each preset; a dial that is set in the config overrides its preset
 NO_CHANGE = dict(
     f0_mode="keep",
     n_cepstra=0,
@@ -45,7 +45,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class AudioConfig(Checked):
-    """How a waveform becomes an image."""
+    """Settings of the two-channel image."""
 
     sr: int = number(16_000, 8_000, 192_000, "Hz")  # sampling rate
     n_fft: int = number(512, 16, 16_384, "samples")  # analysis window
@@ -65,15 +65,15 @@ class AudioConfig(Checked):
 
 @dataclass(frozen=True)
 class AnonymizeConfig(Checked):
-    """How a recording is stripped of its speaker. Dials left at None are set by `preset`."""
+    """Settings of anonymization. Dials left at None are set by `preset`."""
 
-    preset: str = choice("neutral", tuple(PRESETS))  # whisper, robot, noise or neutral
+    preset: str = choice("neutral", tuple(PRESETS))  # defaults of the dials
     f0_method: str = choice("harvest_fast", F0_METHODS)  # harvest is WORLD's, 18 times slower
-    f0_floor: float = number(71.0, 40, 400, "Hz")  # lowest F0 that is searched
-    f0_ceil: float = number(600.0, 60, 2_000, "Hz")  # highest F0 that is searched
+    f0_floor: float = number(71.0, 40, 400, "Hz")  # lowest F0
+    f0_ceil: float = number(600.0, 60, 2_000, "Hz")  # highest F0
     frame_period_ms: float = number(5.0, 1, 20, "ms")  # step between WORLD frames
 
-    f0_mode: str | None = choice(None, F0_MODES)  # how F0 is changed
+    f0_mode: str | None = choice(None, F0_MODES)  # change of F0
     f0_register_hz: float = number(160.0, 40, 2_000, "Hz")  # new register where no target is set
     f0_shift_semitones: float = number(0.0, -24, 24, "semitones")  # added after f0_mode
     f0_noise_semitones: float = number(2.0, 0, 24, "semitones")  # spread of f0_mode="noise"
@@ -86,7 +86,7 @@ class AnonymizeConfig(Checked):
     n_classes: int = number(64, 0, 1_024)  # acoustic classes of the target; 0: none
     # attenuation of voiced frames below F0; 0: none
     highpass_db_per_octave: float | None = number(None, 0, 96, "dB")
-    # bands that aperiodicity is averaged over; 0: it stays as it is
+    # bands over which aperiodicity is averaged; 0: no change
     n_ap_bands: int | None = number(None, 0, 32, "(0: all)", whole=True)
     ap_noise: float | None = number(None, 0, 1)  # noise on aperiodicity, as in 2019; breaks voicing
     pause_depth_db: float = number(30.0, 0, 100, "dB")  # conversion: attenuation of pauses
@@ -104,7 +104,8 @@ class AnonymizeConfig(Checked):
         )
         check(
             self.f0_floor <= self.f0_register_hz <= self.f0_ceil,
-            f"f0_register_hz={self.f0_register_hz!r} must be a number in {self.f0_floor}..{self.f0_ceil} Hz",
+            f"f0_register_hz={self.f0_register_hz!r} must be a number in "
+            f"{self.f0_floor}..{self.f0_ceil} Hz",
         )
         ok = self.target is None or isinstance(self.target, SpeakerStats)
         check(ok, f"target must be SpeakerStats or None, got {type(self.target).__name__}")
@@ -125,15 +126,15 @@ class AnonymizeConfig(Checked):
 
 @dataclass(frozen=True)
 class ModelConfig(Checked):
-    """Which networks are built."""
+    """Settings of the networks."""
 
     encoder: str = choice("compact", ENCODERS)  # compact trains on a CPU; resnet18 as in 2019
     width: int = number(32, 4, 512)  # channels of the compact encoder's first stage
     depth: int = number(4, 2, 6)  # stages of the compact encoder
-    # True: the generator filters the vocoder's sound; False: it makes both channels anew
+    # True: the generator filters the vocoder's output; False: it generates both channels
     filter_output: bool = flag(True)
     lifter_ms: float = number(2.0, 0, 20, "ms")  # length of the filter; 0: a gain for each bin
-    limit_change: bool = flag(True)  # limit the change as networks.ChangeLimiter does
+    limit_change: bool = flag(True)  # limit the change with networks.ChangeLimiter
     change_below_hz: float = number(3_000.0, 0, 96_000, "Hz")  # frequencies that are changed
     change_smooth_ms: float = number(24.0, 0, 500, "ms")  # smoothing of the change over time, std
     change_strength: float = number(1.0, 0, 2)  # conversion: change times this; 0: none
@@ -144,11 +145,11 @@ class ModelConfig(Checked):
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """How the networks are trained."""
+    """Settings of training."""
 
     n_frames: int = number(256, 16, 8_192, "frames")  # width of a training crop
     bs: int = number(8, 1, 1_024)  # crops in a step
-    max_crops: int = number(400, 1, 1_000_000)  # crops in an epoch at most; the next ones follow
+    max_crops: int = number(400, 1, 1_000_000)  # most crops in an epoch; the next epoch goes on
     valid_share: float = number(0.1, 0.0, 0.9)  # share of the files held out for validation
     lr: float = number(1e-3, 1e-8, 1)  # generator alone: peak of the one-cycle schedule
     lr_critic: float = number(5e-4, 1e-8, 1)  # critic
@@ -159,17 +160,16 @@ class TrainConfig(Checked):
     variance_weight: float = number(3.0, 0, 1_000)  # loss: global variance of the cepstra
     gan_weight: float = number(0.5, 0, 1_000)  # loss: opinion of the critic
     mismatch_weight: float = number(0.3, 0, 1)  # critic: share of mismatched pairs among the fakes
-    critic_threshold: float = number(
-        0.65, 0, 1_000
-    )  # the critic trains until its loss is below ...
-    max_critic_steps: int = number(2, 1, 1_000)  # ... but for this many steps at most
+    # loss of the critic at which the generator's turn begins
+    critic_threshold: float = number(0.65, 0, 1_000)
+    max_critic_steps: int = number(2, 1, 1_000)  # most steps of the critic in a turn
     ema_decay: float = number(0.99, 0, 0.99999)  # decay of the averaged weights, which are saved
     seed: int = number(42, 0, 2**32 - 1)
 
     def _check_together(self):
         check(
             self.image_weight + self.mr_stft_weight + self.mel_weight > 0,
-            "image_weight, mr_stft_weight and mel_weight are all 0; one must be above, to learn from",
+            "image_weight, mr_stft_weight and mel_weight are all 0; one must be above 0",
         )
 
 
@@ -186,11 +186,11 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
     """
 
     def values(self) -> dict:
-        """The content of the file: lists, numbers and words, and the version."""
+        """Content of the config's file: all settings and the version, as JSON types."""
         return json.loads(json.dumps({"version": CONFIG_VERSION} | dataclasses.asdict(self)))
 
     def save(self, path) -> None:
-        """Write as JSON, whole or not at all."""
+        """Write as JSON, atomically."""
         text = json.dumps(self.values(), indent=1) + "\n"
         atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
@@ -201,15 +201,15 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
         Raises
         ------
         MissingInput
-            If there is no such file.
+            If the file does not exist.
         ParameterError
-            If it is not JSON, is of another version, or holds an unknown or forbidden value.
+            If it is not JSON, has another version, or holds an unknown setting or an invalid value.
         """
         return cls.from_values(read_values(path), path)
 
     @classmethod
     def from_values(cls, values: dict, path) -> "Config":
-        """The config with the values that `read_values` returned; errors as of `load`, which name `path`."""
+        """Config of the values that `read_values` returned; errors are those of `load`."""
         values = dict(values)
         version = values.pop("version", None)
         check(
@@ -223,7 +223,8 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
         unknown = sorted(set(values) - names)
         check(
             not unknown,
-            f"{path} holds unknown settings: {', '.join(unknown)}; it was saved by a later version of vc_lib",
+            f"{path} holds unknown settings: {', '.join(unknown)}; "
+            "it was saved by a later version of vc_lib",
         )
         try:
             if values.get("target") is not None:
@@ -241,7 +242,7 @@ def read_values(path) -> dict:
     Raises
     ------
     MissingInput
-        If there is no such file.
+        If the file does not exist.
     ParameterError
         If it is not JSON, not an object, or too large.
     """

@@ -1,4 +1,4 @@
-"""Fields of a config: each with its range and unit in one place, checked when the config is made."""
+"""Fields of configs: each has its default, range and unit in one place, and is checked."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,9 +10,18 @@ from .errors import ParameterError
 def number(
     default: float | None, low: float, high: float, unit: str = "", whole: bool | None = None
 ) -> Any:
-    """A dataclass field for a number in `low..high`; whole numbers only if `default` is one, or if `whole`.
+    """Dataclass field for a number in `low..high`.
 
-    With `default=None` the field may also be None.
+    Parameters
+    ----------
+    default : float or None
+        Default value; with None the field may be None.
+    low, high : float
+        Range, ends included.
+    unit : str
+        Unit for error messages.
+    whole : bool, optional
+        True for integers only; by default if `default` is an int.
 
     Examples
     --------
@@ -30,19 +39,19 @@ def number(
 
 
 def choice(default: str | None, choices: Sequence[str]) -> Any:
-    """A dataclass field for one of some words; with `default=None` it may also be None."""
+    """Dataclass field for one of `choices`; with `default=None` it may also be None."""
     return dataclasses.field(
         default=default, metadata=dict(choices=choices, optional=default is None)
     )
 
 
 def flag(default: bool) -> Any:
-    """A dataclass field for True or False."""
+    """Dataclass field for True or False."""
     return dataclasses.field(default=default, metadata=dict(flag=True))
 
 
 class Checked:
-    """Base of configs: checks each field by its rule, then what `_check_together` of each class says."""
+    """Base of configs: checks each field by its rule, then calls `_check_together` of each class."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -53,7 +62,7 @@ class Checked:
 
 
 def check_field(field: dataclasses.Field, value) -> None:
-    """Raise ParameterError if `value` breaks the rule of a field made by `number`, `choice` or `flag`."""
+    """Raise ParameterError if `value` breaks the rule of a `number`, `choice` or `flag` field."""
     rule = field.metadata
     if value is None and rule.get("optional"):
         return
@@ -69,7 +78,7 @@ def check_field(field: dataclasses.Field, value) -> None:
 def check_number(
     name: str, value, low: float, high: float, unit: str = "", whole: bool = False
 ) -> None:
-    """Raise ParameterError unless `value` is a number in `low..high`; NaN is not."""
+    """Raise ParameterError unless `value` is a number in `low..high`; NaN is rejected."""
     kinds = int if whole else int | float
     ok = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
     kind = "an int" if whole else "a number"

@@ -1,6 +1,6 @@
-"""Statistics of a speaker: register, envelope, and the acoustic classes of a target.
+"""Statistics of a speaker: register, envelope, acoustic classes.
 
-They are measured in `anonymize.statistics` and saved in a voice's config.
+`anonymize.statistics` measures them. Those of a target are saved in the config of its voice.
 """
 
 import math
@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from .errors import ParameterError
 from .fields import check, check_number
 
-MAX_CEPSTRUM = (
-    1e6  # largest coefficient or variance that is accepted; those of speech are under 1e3
-)
+MAX_CEPSTRUM = 1e6  # largest coefficient or variance; those of speech are under 1e3
 
 Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class AcousticClasses:
-    """Gaussian mixture over cepstral coefficients 1 and up: one Gaussian for each class of speech sounds."""
+    """Gaussian mixture over cepstral coefficients 1 and up: one component for each class."""
 
-    weights: tuple[float, ...]  # (n_classes,) share of the frames
+    weights: tuple[float, ...]  # (n_classes,) shares of the frames
     means: Matrix  # (n_classes, n_coefficients)
     variances: Matrix  # (n_classes, n_coefficients), diagonal of each covariance
 
@@ -46,31 +44,31 @@ class AcousticClasses:
         largest = max(numbers, key=abs)
         check(
             abs(largest) <= MAX_CEPSTRUM and smallest >= 1 / MAX_CEPSTRUM**2,
-            f"AcousticClasses reach {largest:g}, or vary less than {1 / MAX_CEPSTRUM**2:g}: copy it again",
+            f"AcousticClasses hold {largest:g}, or a variance under {1 / MAX_CEPSTRUM**2:g}; "
+            "copy the voice's folder again",
         )
 
 
 @dataclass(frozen=True)
 class SpeakerStats:
-    """Register and long-term envelope of a speaker, over voiced or active frames.
+    """Register and long-term envelope of a speaker.
 
-    Cepstra are WORLD's mel cepstra (`pyworld.code_spectral_envelope`), which depend on the sampling rate.
+    Cepstra are WORLD's mel cepstra (`pyworld.code_spectral_envelope`). They depend on the sampling
+    rate.
     """
 
     sr: int  # sampling rate of the measured speech [Hz]
     f0_hz: float  # register: median F0 of voiced frames [Hz]; 0 if no frame was voiced
     f0_std_semitones: float  # standard deviation of log-F0 around it [semitones]
     level_db: float  # mean power of the envelope over active frames [dB]
-    cepstrum_mean: tuple[float, ...]  # per coefficient, active frames
-    cepstrum_std: tuple[float, ...]  # per coefficient, active frames
-    voiced_mean: tuple[float, ...] = ()  # per coefficient, loud voiced frames; (): unknown
-    voiced_cov: Matrix = ()  # covariance of the coefficients, loud voiced frames; (): unknown
-    formant_ratio: float = (
-        1.0  # of a source: formants were multiplied by this before the rest was measured
-    )
-    classes: AcousticClasses | None = None  # of a target: the acoustic classes of its voiced frames
-    fmllr: Matrix = ()  # of a source: affine map, see acoustic_classes.estimate_fmllr
-    class_means: Matrix = ()  # of a source: where it has the classes of its target
+    cepstrum_mean: tuple[float, ...]  # (n_cepstra,) mean over active frames
+    cepstrum_std: tuple[float, ...]  # (n_cepstra,) standard deviation over active frames
+    voiced_mean: tuple[float, ...] = ()  # (n_cepstra,) mean over loud voiced frames; (): unknown
+    voiced_cov: Matrix = ()  # (n_cepstra, n_cepstra) covariance over loud voiced frames
+    formant_ratio: float = 1.0  # source: factor for its formants before the rest was measured
+    classes: AcousticClasses | None = None  # target: acoustic classes of its loud voiced frames
+    fmllr: Matrix = ()  # source: affine map, see acoustic_classes.estimate_fmllr
+    class_means: Matrix = ()  # source: its means of the target's classes
 
     def __post_init__(self):
         check_number("sr", self.sr, 8_000, 192_000, "Hz", whole=True)
@@ -95,7 +93,8 @@ class SpeakerStats:
         largest = max(coefficients, key=abs)
         check(
             abs(largest) <= MAX_CEPSTRUM,
-            f"SpeakerStats have a coefficient of {largest:g}; no voice's pass {MAX_CEPSTRUM:g}: copy it again",
+            f"SpeakerStats hold a coefficient of {largest:g}, must be within {MAX_CEPSTRUM:g}; "
+            "copy the voice's folder again",
         )
         check_number("formant_ratio", self.formant_ratio, 0.5, 2)
         check(
@@ -108,6 +107,7 @@ class SpeakerStats:
         check_number("level_db", self.level_db, -400, 400, "dB")
 
     def _check_shapes(self):
+        """Raise ParameterError if sizes disagree; make `classes` of a dict."""
         check(
             0 < len(self.cepstrum_mean) == len(self.cepstrum_std),
             f"cepstrum_mean has {len(self.cepstrum_mean)} coefficients, "
@@ -119,23 +119,24 @@ class SpeakerStats:
             f"voiced_mean has {n} coefficients, voiced_cov {len(self.voiced_cov)} rows; both must "
             f"have {len(self.cepstrum_mean)} or none",
         )
-        if isinstance(self.classes, dict):  # as it is read from a file
+        if isinstance(self.classes, dict):  # read from a file
             object.__setattr__(self, "classes", AcousticClasses(**self.classes))
         ok = self.classes is None or isinstance(self.classes, AcousticClasses)
         check(ok, f"classes must be AcousticClasses or None, got {type(self.classes).__name__}")
         check(
             self.classes is None or len(self.classes.means[0]) == n - 1,
-            "classes must have a coefficient less than voiced_mean, which has the level too",
+            "classes must have one coefficient less than voiced_mean, which includes the level",
         )
         rows = [len(row) for row in self.fmllr]
         check(
             rows in ([], [n - 1] * n),
-            f"fmllr has {len(rows)} rows of {sorted(set(rows))} numbers; it must have {n} of {n - 1}, or none",
+            f"fmllr has {len(rows)} rows of {sorted(set(rows))} numbers; "
+            f"it must have {n} of {n - 1}, or none",
         )
 
 
 def _as_numbers(stats, vectors: tuple, matrices: tuple, scalars: tuple = ()) -> None:
-    """Make fields of a frozen dataclass floats and tuples of floats, which can be saved and compared."""
+    """Convert fields of a frozen dataclass to floats and tuples, which can be saved and compared."""
     try:
         for name in scalars:
             object.__setattr__(stats, name, float(getattr(stats, name)))
@@ -146,5 +147,5 @@ def _as_numbers(stats, vectors: tuple, matrices: tuple, scalars: tuple = ()) -> 
             object.__setattr__(stats, name, rows)
     except (TypeError, ValueError, OverflowError) as e:
         raise ParameterError(
-            f"{type(stats).__name__} must hold numbers ({e}); copy it again"
+            f"{type(stats).__name__} must hold numbers ({e}); copy the voice's folder again"
         ) from e
