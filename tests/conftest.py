@@ -201,7 +201,7 @@ def plain_cfg(tiny_cfg):
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, voice, plain_cfg):
-    """Six recordings (0.4 to 2.4 s) of one speaker, analysed."""
+    """Six recordings (0.4 to 2.4 s) of one speaker, analyzed."""
     folder = tmp_path_factory.mktemp("recordings")
     for i in range(6):
         soundfile.write(folder / f"{i}.wav", voice(0.4 + 0.4 * i, f0=200.0, seed=i), 16_000)

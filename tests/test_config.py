@@ -107,7 +107,7 @@ def test_presets_do_what_their_names_say():
     "dial, value",
     [("f0_mode", "keep"), ("n_cepstra", 0), ("match_target", 0.0), ("n_ap_bands", 1)],
 )
-def test_a_dial_wins_over_its_preset_even_at_zero(dial, value):
+def test_dials_override_the_preset_even_at_zero(dial, value):
     dials = Config(preset="neutral", **{dial: value}).dials
     assert dials == PRESETS["neutral"] | {dial: value}
 
@@ -156,7 +156,7 @@ def test_dials_are_a_copy(cfg):
     ],
     ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
 )
-def test_bad_values_are_refused(settings, message):
+def test_rejects_bad_values(settings, message):
     with pytest.raises(ParameterError, match=message):
         Config(**settings)
 
@@ -199,7 +199,7 @@ def test_saving_again_replaces_and_gives_the_same_bytes(tmp_path, cfg):
     assert Config.load(path) == cfg and path.read_bytes() == first
 
 
-def test_a_missing_file_says_what_belongs_there(tmp_path):
+def test_missing_file_raises_missing_input(tmp_path):
     with pytest.raises(
         MissingInput, match=r"config\.json does not exist; .* generator\.safetensors"
     ):
@@ -207,33 +207,33 @@ def test_a_missing_file_says_what_belongs_there(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "not json", '{"sr": }', "\ufeff{}", "\0"])
-def test_broken_json_is_refused(tmp_path, text):
+def test_rejects_broken_json(tmp_path, text):
     path = tmp_path / "config.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ParameterError, match=r"not valid JSON .* copy the voice's folder again"):
         Config.load(path)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_rejects_bytes_that_are_not_text(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ParameterError, match="not valid JSON"):
         Config.load(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize("text", ["[]", "1", '"x"', "null"])
-def test_json_of_another_kind_is_refused(tmp_path, text):
+def test_rejects_json_that_is_no_object(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ParameterError, match="must hold a JSON object, got"):
         Config.load(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize("version", [CONFIG_VERSION + 1, 99, 0, None, "1"])
-def test_another_version_is_refused_with_the_way_out(saved, version):
+def test_rejects_other_versions(saved, version):
     with pytest.raises(ParameterError, match=rf"config version {version!r}.* update vc_lib"):
         Config.load(saved(version=version, from_the_future=1))
 
 
-def test_a_file_without_version_is_refused(saved):
+def test_rejects_a_file_without_version(saved):
     with pytest.raises(ParameterError, match="config version None"):
         Config.load(saved(without=["version"]))
 
@@ -261,7 +261,7 @@ def test_unknown_settings_are_named(saved):
     ],
     ids=str,
 )
-def test_forbidden_values_in_a_file_are_refused(saved, changes):
+def test_rejects_invalid_values_in_a_file(saved, changes):
     path = saved()
     values = json.loads(path.read_text(encoding="utf-8")) | changes
     path.write_text(json.dumps(values), encoding="utf-8")
@@ -270,7 +270,7 @@ def test_forbidden_values_in_a_file_are_refused(saved, changes):
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "42", None])
-def test_a_seed_that_cannot_seed_is_refused(seed):
+def test_rejects_bad_seeds(seed):
     with pytest.raises(ParameterError, match="seed="):
         Config(seed=seed)
 
@@ -278,18 +278,18 @@ def test_a_seed_that_cannot_seed_is_refused(seed):
 @pytest.mark.parametrize(
     "settings", [dict(n_cepstra=24.0), dict(n_cepstra=False), dict(n_ap_bands=4.0), dict(bs=True)]
 )
-def test_a_count_is_an_int(settings):
+def test_rejects_counts_that_are_not_ints(settings):
     with pytest.raises(ParameterError):
         Config(**settings)
 
 
 @pytest.mark.parametrize("name", ["sr", "width", "target"])
-def test_a_file_that_lacks_a_setting_is_refused(saved, name):
+def test_rejects_a_file_without_a_setting(saved, name):
     with pytest.raises(ParameterError, match=name):
         Config.load(saved(without=[name]))
 
 
-def test_words_for_cepstra_are_refused(saved):
+def test_rejects_cepstra_that_are_not_numbers(saved):
     with pytest.raises(ParameterError):
         Config.load(saved(target=dict(cepstrum_mean=["a", "b", "c"])))
 
@@ -300,7 +300,7 @@ def test_float32_statistics_can_be_saved(tmp_path):
     assert Config.load(tmp_path / "config.json").target == stats
 
 
-def test_a_target_that_is_no_speaker_stats_is_refused():
+def test_rejects_a_target_that_is_no_speaker_stats():
     with pytest.raises(ParameterError, match="target"):
         Config(target=STATS)
 

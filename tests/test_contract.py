@@ -302,7 +302,7 @@ def spoilt(value):
     ],
     ids=range(8),
 )
-def test_features_that_are_none_are_refused(changes):
+def test_rejects_bad_features(changes):
     bad = features(**changes)
     for use in (
         anon.synthesize,
@@ -316,7 +316,7 @@ def test_features_that_are_none_are_refused(changes):
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 16, 100, 256, 258, 600, 2.0])
-def test_what_would_write_past_worlds_memory_is_refused(n_bins):
+def test_rejects_sizes_with_which_world_writes_past_its_memory(n_bins):
     """The heap is damaged by any of these, so that the process ends somewhere later."""
     with pytest.raises(ParameterError, match="must be a power of two plus 1"):
         anon.envelope_from_cepstrum(np.zeros((4, 24)), SR, n_bins)
@@ -327,7 +327,7 @@ def test_what_would_write_past_worlds_memory_is_refused(n_bins):
 
 
 @pytest.mark.parametrize("n_cepstra", [0, -1, 257, 10**6, 2.5, None])
-def test_too_many_coefficients_are_refused(n_cepstra):
+def test_rejects_bad_numbers_of_coefficients(n_cepstra):
     with pytest.raises(ParameterError, match=r"n_cepstra=.* in 1..256"):
         anon.cepstrum(anon.Features(np.zeros(4), *2 * [np.ones((4, 257))], SR, 5.0), n_cepstra)
     if n_cepstra in (257, 10**6):
@@ -340,12 +340,12 @@ def test_too_many_coefficients_are_refused(n_cepstra):
     [np.full(9, np.nan), np.full(9, -1.0), np.full(9, 9e3), np.zeros((2, 3)), np.zeros(9, int)],
     ids=range(5),
 )
-def test_a_pitch_that_is_none_is_refused(f0):
+def test_analyze_rejects_bad_f0(f0):
     with pytest.raises(ParameterError, match="take it from find_f0"):
         anon.analyze(make_voice(0.2), SR, CFG, f0=f0)
 
 
-def test_no_frames_are_not_analysed():
+def test_analyze_rejects_an_empty_selection_of_frames():
     with pytest.raises(ParameterError, match="selects none of"):
         anon.analyze(make_voice(0.2), SR, CFG, frames=slice(500, None))
     with pytest.raises(ParameterError, match=r"n_bands=300 must be in 0..257"):
@@ -401,7 +401,7 @@ def test_whatever_a_voice_says_of_its_target_what_it_speaks_is_sound(model, chan
     assert np.isfinite(made).all() and np.abs(made).max() <= 1
 
 
-def test_no_frames_are_no_speech():
+def test_features_without_frames_hold_no_speech():
     none = features()[:0]
     assert len(anon.synthesize(none)) == 0
     assert anon.speaker_stats([none], prior=TARGET) == TARGET
@@ -473,7 +473,7 @@ def test_any_json_is_a_config_or_refused(tmp_path_factory, value):
         Config.load(path)
 
 
-def test_recordings_are_recordings():
+def test_corpus_and_dataset_reject_missing_recordings():
     with pytest.raises(ParameterError, match="0 recording cannot be split"):
         split([], CFG)
     with pytest.raises(ParameterError, match="no speech"):
@@ -501,7 +501,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_shown_as_they_are(name):
+def test_names_are_escaped(name):
     wav = make_voice(0.3)
     html = players.players_html({name: wav}, SR)
     assert "<script>" not in html and "<img" not in html
@@ -537,7 +537,7 @@ def test_names_are_shown_as_they_are(name):
     ],
     ids=range(10),
 )
-def test_a_strange_history_is_named_or_left_out(tmp_path, text):
+def test_broken_histories_are_rejected_or_left_out(tmp_path, text):
     run = tmp_path / "models" / "<b>run"
     run.mkdir(parents=True)
     (run / "history.csv").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Recordings analysed once and kept on disk, split, and what is learnt of their speaker."""
+"""Recordings analyzed once and kept on disk, split, and what is learnt of their speaker."""
 
 import resource
 import threading
@@ -19,7 +19,7 @@ SR = 16_000
 
 
 @pytest.fixture
-def analysed(monkeypatch):
+def analyzed(monkeypatch):
     """How often WORLD's analysis ran."""
     calls = []
 
@@ -40,7 +40,7 @@ def test_prepare_gives_the_files_in_order(prepared):
     assert [r.n_frames for r in prepared] == [81, 161, 241, 321, 401, 481]
 
 
-def test_what_is_kept_is_close_to_the_analysis(prepared, plain_cfg):
+def test_cached_features_are_close_to_the_analysis(prepared, plain_cfg):
     recording = prepared[2]
     wav, kept = recording.load()
     source = load_wav(recording.path, SR)
@@ -61,13 +61,13 @@ def test_some_frames_can_be_loaded(prepared):
         assert (getattr(some, name) == getattr(whole, name)[frames]).all()
 
 
-def test_the_second_call_analyses_nothing(folder, tmp_path, plain_cfg, analysed):
+def test_second_call_analyzes_nothing(folder, tmp_path, plain_cfg, analyzed):
     first = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
-    assert len(analysed) == 2
+    assert len(analyzed) == 2
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == first
     assert prepare(str(folder), plain_cfg, str(tmp_path / "cache"), n_jobs=1) == first
     assert prepare(sorted(folder.iterdir()), plain_cfg, tmp_path / "cache", n_jobs=1) == first
-    assert len(analysed) == 2
+    assert len(analyzed) == 2
     assert {r.cache for r in first} == set((tmp_path / "cache").iterdir()), "no partial file stays"
 
 
@@ -86,43 +86,43 @@ def test_the_second_call_analyses_nothing(folder, tmp_path, plain_cfg, analysed)
     ],
     ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
 )
-def test_only_settings_of_the_analysis_ask_for_another(
-    folder, tmp_path, plain_cfg, analysed, change, again
+def test_only_settings_of_the_analysis_invalidate_the_cache(
+    folder, tmp_path, plain_cfg, analyzed, change, again
 ):
     before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
     after = prepare(folder, replace(plain_cfg, **change), tmp_path / "cache", n_jobs=1)
-    assert len(analysed) == (4 if again else 2)
+    assert len(analyzed) == (4 if again else 2)
     assert (before == after) is not again
 
 
-def test_other_content_under_an_old_name_is_analysed(folder, tmp_path, voice, plain_cfg, analysed):
+def test_changed_content_is_analyzed_again(folder, tmp_path, voice, plain_cfg, analyzed):
     before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
     soundfile.write(folder / "0.wav", voice(0.5, seed=9), SR)
     after = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
-    assert len(analysed) == 3
+    assert len(analyzed) == 3
     assert after[1] == before[1] and after[0].seconds == 0.5
 
 
-def test_a_new_file_alone_is_analysed(folder, tmp_path, voice, plain_cfg, analysed):
+def test_only_new_files_are_analyzed(folder, tmp_path, voice, plain_cfg, analyzed):
     before = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
     soundfile.write(folder / "2.wav", voice(0.5, seed=2), SR)
     after = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
-    assert analysed[2:] == [0.5 * SR]
+    assert analyzed[2:] == [0.5 * SR]
     assert after[:2] == before and after[2].path.name == "2.wav"
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK no archive", None], ids=["empty", "wrong", "cut"])
-def test_a_damaged_cache_alone_is_made_anew(folder, tmp_path, plain_cfg, analysed, damage):
+def test_only_damaged_caches_are_analyzed_again(folder, tmp_path, plain_cfg, analyzed, damage):
     recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
     cache = recordings[0].cache
     whole = recordings[1].cache.stat().st_mtime_ns
     cache.write_bytes(cache.read_bytes()[:5_000] if damage is None else damage)
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
     recordings[0].load()
-    assert len(analysed) == 3 and recordings[1].cache.stat().st_mtime_ns == whole
+    assert len(analyzed) == 3 and recordings[1].cache.stat().st_mtime_ns == whole
 
 
-def test_damage_is_found_by_its_checksum_when_it_is_read(folder, tmp_path, plain_cfg):
+def test_load_detects_damage_by_checksum(folder, tmp_path, plain_cfg):
     one, _ = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
     data = bytearray(one.cache.read_bytes())
     data[len(data) // 2] ^= 1
@@ -134,7 +134,7 @@ def test_damage_is_found_by_its_checksum_when_it_is_read(folder, tmp_path, plain
         one.load()
 
 
-def test_a_full_disk_is_not_a_broken_recording(folder, tmp_path, plain_cfg):
+def test_full_disk_raises_not_written_in_prepare(folder, tmp_path, plain_cfg):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
@@ -153,7 +153,9 @@ def test_recordings_at_another_rate_are_resampled(folder, tmp_path, voice, plain
     assert len(wav) == 0.4 * SR and features.sr == SR and recording.seconds == 0.4
 
 
-def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, monkeypatch):
+def test_joblib_parallel_config_decides_where_prepare_runs(
+    folder, tmp_path, plain_cfg, monkeypatch
+):
     threads = set()
 
     def noted(wav, *args):
@@ -171,7 +173,7 @@ def test_a_config_of_joblib_decides_where_it_runs(folder, tmp_path, plain_cfg, m
             assert np.array_equal(x, y)
 
 
-def test_a_backend_that_gives_everything_at_the_end_will_do(folder, tmp_path, plain_cfg):
+def test_backends_without_generators_are_supported(folder, tmp_path, plain_cfg):
     one = prepare(folder, plain_cfg, tmp_path / "one", n_jobs=1)
     with parallel_config("multiprocessing"):
         two = prepare(folder, plain_cfg, tmp_path / "two", n_jobs=2)
@@ -201,9 +203,7 @@ def cluster():
         yield client
 
 
-def test_a_dask_cluster_prepares_what_one_machine_does(
-    cluster, recordings, tmp_path, plain_cfg, monkeypatch
-):
+def test_dask_cluster_gives_the_same_corpus(cluster, recordings, tmp_path, plain_cfg, monkeypatch):
     """The same call, on two worker processes; relative paths and a broken file among it."""
     (recordings / "broken.wav").write_bytes(b"no sound")
     monkeypatch.chdir(tmp_path)
@@ -223,8 +223,8 @@ def test_a_dask_cluster_prepares_what_one_machine_does(
     assert kept == {r.cache: r.cache.stat().st_mtime_ns for r in there}, "nothing was done twice"
 
 
-def test_a_long_recording_is_kept_in_pieces(
-    folder, tmp_path, voice, plain_cfg, analysed, short_chunks
+def test_long_recordings_are_cached_in_chunks(
+    folder, tmp_path, voice, plain_cfg, analyzed, short_chunks
 ):
     wav = np.concatenate([voice(2.0), np.zeros(SR, np.float32), voice(0.5)])
     soundfile.write(folder / "0.wav", wav, SR, subtype="FLOAT")
@@ -236,9 +236,9 @@ def test_a_long_recording_is_kept_in_pieces(
     )
     kept = np.concatenate([r.load()[0] for r in pieces])
     assert 2.2 * SR < len(kept) < len(wav) - 0.4 * SR, "but not the silence"
-    n = len(analysed)
+    n = len(analyzed)
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
-    assert len(analysed) == n
+    assert len(analyzed) == n
     pieces[1].cache.unlink()
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
     pieces[1].load()
@@ -256,7 +256,7 @@ def spoil(folder, kind):
 
 
 @pytest.mark.parametrize("kind", ["text", "empty", "silent"])
-def test_a_broken_file_is_left_out_with_a_warning_that_names_it(folder, tmp_path, plain_cfg, kind):
+def test_unusable_files_are_left_out_with_a_warning(folder, tmp_path, plain_cfg, kind):
     spoil(folder, kind)
     with pytest.warns(UserWarning, match=r"1 of 2 files were left out: 1\.wav: .") as warned:
         recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
@@ -264,14 +264,14 @@ def test_a_broken_file_is_left_out_with_a_warning_that_names_it(folder, tmp_path
     assert len(list((tmp_path / "cache").iterdir())) == 1, "nothing of the broken file stays"
 
 
-def test_nothing_but_broken_files_is_refused(folder, tmp_path, plain_cfg):
+def test_rejects_a_folder_of_unusable_files(folder, tmp_path, plain_cfg):
     for file in folder.iterdir():
         file.write_text("no sound")
     with pytest.raises(ParameterError, match=r"none of 2 files can be used; first: 0\.wav: "):
         prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
 
 
-def test_a_missing_or_empty_folder_is_refused(tmp_path, plain_cfg):
+def test_rejects_missing_and_empty_folders(tmp_path, plain_cfg):
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingInput, match="nowhere does not exist"):
         prepare(tmp_path / "nowhere", plain_cfg, tmp_path / "cache")
@@ -293,7 +293,7 @@ def test_split_holds_out_whole_recordings(prepared, target_cfg, n, share, n_vali
     assert sorted(r.path for r in train + valid) == [r.path for r in prepared[:n]]
 
 
-def test_split_is_drawn_by_the_seed(prepared, target_cfg):
+def test_split_depends_on_the_seed(prepared, target_cfg):
     draws = [split(prepared, replace(target_cfg, seed=seed))[1][0].path.name for seed in range(20)]
     assert draws == [
         split(prepared, replace(target_cfg, seed=seed))[1][0].path.name for seed in range(20)
@@ -301,7 +301,7 @@ def test_split_is_drawn_by_the_seed(prepared, target_cfg):
     assert len(set(draws)) > 2
 
 
-def test_one_recording_cannot_be_split(prepared, target_cfg):
+def test_split_rejects_a_single_recording(prepared, target_cfg):
     for n in (0, 1):
         with pytest.raises(ParameterError, match=f"{n} recording cannot be split"):
             split(prepared[:n], target_cfg)
@@ -315,7 +315,7 @@ def long_files(tmp_path, voice, plain_cfg, short_chunks):
     return prepare(tmp_path, plain_cfg, tmp_path / "cache", n_jobs=1)
 
 
-def test_split_keeps_the_pieces_of_a_file_together(long_files, plain_cfg):
+def test_split_keeps_chunks_of_a_file_together(long_files, plain_cfg):
     assert len(long_files) > 6
     for seed in range(5):
         train, valid = split(long_files, replace(plain_cfg, seed=seed, valid_share=0.3))
@@ -324,7 +324,7 @@ def test_split_keeps_the_pieces_of_a_file_together(long_files, plain_cfg):
         assert len(train) + len(valid) == len(long_files)
 
 
-def test_of_a_single_file_the_end_is_held_out(long_files, plain_cfg):
+def test_split_holds_out_the_end_of_a_single_file(long_files, plain_cfg):
     one = [r for r in long_files if r.path == long_files[0].path]
     with pytest.warns(UserWarning, match="is the only file: its last .* s are held out"):
         train, valid = split(one, plain_cfg)

@@ -36,7 +36,7 @@ SOUNDS = dict(
         (dict(formant_ratio=3), "formant_ratio=3.0 must be a number in 0.5..2"),
     ],
 )
-def test_speaker_stats_refuse_what_cannot_be(change, message):
+def test_speaker_stats_reject_bad_values(change, message):
     with pytest.raises(ParameterError, match=message):
         SpeakerStats(**STATS | change)
 
@@ -53,7 +53,7 @@ def test_speaker_stats_refuse_what_cannot_be(change, message):
         (dict(means=(("a", "b"), (0.0, 0.0))), "numbers"),
     ],
 )
-def test_sounds_refuse_what_cannot_be(change, message):
+def test_acoustic_classes_reject_bad_values(change, message):
     with pytest.raises(ParameterError, match=message):
         AcousticClasses(**SOUNDS | change)
 
@@ -61,7 +61,7 @@ def test_sounds_refuse_what_cannot_be(change, message):
 @pytest.mark.parametrize(
     "sounds, message", [("a, b", "AcousticClasses or None"), (3, "less than voiced")]
 )
-def test_sounds_of_speaker_stats_fit_them(sounds, message):
+def test_speaker_stats_reject_classes_that_do_not_fit(sounds, message):
     if sounds == 3:
         sounds = AcousticClasses((1.0,), ((0.0,) * 3,), ((1.0,) * 3,))
     with pytest.raises(ParameterError, match=message):

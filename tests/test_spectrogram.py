@@ -139,7 +139,7 @@ def test_silence_stays_silence(cfg):
 
 
 @each_channel
-def test_float64_is_taken_and_the_input_kept(second_channel):
+def test_accepts_float64_and_does_not_modify_its_input(second_channel):
     cfg = AudioConfig(second_channel=second_channel)
     wav = noise(1_000).astype(np.float64)
     before = wav.copy()
@@ -151,7 +151,7 @@ def test_float64_is_taken_and_the_input_kept(second_channel):
     assert (img == before).all()
 
 
-def test_the_default_length_is_all_that_the_image_spans(cfg):
+def test_default_length_is_the_span_of_the_image(cfg):
     wav = noise(1_000)
     back = image_to_wav(wav_to_image(wav, cfg), cfg)
     assert back.shape == (8 * 128,)
@@ -178,7 +178,7 @@ def test_the_image_has_a_frame_on_every_hop_and_one_past_the_end(cfg):
         assert img.dtype == np.float32
 
 
-def test_every_channel_meaning_tells_the_same_magnitude(voice):
+def test_magnitude_does_not_depend_on_the_second_channel(voice):
     wav = voice(seconds=0.5)
     cfgs = [AudioConfig(second_channel=name) for name in SECOND_CHANNELS]
     mags = [magnitude(wav_to_image(wav, cfg), cfg) for cfg in cfgs]
@@ -187,7 +187,7 @@ def test_every_channel_meaning_tells_the_same_magnitude(voice):
         np.testing.assert_allclose(mag, truth, rtol=1e-3, atol=1e-7)
 
 
-def test_every_channel_meaning_shows_the_same_log_magnitude(voice):
+def test_log_magnitude_does_not_depend_on_the_second_channel(voice):
     logs = []
     for name in SECOND_CHANNELS:
         cfg = AudioConfig(second_channel=name)
@@ -315,19 +315,19 @@ def test_gradients_are_those_of_small_steps(second_channel):
     ],
     ids=["empty", "stereo", "integers", "nan", "inf"],
 )
-def test_what_is_no_wav_is_refused(cfg, wav, message):
+def test_rejects_non_waveforms(cfg, wav, message):
     with pytest.raises(ParameterError, match=message):
         wav_to_image(wav, cfg)
 
 
 @pytest.mark.parametrize("shape", [(257, 9), (1, 257, 9), (2, 256, 9), (2, 257, 0), (1, 2, 257, 9)])
-def test_an_image_of_another_shape_is_refused(cfg, shape):
+def test_rejects_images_of_another_shape(cfg, shape):
     with pytest.raises(ParameterError, match=r"must be \(2, 257, n_frames\) for n_fft=512"):
         image_to_wav(np.zeros(shape, np.float32), cfg)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_image_that_is_not_finite_is_refused(cfg, value):
+def test_rejects_images_that_are_not_finite(cfg, value):
     img = wav_to_image(noise(1_000), cfg)
     img[0, 3, 2] = value
     with pytest.raises(ParameterError, match="NaN or infinity"):
@@ -335,7 +335,7 @@ def test_an_image_that_is_not_finite_is_refused(cfg, value):
 
 
 @pytest.mark.parametrize("n_samples", [-1, 8 * 128 + 1])
-def test_more_samples_than_the_image_spans_are_refused(cfg, n_samples):
+def test_rejects_more_samples_than_the_span(cfg, n_samples):
     with pytest.raises(ParameterError, match=rf"n_samples={n_samples} must be in 0\.\.1024"):
         image_to_wav(wav_to_image(noise(1_000), cfg), cfg, n_samples)
 
@@ -343,13 +343,13 @@ def test_more_samples_than_the_image_spans_are_refused(cfg, n_samples):
 @pytest.mark.parametrize(
     "taps", [[1.0], [0.5, 0.2], [1.0, -0.9, 0.3], [2.0, 0.0, 0.0, 0.7]], ids=str
 )
-def test_the_phase_of_a_filter_of_least_delay_is_found_from_its_magnitude(taps):
+def test_minimum_phase_recovers_the_phase_of_a_filter(taps):
     D = torch.fft.rfft(torch.tensor(taps), 256)[:, None]  # all zeros inside the unit circle
     torch.testing.assert_close(minimum_phase(D.abs().log()), D.log(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
-def test_an_image_filtered_is_that_of_the_filtered_sound(second_channel):
+def test_filtered_image_equals_image_of_filtered_wav(second_channel):
     """A gain for all, and where channel 1 is an angle a short filter with its delay."""
     cfg = AudioConfig(second_channel=second_channel)
     wav = noise(8_000)
@@ -366,12 +366,12 @@ def test_an_image_filtered_is_that_of_the_filtered_sound(second_channel):
     assert si_snr_db(expected, out) > 30
 
 
-def test_a_gain_for_all_frequencies_turns_nothing():
+def test_flat_gain_has_no_phase():
     gain = torch.full((2, 129, 3), 1.7)
     torch.testing.assert_close(minimum_phase(gain), gain + 0j)
 
 
-def test_of_a_gain_as_much_is_kept_as_the_quefrencies_hold():
+def test_n_quefrencies_limits_the_detail_of_the_gain():
     row = torch.linspace(0, torch.pi, 129)[:, None]
     slow, fast = torch.cos(3 * row), torch.cos(40 * row)
     torch.testing.assert_close(minimum_phase(slow + fast, 20).real, slow, atol=1e-5, rtol=0)

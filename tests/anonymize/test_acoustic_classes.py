@@ -37,29 +37,29 @@ def sounds():
     )
 
 
-def test_sounds_that_are_there_are_found(sounds):
+def test_fit_gmm_finds_the_classes(sounds):
     np.testing.assert_allclose(sounds.means, CENTRES, atol=0.1)
     np.testing.assert_allclose(sounds.variances, 0.16, atol=0.03)
     np.testing.assert_allclose(sounds.weights, 1 / 3, atol=0.1)
 
 
-def test_the_same_frames_give_the_same_sounds():
+def test_fit_gmm_is_deterministic():
     frames, _ = spoken(600)
     assert fit_gmm(frames, 3) == fit_gmm(frames, 3)
 
 
 @pytest.mark.parametrize("n_frames, n_found", [(0, None), (99, None), (100, 2), (180, 3), (999, 8)])
-def test_little_speech_has_fewer_sounds(n_frames, n_found):
+def test_little_speech_has_fewer_classes(n_frames, n_found):
     found = fit_gmm(spoken(n_frames)[0], 8)
     assert (found and len(found.weights)) == n_found
 
 
-def test_much_speech_is_thinned_evenly():
+def test_fit_gmm_thins_much_speech_evenly():
     frames, _ = spoken(3 * MAX_FRAMES)
     assert len(np.unique(np.round(fit_gmm(frames, 3).means), axis=0)) == 3
 
 
-def test_each_frame_is_of_its_sound(sounds):
+def test_posteriors_find_the_class_of_each_frame(sounds):
     frames, which = spoken(500, seed=1)
     share = class_posteriors(frames, sounds)
     assert share.shape == (500, 3)
@@ -69,12 +69,12 @@ def test_each_frame_is_of_its_sound(sounds):
     assert np.isfinite(far).all(), "however far away a frame is"
 
 
-def test_sounds_of_another_voice_are_found_where_it_has_them(sounds):
+def test_map_adaptation_finds_shifted_means(sounds):
     frames, _ = spoken(3_000, CENTRES + SHIFTS, seed=2)
     np.testing.assert_allclose(map_adapt_means(frames, sounds), CENTRES + SHIFTS, atol=0.1)
 
 
-def test_what_was_hardly_heard_stays_where_the_target_has_it(sounds):
+def test_rare_classes_keep_the_targets_means(sounds):
     frames, which = spoken(3_000, CENTRES + SHIFTS, seed=2)
     few = np.concatenate([frames[which == 0], frames[which == 1][: int(RELEVANCE)]])
     moved = (map_adapt_means(few, sounds) - sounds.means) / SHIFTS
@@ -82,7 +82,7 @@ def test_what_was_hardly_heard_stays_where_the_target_has_it(sounds):
     np.testing.assert_array_equal(map_adapt_means(frames[:0], sounds), sounds.means)
 
 
-def test_a_voice_that_is_the_target_moved_as_one_is_moved_back(sounds):
+def test_fmllr_inverts_an_affine_map(sounds):
     frames, _ = spoken(20_000, seed=4)
     matrix = np.array([[1.1, 0.1, 0.0], [-0.15, 0.9, 0.05], [0.1, 0.0, 1.2]])
     other = frames @ matrix + [0.5, -0.4, 0.2]
@@ -90,7 +90,7 @@ def test_a_voice_that_is_the_target_moved_as_one_is_moved_back(sounds):
     assert np.abs(back - frames).max() < 0.15 * np.abs(other - frames).max()
 
 
-def test_of_little_speech_the_map_changes_little(sounds):
+def test_fmllr_of_little_speech_is_near_the_identity(sounds):
     other = spoken(20_000, seed=4)[0] + [0.5, -0.4, 0.2]
     np.testing.assert_array_equal(estimate_fmllr(other[:0], sounds), np.eye(4, 3))
     n_frames = (10, int(MAP_FRAMES), 20_000)
@@ -102,12 +102,12 @@ def test_of_little_speech_the_map_changes_little(sounds):
     assert all_of_it == pytest.approx(np.mean([0.5, 0.4, 0.2]), rel=0.15)
 
 
-def test_the_targets_own_speech_is_left_alone(sounds):
+def test_fmllr_keeps_the_targets_own_speech(sounds):
     frames, _ = spoken(5_000, seed=5)
     assert np.abs(apply_fmllr(frames, estimate_fmllr(frames, sounds)) - frames).max() < 0.1
 
 
-def test_sounds_come_to_where_the_target_has_them(sounds):
+def test_shift_moves_classes_to_the_targets_means(sounds):
     frames, which = spoken(3_000, CENTRES + SHIFTS, seed=2)
     moved = shift_class_means(frames, sounds, map_adapt_means(frames, sounds), FRAME_S)
     for i in range(3):
@@ -115,13 +115,13 @@ def test_sounds_come_to_where_the_target_has_them(sounds):
         assert there < 0.2 * np.linalg.norm(SHIFTS[i])
 
 
-def test_one_sound_gives_way_to_the_next_without_a_jump(sounds):
+def test_shift_changes_smoothly_between_classes(sounds):
     frames = np.repeat(CENTRES[:2], 40, 0)
     change = shift_class_means(frames, sounds, CENTRES + 2 * SHIFTS, FRAME_S) - frames
     assert np.abs(np.diff(change, axis=0)).max() < 0.2 * np.ptp(change, axis=0).max()
 
 
-def test_where_the_sounds_are_the_targets_nothing_moves(sounds):
+def test_shift_by_equal_means_changes_nothing(sounds):
     frames, _ = spoken(200, seed=3)
     same = shift_class_means(frames, sounds, np.array(sounds.means), FRAME_S)
     np.testing.assert_allclose(same, frames)

@@ -66,7 +66,7 @@ def test_recentre_f0_moves_the_register_and_keeps_the_intonation():
     assert (recentre_f0(f0, from_hz=0, to_hz=200) == f0).all(), "nothing is known of the register"
 
 
-def test_jitter_f0_spreads_by_so_many_semitones():
+def test_jitter_f0_has_the_given_standard_deviation():
     f0 = np.tile(contour(), 100)
     out = jitter_f0(f0, 2.0, rng())
     assert ((out == 0) == (f0 == 0)).all() and (out >= 0).all()
@@ -79,14 +79,14 @@ def test_jitter_f0_spreads_by_so_many_semitones():
 
 
 @pytest.mark.parametrize("ratio", [0.7, 0.85, 1.18, 1.5])
-def test_warp_moves_a_formant_by_the_ratio(ratio):
+def test_scale_formants_moves_a_formant_by_the_ratio(ratio):
     sp = bump(100)
     warped = scale_formants(sp, ratio)
     assert warped.shape == sp.shape and warped.argmax() == pytest.approx(100 * ratio, abs=1)
     assert warped.max() == pytest.approx(sp.max(), rel=0.02)
 
 
-def test_warp_there_and_back():
+def test_scale_formants_is_undone_by_the_inverse_ratio():
     sp = bump(100)
     assert (scale_formants(sp, 1) == sp).all()
     back = scale_formants(scale_formants(sp, 1.25), 0.8)
@@ -103,13 +103,13 @@ def test_blur_widens_and_keeps_the_level(features, width_hz):
     assert np.abs(power_db(speech) - power_db(features.sp)).max() < 0.5
 
 
-def test_blur_of_nothing_and_of_a_flat_envelope(features):
+def test_blur_of_zero_width_or_a_flat_envelope_changes_nothing(features):
     assert (blur_envelope(features.sp, SR, 0) == features.sp).all()
     flat = np.full((3, 513), 0.25)
     np.testing.assert_allclose(blur_envelope(flat, SR, 300), flat)
 
 
-def test_blur_has_the_width_that_it_says():
+def test_blur_has_the_given_width():
     """A single bin becomes a Gaussian of that standard deviation."""
     sp = np.zeros((1, 513))
     sp[0, 256] = 1
@@ -119,7 +119,7 @@ def test_blur_has_the_width_that_it_says():
 
 
 @pytest.mark.parametrize("db_per_octave", [6, 12, 48])
-def test_highpass_falls_by_so_much_an_octave_below_f0_of_voiced_frames(db_per_octave):
+def test_highpass_has_the_given_slope_below_f0_of_voiced_frames(db_per_octave):
     sp, f0 = np.ones((3, 513)), np.array([0.0, 250.0, 125.0])  # bins 15.625 Hz apart
     fall_db = -10 * np.log10(highpass_envelope(sp, f0, SR, db_per_octave))
     assert (fall_db[0] == 0).all()  # unvoiced
@@ -130,7 +130,7 @@ def test_highpass_falls_by_so_much_an_octave_below_f0_of_voiced_frames(db_per_oc
     assert (sp == 1).all()
 
 
-def test_highpass_of_nothing(features):
+def test_highpass_without_slope_or_voice_changes_nothing(features):
     assert (highpass_envelope(features.sp, features.f0, SR, 0) == features.sp).all()
     assert (highpass_envelope(features.sp, 0 * features.f0, SR, 12) == features.sp).all()
 
@@ -149,7 +149,7 @@ def test_average_aperiodicity_stays_in_range_and_keeps_the_mean(features, n_band
         np.testing.assert_allclose(out_db, np.broadcast_to(db.mean(1)[:, None], db.shape))
 
 
-def test_average_aperiodicity_of_no_bands_and_of_extremes(features):
+def test_average_aperiodicity_of_zero_bands_and_of_extremes(features):
     assert (average_aperiodicity(features.ap, 0) == features.ap).all()
     for value in (0.0, 1.0):
         out = average_aperiodicity(np.full((2, 513), value), 4)
@@ -160,12 +160,12 @@ def test_average_aperiodicity_of_no_bands_and_of_extremes(features):
     "f0, to_f0, ratio",
     [(100, 200, 2**0.25), (200, 100, 2**-0.25), (150, 150, 1), (0, 200, 1), (200, 0, 1)],
 )
-def test_formants_follow_the_register_from_afar(f0, to_f0, ratio):
+def test_vtl_ratio_follows_the_register(f0, to_f0, ratio):
     assert vtl_ratio(f0, to_f0) == pytest.approx(ratio)
     assert 0.8 <= vtl_ratio(40, 2_000) <= 1.25
 
 
-def test_slips_of_the_pitch_tracker_are_not_spread_further(source):
+def test_gaussian_f0_does_not_spread_errors_of_the_tracker(source):
     f0 = source.f0_hz * 2 ** np.array([-2.0, -0.5, 0.0, 0.5, 2.0])
     to = replace(source, f0_hz=200.0, f0_std_semitones=2 * source.f0_std_semitones)
     octaves = np.log2(gaussian_f0(f0, source, to) / 200)

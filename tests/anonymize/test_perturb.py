@@ -27,7 +27,7 @@ def bump(at, n_bins=257, width=6.0):
     return 1e-6 * np.exp(8 * np.exp(-0.5 * ((np.arange(n_bins) - at) / width) ** 2))[None]
 
 
-def test_a_random_disguise_is_one_for_the_whole_clip_and_two_sided(features, source):
+def test_formant_ratio_is_constant_over_a_clip_and_two_sided(features, source):
     """Its formant_ratio, of up to 10 % either way, is what a training crop sees from beginning to end."""
     cfg = AnonymizeConfig(perturb_cepstrum=0)
     flat = replace(features, sp=np.repeat(bump(150, n_bins=513), len(features.f0), 0))
@@ -39,7 +39,7 @@ def test_a_random_disguise_is_one_for_the_whole_clip_and_two_sided(features, sou
     assert 1 / 1.11 < min(peaks) < 0.97 and 1.03 < max(peaks) < 1.11
 
 
-def test_a_disguise_leaves_melody_and_energy(features, source):
+def test_perturbation_keeps_f0_and_energy(features, source):
     perturbation = SpeakerPerturbation.draw(AnonymizeConfig(), source, rng())
     out = perturbation.apply(features)
     assert (out.f0 == features.f0).all()
@@ -51,7 +51,7 @@ def test_a_disguise_leaves_melody_and_energy(features, source):
     np.testing.assert_allclose(np.concatenate(parts), out.sp, err_msg="the same for every frame")
 
 
-def test_no_disguise_at_all_changes_nothing(features, source):
+def test_perturbation_of_size_zero_changes_nothing(features, source):
     off = AnonymizeConfig(perturb_formants=0, perturb_cepstrum=0, perturb_ap_db=0)
     out = SpeakerPerturbation.draw(off, source, rng()).apply(features)
     np.testing.assert_allclose(out.sp, features.sp, rtol=1e-6)

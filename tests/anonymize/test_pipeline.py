@@ -60,7 +60,7 @@ def correlation_of_log_f0(a, b, edge=0):
     return np.corrcoef(np.log(a[inside]), np.log(b[inside]))[0, 1]
 
 
-def test_what_the_match_adds_is_smoothed_over_time(features, source, matching):
+def test_change_of_the_match_is_smoothed_over_time(features, source, matching):
     """A frame's own quick changes stay as they were said; the sum of what is added hardly changes."""
 
     def added(match_smooth_ms):
@@ -74,7 +74,7 @@ def test_what_the_match_adds_is_smoothed_over_time(features, source, matching):
     np.testing.assert_allclose(smooth.mean(0), frame_by_frame.mean(0), atol=0.05)
 
 
-def test_neutral_has_less_below_the_new_f0_and_the_same_above(features, neutral):
+def test_neutral_attenuates_below_the_new_f0_only(features, neutral):
     without = transform(features, replace(neutral, highpass_db_per_octave=0.0))
     cut = transform(features, neutral)
     hz = np.linspace(0, SR / 2, cut.sp.shape[1])
@@ -140,7 +140,7 @@ def test_without_rng_a_preset_is_deterministic(speech, neutral, preset):
 
 
 @each_preset
-def test_the_same_seed_gives_the_same_bytes_and_another_another_disguise(speech, neutral, preset):
+def test_same_seed_gives_the_same_bytes(speech, neutral, preset):
     cfg = replace(neutral, preset=preset, **FAST)
     wav = speech[:6_000]
     first, again, other = (anonymize(wav, SR, cfg, rng(seed)) for seed in (1, 1, 2))
@@ -190,7 +190,7 @@ def test_whisper_has_no_pitch(speech, features):
     assert periodicity(speech) > 0.7 > 0.5 > periodicity(anonymize(speech, SR, cfg))
 
 
-def test_robot_is_monotonous(features, target):
+def test_robot_is_monotone(features, target):
     for cfg, hz in (
         (AnonymizeConfig(preset="robot", f0_register_hz=140.0), 140),
         (Config(preset="robot", target=target), target.f0_hz),
@@ -202,7 +202,7 @@ def test_robot_is_monotonous(features, target):
         assert np.median(said) == pytest.approx(hz, rel=0.01)
 
 
-def test_f0_shift_comes_on_top(features):
+def test_f0_shift_is_added_to_the_preset(features):
     for preset in ("robot", "neutral"):
         plain, shifted = (
             transform(features, AnonymizeConfig(preset=preset, f0_shift_semitones=n)).f0
@@ -214,13 +214,13 @@ def test_f0_shift_comes_on_top(features):
 # Neutral: towards the target's register and envelope
 
 
-def test_neutral_lands_on_the_register_of_the_target(disguised, neutral):
+def test_neutral_reaches_the_register_of_the_target(disguised, neutral):
     for out in disguised:
         said = analyze(out, SR, AnonymizeConfig(**FAST))
         assert np.median(said.f0[said.voiced]) == pytest.approx(neutral.target.f0_hz, rel=0.03)
 
 
-def test_neutral_without_a_target_goes_to_its_own_register(speech):
+def test_neutral_without_a_target_uses_f0_register_hz(speech):
     cfg = AnonymizeConfig(f0_register_hz=180.0)
     said = analyze(anonymize(speech, SR, cfg), SR)
     assert np.median(said.f0[said.voiced]) == pytest.approx(180, rel=0.03)
@@ -243,7 +243,7 @@ def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, sour
     assert np.abs(cov - to_cov).max() < 0.25 * np.abs(before - to_cov).max()
 
 
-def test_neutral_moves_each_sound_to_where_the_target_has_it(voice):
+def test_neutral_moves_each_class_towards_the_targets(voice):
     fast = Config(f0_method="dio", match_smooth_ms=0.0, highpass_db_per_octave=0.0)
     nearer = []
     for seed, to_seed in ((0, 3), (1, 4), (2, 5), (7, 6)):
@@ -267,7 +267,7 @@ def test_neutral_moves_each_sound_to_where_the_target_has_it(voice):
     assert np.mean(nearer) < 0.6 and max(nearer) < 1
 
 
-def test_a_low_voice_is_measured_and_changed_with_a_shorter_tract(voice, target):
+def test_formants_of_a_low_voice_are_scaled_up(voice, target):
     man = analyze(voice(seconds=1.5, f0=110.0, seed=1), SR, AnonymizeConfig(**FAST))
     own = speaker_stats([man], prior=target)
     assert own.formant_ratio == pytest.approx((target.f0_hz / own.f0_hz) ** 0.25)
@@ -288,7 +288,7 @@ def test_a_low_voice_is_measured_and_changed_with_a_shorter_tract(voice, target)
     np.testing.assert_allclose(untouched.sp, man.sp)
 
 
-def test_sounds_of_the_target_stay_where_they_are(features, source):
+def test_neutral_keeps_the_classes_of_the_target_itself(features, source):
     known = speaker_stats([features], n_classes=4)
     cfg = Config(target=known)
     same = transform(features, cfg, source=known)
@@ -296,7 +296,7 @@ def test_sounds_of_the_target_stay_where_they_are(features, source):
     np.testing.assert_array_equal(same.sp, plain.sp)
 
 
-def test_where_the_covariance_is_not_known_deviations_are_moved(features, source, matching):
+def test_without_a_covariance_deviations_are_matched(features, source, matching):
     """As for voices of the first version."""
     to = replace(matching.target, voiced_mean=(), voiced_cov=())
     out = speaker_stats([transform(features, replace(matching, target=to), source=source)])
@@ -309,7 +309,7 @@ def test_where_the_covariance_is_not_known_deviations_are_moved(features, source
     )
 
 
-def test_neutral_sounds_nearer_to_the_target_when_analysed_again(voice, matching):
+def test_neutral_output_is_nearer_to_the_target(voice, matching):
     speech = voice(6.6)  # what a second has for a covariance is chance
     source = speaker_stats([analyze(speech, SR, SURE)])
     said = speaker_stats([analyze(anonymize(speech, SR, matching, source=source), SR, SURE)])
@@ -332,7 +332,7 @@ def test_match_target_goes_part_of_the_way(features, source, matching, match_tar
     np.testing.assert_allclose(out.voiced_mean[1:], half, atol=0.02)
 
 
-def test_neutral_moves_the_spread_of_the_melody_too(features, source, neutral):
+def test_neutral_matches_the_spread_of_log_f0(features, source, neutral):
     wide = replace(neutral.target, f0_std_semitones=1.5 * source.f0_std_semitones)
     out = transform(features, replace(neutral, target=wide), source=source).f0
     voiced = features.voiced
@@ -366,13 +366,13 @@ def test_two_speakers_come_nearer_to_each_other(voice):
     np.testing.assert_allclose(registers, to.f0_hz, rtol=0.03)
 
 
-def test_what_is_drawn_by_the_dials_is_drawn_by_rng(features):
+def test_noise_of_the_dials_comes_from_rng(features):
     noise = AnonymizeConfig(preset="noise")
     a, again, b = (transform(features, noise, rng=rng(seed)) for seed in (1, 1, 2))
     assert (a.f0 == again.f0).all() and (a.f0 != b.f0)[features.voiced].all()
 
 
-def test_a_whisper_is_moved_too(features, target, neutral):
+def test_whispers_are_matched_too(features, target, neutral):
     """Its voiced frames say nothing; all that speak count, coefficient by coefficient."""
     whisper = replace(features, f0=np.zeros_like(features.f0))
     own = speaker_stats([whisper])
@@ -387,7 +387,7 @@ def test_a_whisper_is_moved_too(features, target, neutral):
 
 
 @pytest.mark.parametrize("n_frames", [1, 5, 20, 30, 60])
-def test_hardly_any_speech_is_not_taken_for_a_whole_voice(features, neutral, n_frames):
+def test_a_few_frames_change_the_envelope_within_bounds(features, neutral, n_frames):
     voiced = np.flatnonzero(features.voiced)[0]
     few = features[voiced : voiced + n_frames]
     out = transform(few, neutral, source=speaker_stats([few]))
@@ -395,14 +395,14 @@ def test_hardly_any_speech_is_not_taken_for_a_whole_voice(features, neutral, n_f
     assert np.isfinite(out.f0).all() and np.abs(moved).max() < 30
 
 
-def test_statistics_given_are_used_instead_of_measured(features, source, neutral):
+def test_given_statistics_replace_measured_ones(features, source, neutral):
     higher = replace(source, f0_hz=2 * source.f0_hz)
     cfg = replace(neutral, f0_mode="recentre")
     plain, halved = (transform(features, cfg, source=s) for s in (source, higher))
     np.testing.assert_allclose(halved.f0, plain.f0 / 2)
 
 
-def test_a_rate_that_the_statistics_were_not_measured_at_is_refused(speech, source, neutral):
+def test_rejects_statistics_of_another_rate(speech, source, neutral):
     for cfg, given in ((neutral, None), (Config(**FAST), source), (neutral, source)):
         with pytest.raises(
             ParameterError, match=r"sr=22050 .* sr=16000 Hz; resample with load_wav"
@@ -412,7 +412,7 @@ def test_a_rate_that_the_statistics_were_not_measured_at_is_refused(speech, sour
         assert len(anonymize(speech[:2_000], 22_050, cfg)) == 2_000
 
 
-def test_speaker_stats_of_a_changed_rate_fit_that_rate(voice):
+def test_anonymizes_at_the_rate_of_the_statistics(voice):
     sr = 22_050
     target = speaker_stats([analyze(voice(seconds=1.0, f0=220.0, sr=sr), sr)])
     assert isinstance(target, SpeakerStats)
@@ -420,7 +420,7 @@ def test_speaker_stats_of_a_changed_rate_fit_that_rate(voice):
     assert anonymize(wav, sr, Config(sr=sr, target=target)).shape == wav.shape
 
 
-def test_where_nobody_speaks_the_room_is_not_made_loud(voice):
+def test_noise_without_speech_is_not_amplified(voice):
     target = speaker_stats([analyze(voice(1.0), SR)])
     room = 1e-3 * np.random.default_rng(0).normal(size=SR)
     out = anonymize(room, SR, AnonymizeConfig(target=target))

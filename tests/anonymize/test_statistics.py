@@ -49,7 +49,7 @@ def test_gain_moves_the_level_only(features, source):
     np.testing.assert_allclose(louder.cepstrum_mean[1:], source.cepstrum_mean[1:], atol=1e-6)
 
 
-def test_a_prior_counts_less_the_more_there_is(features, source, target):
+def test_prior_weighs_less_with_more_speech(features, source, target):
     def share_of_prior(stats, own):
         """1: the prior's cepstral means, 0: the speaker's own."""
         own, prior = np.array(own.cepstrum_mean[1:]), np.array(target.cepstrum_mean[1:])
@@ -66,7 +66,7 @@ def test_a_prior_counts_less_the_more_there_is(features, source, target):
     assert speaker_stats([features], prior=target).f0_hz == source.f0_hz, "the register is its own"
 
 
-def test_silence_has_no_statistics_but_its_prior(target):
+def test_silence_returns_the_prior(target):
     silent = analyze(np.zeros(4_000), SR)
     for recordings in ([silent], [silent, silent], []):
         with pytest.raises(ParameterError, match="hold no speech: every frame is silent"):
@@ -78,7 +78,7 @@ def test_unvoiced_speech_has_no_register(features):
     assert speaker_stats([replace(features, f0=np.zeros_like(features.f0))]).f0_hz == 0
 
 
-def test_without_a_known_covariance_no_formant_is_moved(features, target):
+def test_without_a_covariance_formants_are_not_scaled(features, target):
     """As for voices of the first version."""
     assert speaker_stats([features], prior=target).formant_ratio != 1
     assert (
@@ -90,19 +90,19 @@ def test_without_a_known_covariance_no_formant_is_moved(features, target):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-9])
-def test_optimal_transport_to_where_one_is_does_nothing(scale):
+def test_optimal_transport_between_equal_covariances_is_the_identity(scale):
     cov = scale * np.diag([3.0, 1.0, 0.1])
     np.testing.assert_allclose(optimal_transport(cov, cov), np.eye(3), atol=1e-6)
 
 
-def test_optimal_transport_does_not_believe_what_hardly_varies():
+def test_optimal_transport_regularizes_small_variances():
     flat = np.diag([1.0, 1.0, 0.0])
     values = np.linalg.eigvalsh(optimal_transport(flat, np.eye(3)))
     np.testing.assert_allclose(values, [1, 1, 3], atol=1e-6)
     assert np.isfinite(optimal_transport(np.zeros((3, 3)), np.eye(3))).all()
 
 
-def test_optimal_transport_gives_the_other_covariance_by_the_least_change():
+def test_optimal_transport_reaches_the_other_covariance_symmetrically():
     mixed, also_mixed = (np.eye(5) + 0.2 * rng(seed).normal(size=(5, 5)) for seed in (1, 3))
     data = rng(0).normal(size=(2_000, 5)) @ mixed
     other = np.cov((rng(2).normal(size=(2_000, 5)) @ also_mixed).T)

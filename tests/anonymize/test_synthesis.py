@@ -31,7 +31,7 @@ def made(parts, *args):
 
 
 @pytest.mark.parametrize("f0", [75.0, 120.0, 400.0])
-def test_it_has_the_pitch_asked_for(f0):
+def test_output_has_the_given_f0(f0):
     wav = made(features(f0=f0)).astype(float)
     heard, times = pyworld.dio(wav, SR)
     heard = pyworld.stonemask(wav, heard, times, SR)
@@ -39,13 +39,13 @@ def test_it_has_the_pitch_asked_for(f0):
 
 
 @pytest.mark.parametrize("f0, ap", [(0.0, 1.0), (120.0, 0.001), (120.0, 0.5), (300.0, 1.0)])
-def test_it_is_as_loud_as_worlds(f0, ap):
+def test_output_is_as_loud_as_worlds(f0, ap):
     parts = features(400, f0, ap)
     worlds = pyworld.synthesize(*parts, SR, PERIOD_MS)
     assert 10 * np.log10(made(parts).var() / worlds.var()) == pytest.approx(0, abs=0.15)
 
 
-def test_it_has_the_envelope_asked_for():
+def test_output_has_the_given_envelope():
     bins = np.arange(N_BINS)
     wanted = 1e-4 * np.exp(-(((bins - 120) / 40) ** 2)) + 1e-6
     wav = made(features(800, 0.0, 1.0, wanted))
@@ -56,7 +56,7 @@ def test_it_has_the_envelope_asked_for():
     assert np.abs(off_db[40:-20]).max() < 2.5 and abs(np.mean(off_db[40:-20])) < 0.3
 
 
-def test_noise_has_nothing_below_the_voice_as_in_world():
+def test_noise_has_no_power_near_0_hz():
     low = slice(0, 3)  # up to 31 Hz, of a window of a tenth of a second
 
     def share(wav):
@@ -68,7 +68,7 @@ def test_noise_has_nothing_below_the_voice_as_in_world():
 
 
 @pytest.mark.parametrize("cut", [40, 60, 95, 100, 150])
-def test_pieces_fit_to_the_sample(cut):
+def test_chunks_fit_to_the_sample(cut):
     parts = glide()
     whole = made(parts)
     counted, _ = phases(parts[0], SR, PERIOD_MS)
@@ -80,7 +80,7 @@ def test_pieces_fit_to_the_sample(cut):
     assert np.abs(early[: cut * HOP] - whole[: cut * HOP]).max() < 1e-3 * np.abs(whole).max()
 
 
-def test_another_phase_moves_the_pulses_and_another_place_the_noise():
+def test_phase_shifts_the_pulses_and_position_the_noise():
     buzz, breath = features(ap=0.001), features(f0=0.0)
     by_half = 0.5 * SR / 120
     a, b = made(buzz), made(buzz, 0, (0, 0.5))
@@ -106,13 +106,13 @@ def test_phase_counts_periods_from_the_onset():
 
 
 @pytest.mark.parametrize("n_frames", [0, 1, 2])
-def test_next_to_nothing_makes_next_to_nothing(n_frames):
+def test_synthesizes_very_few_frames(n_frames):
     wav = made(features(n_frames))
     assert wav.shape == (n_frames * HOP,) and np.isfinite(wav).all() and wav.dtype == np.float32
 
 
 @pytest.mark.parametrize("sr, period_ms", [(22_050, 5.0), (48_000, 2.5), (11_025, 10.0)])
-def test_any_rate_and_period_will_do(sr, period_ms):
+def test_synthesizes_at_any_rate_and_frame_period(sr, period_ms):
     f0, sp, ap = features(100)
     wav = synthesis(f0, sp, ap, sr, period_ms)
     worlds = pyworld.synthesize(f0, sp, ap, sr, period_ms)
@@ -120,7 +120,7 @@ def test_any_rate_and_period_will_do(sr, period_ms):
     assert 10 * np.log10(wav.var() / worlds.var()) == pytest.approx(0, abs=0.5)
 
 
-def test_what_is_given_is_not_changed():
+def test_synthesis_does_not_modify_its_input():
     parts = glide()
     before = [part.copy() for part in parts]
     made(parts)

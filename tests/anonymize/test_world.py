@@ -55,7 +55,7 @@ def test_analysis_and_synthesis_give_the_same_speech(speech, features):
     assert envelope_distance_db(again, features, SR) < 1.0
 
 
-def test_synthesis_gives_the_same_bytes_every_time(features):
+def test_synthesis_is_deterministic(features):
     assert (synthesize(features) == synthesize(features)).all()
 
 
@@ -92,7 +92,7 @@ def test_silence_has_no_pitch(f0_method):
     assert not analyze(np.zeros(4_000), SR, AnonymizeConfig(f0_method=f0_method)).voiced.any()
 
 
-def test_a_missing_package_says_how_to_get_it(speech, monkeypatch):
+def test_missing_package_raises_missing_input(speech, monkeypatch):
     monkeypatch.setitem(sys.modules, "swift_f0", None)
     with pytest.raises(MissingInput, match=r"pip install swift-f0; or use 'harvest' or 'dio'"):
         analyze(speech, SR, AnonymizeConfig(f0_method="swift-f0"))
@@ -108,14 +108,14 @@ def test_a_missing_package_says_how_to_get_it(speech, monkeypatch):
     ],
     ids=["empty", "stereo", "integers", "nan"],
 )
-def test_what_is_no_wav_is_refused(wav, message):
+def test_rejects_non_waveforms(wav, message):
     for call in (analyze, lambda wav, sr: anonymize(wav, sr, AnonymizeConfig())):
         with pytest.raises(ParameterError, match=message):
             call(wav, SR)
 
 
 @pytest.mark.parametrize("sr", [0, -16_000, 100, 7_999, 400_000, "16000", None, True])
-def test_what_is_no_rate_is_refused(speech, monkeypatch, sr):
+def test_rejects_rates_before_world_sees_them(speech, monkeypatch, sr):
     """Before WORLD sees it, which at 100 Hz writes past its arrays and at 1 Hz never returns."""
     monkeypatch.setattr(world, "pyworld", None)
     with pytest.raises(ParameterError, match="sr="):
@@ -135,13 +135,13 @@ def test_fewer_cepstra_are_coarser_and_keep_the_level(features, n_cepstra):
     assert roughness[0] < roughness[1]
 
 
-def test_cepstra_of_a_coarse_envelope_are_those_it_was_made_of(features):
+def test_cepstra_survive_the_envelope(features):
     mc = cepstrum(features, 24)
     back = envelope_from_cepstrum(mc, SR, features.sp.shape[1])
     np.testing.assert_allclose(cepstrum(replace(features, sp=back), 24), mc, atol=0.05)
 
 
-def test_arrays_that_must_not_be_written_to_are_taken(speech, features):
+def test_accepts_read_only_arrays(speech, features):
     """As memory-mapped arrays are."""
     wav = speech[:6_000].astype(np.float64)
     parts = [part.copy() for part in (features.f0, features.sp, features.ap)]
@@ -153,7 +153,7 @@ def test_arrays_that_must_not_be_written_to_are_taken(speech, features):
     assert (cepstrum(frozen) == cepstrum(features)).all()
 
 
-def test_low_voices_get_the_window_that_they_need(voice):
+def test_low_f0_floor_lengthens_the_window(voice):
     cfg = AnonymizeConfig(f0_floor=45.0)
     deep, usual = analyze(voice(0.5), 24_000, cfg), analyze(voice(0.5), 24_000)
     assert deep.sp.shape[1] == deep.ap.shape[1] == 2 * (usual.sp.shape[1] - 1) + 1

@@ -15,7 +15,7 @@ def pieces(*args, **kw):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 0.61, 2.7])
-def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_chunks, seconds):
+def test_chunks_of_any_blocks_add_up_to_the_recording(voice, short_chunks, seconds):
     wav = voice(3.0)[: int(seconds * SR)]
     cuts = []
     for n_block in (100, 3_333, 8_000, 10**6):
@@ -33,7 +33,7 @@ def test_pieces_together_are_the_whole_whatever_the_blocks(voice, short_chunks, 
 
 
 @pytest.mark.parametrize("grid", [1, 320, 441])
-def test_pieces_begin_on_the_grid_and_say_where(voice, short_chunks, grid):
+def test_chunks_begin_on_the_grid(voice, short_chunks, grid):
     wav = voice(3.0)
     for piece in chunks.split_at_pauses([wav[:9_000], wav[9_000:]], SR, 320, grid):
         assert piece.at % grid == 0 and piece.start < 0.1 * SR + grid
@@ -47,7 +47,7 @@ def test_the_context_is_at_least_the_fade(monkeypatch, voice):
         assert last or len(part) >= n_before + n + 320
 
 
-def test_cuts_are_made_where_it_is_quiet(voice, short_chunks):
+def test_cuts_fall_in_pauses(voice, short_chunks):
     wav = 0.1 * np.random.default_rng(0).normal(size=3 * SR).astype(np.float32)
     starts = np.arange(6_000, len(wav), 6_000)
     for start in starts:

@@ -18,7 +18,7 @@ def gain_db(wav, depth_db=30.0):
     return 20 * np.log10(pause_gain(wav, SR, level_db, depth_db))
 
 
-def test_level_is_that_of_speech_however_long_the_pauses():
+def test_speech_level_ignores_pauses():
     for pause_s in (0.0, 1.0, 5.0):
         wav = np.concatenate([noise(1.0, -20), noise(pause_s, -70)])
         assert speech_level_db(block_power(wav, SR)) == pytest.approx(-20, abs=0.3)
@@ -28,7 +28,7 @@ def test_level_is_that_of_speech_however_long_the_pauses():
 
 @pytest.mark.parametrize("sr", [8_000, 16_000, 44_100])
 @pytest.mark.parametrize("pause_db", [-60, -120])
-def test_pauses_become_quieter_and_speech_does_not(sr, pause_db):
+def test_attenuates_pauses_but_not_speech(sr, pause_db):
     """Recorded, and gated before to digital silence."""
     rng = np.random.default_rng(0)
     level = np.repeat(10 ** (np.array([-20, pause_db, -20]) / 20), sr // 2)
@@ -40,18 +40,18 @@ def test_pauses_become_quieter_and_speech_does_not(sr, pause_db):
     assert db[: sr // 2].min() > -1.5 and db[-sr // 2 :].min() > -1.5
 
 
-def test_no_depth_no_change():
+def test_depth_of_zero_changes_nothing():
     wav = np.concatenate([noise(0.3, -20), noise(0.3, -70)])
     assert (pause_gain(wav, SR, -20.0, 0.0) == 1).all()
 
 
 @pytest.mark.parametrize("pause_s, is_pause", [(0.06, False), (0.2, True)])
-def test_a_pause_lasts_a_tenth_of_a_second(pause_s, is_pause):
+def test_pauses_last_a_tenth_of_a_second(pause_s, is_pause):
     wav = np.concatenate([noise(0.5, -20), noise(pause_s, -80), noise(0.5, -20)])
     assert (gain_db(wav).min() < -25) == is_pause
 
 
-def test_a_burst_between_silences_is_kept():
+def test_keeps_a_burst_between_silences():
     """As the /t/ at the end of a word, in a recording that was gated before."""
     silence = np.zeros(SR // 5)
     wav = np.concatenate([noise(0.5, -20), silence, noise(0.03, -38), silence, noise(0.5, -20)])
@@ -60,13 +60,13 @@ def test_a_burst_between_silences_is_kept():
 
 
 @pytest.mark.parametrize("below_db", [24, 26, 28, 30, 32])
-def test_steady_noise_does_not_chatter(below_db):
+def test_steady_noise_does_not_switch_on_and_off(below_db):
     wav = np.concatenate([noise(1.0, -20), noise(4.0, -20 - below_db, 1), noise(1.0, -20, 2)])
     down = gain_db(wav)[int(1.2 * SR) : int(4.8 * SR)] < -15
     assert np.abs(np.diff(down.astype(int))).sum() <= 4
 
 
-def test_silence_has_a_gain_too():
+def test_gain_of_silence_is_finite():
     for n in (1, 159, 5_000):
         gain = pause_gain(np.zeros(n), SR, -120.0, 30.0)
         assert gain.shape == (n,) and np.isfinite(gain).all()

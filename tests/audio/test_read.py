@@ -70,7 +70,7 @@ def test_mp3_keeps_tone_level_and_nearly_the_length(tmp_path):
         ("a.ulaw", ["-ar", "8000", "-f", "mulaw"]),
     ],
 )
-def test_formats_of_others_are_read(tmp_path, name, options):
+def test_reads_formats_through_ffmpeg(tmp_path, name, options):
     save_wav(tmp_path / "a.wav", tone(), SR)
     ffmpeg(tmp_path / "a.wav", tmp_path / name, *options)
     wav = load_wav(tmp_path / name, SR)
@@ -79,21 +79,21 @@ def test_formats_of_others_are_read(tmp_path, name, options):
     assert {p.name for p in tmp_path.iterdir()} == {"a.wav", name}
 
 
-def test_sound_track_of_a_film_is_read(tmp_path):
+def test_reads_the_sound_track_of_a_film(tmp_path):
     save_wav(tmp_path / "a.wav", tone(), SR)
     picture = ["-f", "lavfi", "-i", "color=size=32x32:rate=5:duration=0.5"]
     ffmpeg(tmp_path / "a.wav", tmp_path / "a.mkv", *picture, "-c:v", "mpeg4", "-c:a", "flac")
     assert abs(peak_hz(load_wav(tmp_path / "a.mkv", SR), SR) - 440) < 4
 
 
-def test_content_counts_not_the_name(tmp_path):
+def test_recognizes_formats_by_content(tmp_path):
     sf.write(tmp_path / "a.flac", tone(), SR)
     for name in ("a.wav", "a.raw", "a.gsm", "a"):
         (tmp_path / name).write_bytes((tmp_path / "a.flac").read_bytes())
         assert len(load_wav(tmp_path / name, SR)) == SR // 2
 
 
-def test_flac_that_came_through_a_pipe_is_read(tmp_path):
+def test_reads_flac_written_through_a_pipe(tmp_path):
     save_wav(tmp_path / "a.wav", tone(), SR)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "a.wav")]
     piped = subprocess.run([*command, "-f", "flac", "-"], check=True, capture_output=True).stdout
@@ -103,7 +103,7 @@ def test_flac_that_came_through_a_pipe_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["two words", "Zoë und Jürgen 日本", "-dash", "a:b", "50%d", "-"])
 @pytest.mark.parametrize("suffix", [".wav", ".m4a"])
-def test_odd_names(in_folder, name, suffix):
+def test_reads_and_writes_unusual_names(in_folder, name, suffix):
     save_wav("plain.wav", tone(), SR)
     if suffix != ".wav":
         ffmpeg("plain.wav", f"plain{suffix}")
@@ -154,7 +154,7 @@ def test_overshoot_of_the_resampler_is_clipped(tmp_path):
 
 @pytest.mark.parametrize("from_sr, name", [(SR, "a.wav"), (44_100, "a.flac"), (22_050, "a.m4a")])
 @pytest.mark.parametrize("n_samples", [1000, 32_000, 10_000_000])
-def test_blocks_together_are_the_whole(tmp_path, from_sr, name, n_samples):
+def test_blocks_add_up_to_the_recording(tmp_path, from_sr, name, n_samples):
     rng = np.random.default_rng(0)
     save_wav(tmp_path / "a.wav", 0.1 * rng.standard_normal(5 * from_sr + 123), from_sr)
     if name != "a.wav":
@@ -167,7 +167,7 @@ def test_blocks_together_are_the_whole(tmp_path, from_sr, name, n_samples):
     assert np.abs(joined - whole).max() < 1e-3
 
 
-def test_blocks_that_are_left_early_leave_no_file(tmp_path, monkeypatch):
+def test_closing_blocks_early_removes_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     save_wav(tmp_path / "a.wav", tone(seconds=6), SR)
@@ -180,13 +180,13 @@ def test_blocks_that_are_left_early_leave_no_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("n_samples", [0, -1, 2.5, True, None])
-def test_blocks_refuses_a_bad_length(tmp_path, n_samples):
+def test_blocks_rejects_bad_lengths(tmp_path, n_samples):
     save_wav(tmp_path / "a.wav", tone(), SR)
     with pytest.raises(ParameterError, match="n_samples"):
         next(blocks(tmp_path / "a.wav", SR, n_samples))
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_rejects_missing_files_and_folders(tmp_path):
     with pytest.raises(MissingInput, match="does not exist"):
         load_wav(tmp_path / "no.wav", SR)
     with pytest.raises(ParameterError, match="not a file"):
@@ -194,27 +194,27 @@ def test_missing_file_and_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.m4a", "a.au", "a.raw", "a.ogg"])
-def test_what_is_not_sound_is_refused(tmp_path, name):
+def test_rejects_files_that_are_not_sound(tmp_path, name):
     (tmp_path / name).write_text("These are words.\n" * 500)
     with pytest.raises(ParameterError, match="not readable as sound"):
         load_wav(tmp_path / name, SR)
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.g722", "a.m4a"])
-def test_empty_files_are_refused(tmp_path, name):
+def test_rejects_empty_files(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(ParameterError, match="empty"):
         load_wav(tmp_path / name, SR)
 
 
-def test_header_without_samples_is_refused(tmp_path):
+def test_rejects_a_header_without_samples(tmp_path):
     sf.write(tmp_path / "a.wav", np.zeros(0), SR)
     with pytest.raises(ParameterError, match="empty|not readable"):
         load_wav(tmp_path / "a.wav", SR)
 
 
 @pytest.mark.parametrize("value, match", [(np.nan, "NaN"), (np.inf, "NaN"), (12_345.0, "32768")])
-def test_samples_that_are_no_sound_are_refused(tmp_path, value, match):
+def test_rejects_non_finite_and_huge_samples(tmp_path, value, match):
     wav = tone(seconds=5)
     wav[70_000] = value
     sf.write(tmp_path / "a.wav", wav, SR, subtype="FLOAT")
@@ -263,7 +263,7 @@ def test_list_audio_says_what_is_missing(tmp_path):
         list_audio(tmp_path / "a.wav")
 
 
-def test_only_sound_has_a_comment(tmp_path):
+def test_read_comment_rejects_other_files(tmp_path):
     (tmp_path / "a.wav").write_text("no sound")
     for path in (tmp_path / "a.wav", tmp_path):
         with pytest.raises(ParameterError, match="is no WAV, FLAC, OGG or MP3"):
@@ -272,7 +272,7 @@ def test_only_sound_has_a_comment(tmp_path):
         read_comment(tmp_path / "b.wav")
 
 
-def test_too_long_a_recording_is_not_loaded_but_read_in_blocks(tmp_path, monkeypatch):
+def test_recordings_over_the_limit_are_read_in_blocks_only(tmp_path, monkeypatch):
     monkeypatch.setattr(read_module, "MAX_LOADED_S", 2)
     save_wav(tmp_path / "a.wav", np.zeros(2 * 16_000), 16_000)
     save_wav(tmp_path / "b.wav", np.zeros(2 * 16_000 + 1), 16_000)
@@ -285,14 +285,14 @@ def test_too_long_a_recording_is_not_loaded_but_read_in_blocks(tmp_path, monkeyp
     assert sum(map(len, blocks(tmp_path / "b.wav", 16_000, 1_000))) == 32_001
 
 
-def test_an_endless_film_is_not_decoded_for_ever(tmp_path, monkeypatch):
+def test_rejects_endless_films(tmp_path, monkeypatch):
     monkeypatch.setattr(read_module, "MAX_DECODED_S", 2)
     (tmp_path / "a.g722").write_bytes(bytes(8_000 * 10))
     with pytest.raises(ParameterError, match="claims to be longer"):
         load_wav(tmp_path / "a.g722", 16_000)
 
 
-def test_a_full_temporary_folder_says_so(tmp_path, monkeypatch):
+def test_full_temporary_folder_raises_not_written(tmp_path, monkeypatch):
     (tmp_path / "a.g722").write_bytes(bytes(80_000))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
@@ -317,7 +317,7 @@ def written(path, wav):
 @pytest.mark.parametrize(
     "suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a", ".wma", ".mka"]
 )
-def test_a_file_cut_anywhere_gives_what_is_there_or_a_reason(tmp_path, suffix):
+def test_truncated_files_load_in_part_or_are_rejected(tmp_path, suffix):
     noise = 0.1 * np.random.default_rng(0).normal(size=4 * SR)
     whole = written(tmp_path / f"whole{suffix}", noise)
     data, n_whole = whole.read_bytes(), len(load_wav(whole, SR))
@@ -355,7 +355,7 @@ def test_a_file_cut_anywhere_gives_what_is_there_or_a_reason(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("claimed", [0, 1, 2**31 - 1, 2**32 - 1])
-def test_a_header_that_claims_another_length_is_not_believed(tmp_path, claimed):
+def test_wrong_lengths_in_headers_are_ignored(tmp_path, claimed):
     sf.write(tmp_path / "a.wav", tone(), SR, subtype="PCM_16")
     data = bytearray((tmp_path / "a.wav").read_bytes())
     at = data.index(b"data") + 4
@@ -372,7 +372,7 @@ def test_a_header_that_claims_another_length_is_not_believed(tmp_path, claimed):
 )
 @pytest.mark.parametrize("sr", [4_000, 11_025, 96_000, 192_000])
 @pytest.mark.parametrize("n_channels", [1, 2, 8])
-def test_any_depth_rate_and_number_of_channels_is_read(tmp_path, subtype, sr, n_channels):
+def test_reads_any_depth_rate_and_number_of_channels(tmp_path, subtype, sr, n_channels):
     wav = tone(400.0, 0.2, sr, 0.4)
     sf.write(tmp_path / "a.wav", np.stack([wav] * n_channels, 1), sr, subtype)
     read = load_wav(tmp_path / "a.wav", SR)
@@ -381,7 +381,7 @@ def test_any_depth_rate_and_number_of_channels_is_read(tmp_path, subtype, sr, n_
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
-def test_what_never_ends_is_not_read(tmp_path):
+def test_rejects_pipes_and_devices(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
     for name in ("pipe.wav", "zero.wav"):
@@ -392,7 +392,7 @@ def test_what_never_ends_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     "suffix", [".wav", ".m3u8", ".mp3", ".m4a", ".sdp", ".pls", ".ffconcat", ".mpd"]
 )
-def test_nothing_is_fetched(tmp_path, suffix):
+def test_fetches_nothing_from_the_network(tmp_path, suffix):
     """Playlists of all kinds under all names, and a server that waits for somebody to come."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
@@ -431,7 +431,7 @@ def test_good_and_broken_files_side_by_side(tmp_path):
     assert all(name in reason for name, reason in reasons.items())
 
 
-def test_names_that_no_file_can_have_are_refused(tmp_path):
+def test_rejects_impossible_names(tmp_path):
     with pytest.raises(ParameterError, match="cannot be a file .*; correct the path"):
         load_wav(tmp_path / f"{'n' * 300}.wav", SR)
     with pytest.raises(MissingInput, match="does not exist"):
@@ -440,7 +440,7 @@ def test_names_that_no_file_can_have_are_refused(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text elsewhere")
 @pytest.mark.parametrize("suffix", [".wav", ".m4a"])
-def test_names_in_no_encoding_are_read_and_written(tmp_path, suffix):
+def test_reads_and_writes_names_that_are_not_utf8(tmp_path, suffix):
     source = written(tmp_path / f"a{suffix}", tone())
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe folder/\xe9"))
     odd.parent.mkdir()
@@ -456,7 +456,7 @@ def test_names_in_no_encoding_are_read_and_written(tmp_path, suffix):
         assert len(os.listdir("/proc/self/fd")) == n_open, "all are closed again"
 
 
-def test_what_may_not_be_read_is_refused(tmp_path, monkeypatch):
+def test_rejects_files_without_read_permission(tmp_path, monkeypatch):
     def closed(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 

@@ -54,7 +54,7 @@ def test_to_mono_takes_either_axis_and_integers():
         (None, "dtype"),
     ],
 )
-def test_bad_waveforms_are_refused_and_not_written(tmp_path, wav, match):
+def test_rejects_bad_waveforms_and_writes_nothing(tmp_path, wav, match):
     with pytest.raises(ParameterError, match=match):
         check_wav(wav)
     with pytest.raises(ParameterError, match=match):
@@ -62,7 +62,7 @@ def test_bad_waveforms_are_refused_and_not_written(tmp_path, wav, match):
     assert not list(tmp_path.iterdir())
 
 
-def test_check_wav_names_the_culprit_and_passes_floats_on():
+def test_check_wav_names_the_argument_and_returns_floats():
     with pytest.raises(ParameterError, match="^source is empty"):
         check_wav([0.0][:0], name="source")
     for dtype in ("float32", "float64"):
@@ -73,7 +73,7 @@ def test_check_wav_names_the_culprit_and_passes_floats_on():
 
 
 @pytest.mark.parametrize("sr", [0, 3999, 384_001, -16_000, 16_000.0, "16000", None, True])
-def test_bad_rates_are_refused(tmp_path, sr):
+def test_rejects_bad_rates(tmp_path, sr):
     save_wav(tmp_path / "a.wav", tone(), SR)
     for call in (
         lambda: load_wav(tmp_path / "a.wav", sr),
@@ -92,6 +92,6 @@ def test_rate_may_be_a_numpy_int(tmp_path):
 
 
 @pytest.mark.parametrize("wav", [np.zeros((9, 9)), np.zeros((2, 3, 4)), np.zeros(5, "int64")])
-def test_to_mono_refuses_what_it_would_have_to_guess(wav):
+def test_to_mono_rejects_ambiguous_shapes(wav):
     with pytest.raises(ParameterError, match="wav has"):
         to_mono(wav)

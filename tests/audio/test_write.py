@@ -31,7 +31,7 @@ def tone(hz=440.0, seconds=0.5, sr=SR, level=0.5):
 
 
 @pytest.mark.parametrize("suffix, tolerance", [("wav", 1e-4), ("flac", 1e-4), ("ogg", 0.05)])
-def test_saved_is_what_loads(tmp_path, suffix, tolerance):
+def test_saved_files_load_again(tmp_path, suffix, tolerance):
     wav = tone()
     save_wav(tmp_path / f"a.{suffix}", wav, SR)
     back = load_wav(tmp_path / f"a.{suffix}", SR)
@@ -65,7 +65,7 @@ def test_failed_write_keeps_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_nothing_is_seen_under_the_name_until_the_end(tmp_path):
+def test_file_appears_when_it_is_complete(tmp_path):
     with WavWriter(tmp_path / "a.wav", SR) as out:
         out.write(tone())
         assert not (tmp_path / "a.wav").exists()
@@ -81,25 +81,25 @@ def test_long_ogg_is_written(tmp_path):
     assert sf.info(tmp_path / "a.ogg").frames == 3_000_000
 
 
-def test_too_loud_is_clipped_with_a_warning(tmp_path):
+def test_clips_overshoot_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match=r"peak was 2, 6\.02 dB over"):
         save_wav(tmp_path / "a.wav", np.array([0.5, 2.0, -2.0]), SR)
     assert np.allclose(load_wav(tmp_path / "a.wav", SR), [0.5, 1, -1], atol=1e-4)
 
 
 @pytest.mark.filterwarnings("error")
-def test_full_scale_is_not_too_loud(tmp_path):
+def test_full_scale_is_not_clipped(tmp_path):
     save_wav(tmp_path / "a.wav", np.array([1.0, -1.0]), SR)
 
 
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.m4a", "a.g722"])
-def test_unknown_destinations_are_refused(tmp_path, name):
+def test_rejects_unknown_suffixes(tmp_path, name):
     with pytest.raises(ParameterError, match="must end in"):
         save_wav(tmp_path / name, tone(), SR)
     assert not list(tmp_path.iterdir())
 
 
-def test_destinations_that_cannot_be_are_refused(tmp_path):
+def test_rejects_impossible_destinations(tmp_path):
     (tmp_path / "a.wav").mkdir()
     with pytest.raises(ParameterError, match="is a folder"):
         save_wav(tmp_path / "a.wav", tone(), SR)
@@ -115,7 +115,7 @@ def test_destinations_that_cannot_be_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)
-def test_a_full_disk_says_so_and_keeps_the_old_file(tmp_path, suffix):
+def test_full_disk_raises_not_written_and_keeps_the_old_file(tmp_path, suffix):
     """No file may be over 20 kB: less than a second of it fits."""
     noise = 0.1 * np.random.default_rng(0).normal(size=20 * 16_000)
     path = tmp_path / f"a{suffix}"
@@ -132,7 +132,7 @@ def test_a_full_disk_says_so_and_keeps_the_old_file(tmp_path, suffix):
         assert path.read_bytes() == before
 
 
-def test_what_closing_loses_is_noticed(tmp_path, monkeypatch):
+def test_samples_lost_on_closing_raise_not_written(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     with pytest.raises(NotWritten, match="500 of 1000 samples"), WavWriter(path, 16_000) as out:
         out.write(np.zeros(1_000))
@@ -140,7 +140,7 @@ def test_what_closing_loses_is_noticed(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_closed_folder_says_so(tmp_path, monkeypatch):
+def test_closed_folder_raises_not_written(tmp_path, monkeypatch):
     def closed(path, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
@@ -150,7 +150,7 @@ def test_a_closed_folder_says_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)
-def test_a_file_says_what_it_is(tmp_path, suffix):
+def test_comment_survives_the_file(tmp_path, suffix):
     text = "Synthetic speech: voice 'anna', \"quoted\"; disclose it. " * 4
     save_wav(tmp_path / f"a{suffix}", np.zeros(4_000), 16_000, comment=text.strip())
     assert read_comment(tmp_path / f"a{suffix}") == text.strip()
@@ -160,12 +160,12 @@ def test_a_file_says_what_it_is(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("comment", ["café", "a\0b", None, b"a"])
-def test_a_comment_is_ascii(tmp_path, comment):
+def test_rejects_comments_that_are_not_ascii(tmp_path, comment):
     with pytest.raises(ParameterError, match="must be ASCII text"):
         save_wav(tmp_path / "a.wav", np.zeros(100), 16_000, comment=comment)
 
 
-def test_what_a_format_cannot_hold_is_refused(tmp_path, monkeypatch):
+def test_rejects_rates_comments_and_sizes_beyond_the_format(tmp_path, monkeypatch):
     with pytest.raises(ParameterError, match="sr=250000 Hz; OGG takes 200000 at most"):
         save_wav(tmp_path / "a.ogg", np.zeros(100), 250_000)
     with pytest.raises(ParameterError, match="comment has 1001 characters, must have 1000"):
@@ -179,19 +179,19 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, monkeypatch):
     assert {f.name for f in tmp_path.iterdir()} == {"a.wav", "a.flac"}
 
 
-def test_a_long_name_can_be_written(tmp_path):
+def test_writes_long_names(tmp_path):
     save_wav(tmp_path / f"{'n' * 245}.wav", tone(), SR)
     assert [len(f.name) for f in tmp_path.iterdir()] == [249]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
-def test_a_pipe_is_not_replaced(tmp_path):
+def test_does_not_replace_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(ParameterError, match="is not a file; choose another name"):
         save_wav(tmp_path / "a.wav", tone(), SR)
 
 
-def test_rates_that_a_flac_cannot_have_are_refused(tmp_path):
+def test_rejects_rates_that_flac_does_not_support(tmp_path):
     with pytest.raises(ParameterError, match="sr=65537 Hz; above 65535 FLAC takes multiples of 10"):
         save_wav(tmp_path / "a.flac", tone(), 65_537)
     for sr in (65_535, 65_540, 384_000):
@@ -199,7 +199,7 @@ def test_rates_that_a_flac_cannot_have_are_refused(tmp_path):
         assert len(load_wav(tmp_path / "a.flac", sr)) == SR // 2
 
 
-def test_what_a_killed_process_left_is_swept_from_where_sound_is_saved(tmp_path):
+def test_saving_removes_old_partial_files(tmp_path):
     for name, age_s in ((".old.part", 7_200), (".new.part", 0)):
         (tmp_path / name).write_text("half")
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
