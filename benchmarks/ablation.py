@@ -1,16 +1,16 @@
 """One change, one row: train a voice briefly with some settings changed, and score it.
 
-    python benchmarks/ablation.py NAME LJSPEECH SOURCES FOLDER [--epochs 5] [--critic-epochs 1]
-    [--gan-epochs 0] [--set FIELD=VALUE ...] [--cache data/cache]
+    python benchmarks/ablation.py NAME LJSPEECH SOURCES FOLDER [OPTIONS OF TRAINING ...]
 
 LJSPEECH is a folder of LJSpeech recordings, of which 40 are held out, SOURCES one of clips of other
-speakers. The voice is trained into FOLDER/NAME as `train_voice.py` says; with no epochs at all its
-generator changes nothing, so that the row is that of the disguise. Scored on the first 8 s of every
-third source and every fourth held-out recording; the row is printed and added to FOLDER/ablation.md.
-Needs requirements-eval.txt.
+speakers. `tools/train_voice.py` trains the voice into FOLDER/NAME, with its options, --gan-epochs 0
+unless given; with no epochs at all the generator changes nothing, so that the row is that of the
+anonymized speech. Scored on the first 8 s of every third source and every fourth held-out recording;
+the row is printed and added to FOLDER/ablation.md. Needs the judges (requirements-eval.txt).
 """
 
 import argparse
+import subprocess
 import sys
 import time
 import warnings
@@ -21,15 +21,13 @@ import joblib
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from train_voice import add_arguments, epochs_of, settings, train
 
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import Clip, TargetClips, evaluate
 
-N_HELD_OUT, SECONDS = 40, 8
+REPO = Path(__file__).resolve().parents[1]
+SECONDS = 8  # of each clip
 OF_STRANGERS = (
     "cosine_to_target",
     "cosine_to_source",
@@ -50,21 +48,26 @@ def main():
     p.add_argument("ljspeech")
     p.add_argument("sources")
     p.add_argument("folder", type=Path)
-    add_arguments(p)
-    p.set_defaults(gan_epochs=0)
-    a = p.parse_args()
+    a, options = p.parse_known_args()
     warnings.simplefilter("ignore")
 
-    run, epochs = a.folder / a.name, epochs_of(a)
-    began = time.monotonic()
-    with redirect_stdout(sys.stderr):  # progress
-        held_out = train(a.ljspeech, run, epochs, N_HELD_OUT, settings(a.set), a.cache)
+    run, began = a.folder / a.name, time.monotonic()
+    train = [
+        sys.executable,
+        REPO / "tools" / "train_voice.py",
+        a.ljspeech,
+        run,
+        "--gan-epochs",
+        "0",
+    ]
+    subprocess.run([*train, *options], check=True, stdout=sys.stderr)
     minutes = (time.monotonic() - began) / 60
-    with redirect_stdout(sys.stderr):
-        row = score(run, list_audio(a.sources)[::3], [r.path for r in held_out])
+    names = set((run / "held_out.txt").read_text().split())
+    held_out = [file for file in list_audio(a.ljspeech) if file.stem in names]
+    with redirect_stdout(sys.stderr):  # progress
+        row = score(run, list_audio(a.sources)[::3], held_out)
     cells = [f"{row[name]:.3f}" for name in (*OF_STRANGERS, *OF_HERSELF)]
-    epochs = " + ".join(map(str, epochs if a.gan_epochs else epochs[:1]))
-    line = f"| {a.name} | {' '.join(a.set)} | {epochs} | {minutes:.0f} | {' | '.join(cells)} |"
+    line = f"| {a.name} | {' '.join(options)} | {minutes:.0f} | {' | '.join(cells)} |"
     print(line)
     with (a.folder / "ablation.md").open("a", encoding="utf-8") as f:
         f.write(line + "\n")

@@ -1,6 +1,7 @@
 """What a clone must be: tidy code, stripped notebooks, nothing large, links that lead somewhere."""
 
 import ast
+import os
 import posixpath
 import re
 import subprocess
@@ -8,15 +9,14 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 
 import nbformat
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-from keep_outputs import KINDS, is_kept
-
 REPO = Path(__file__).parents[1]
+TOOL = run_path(str(REPO / "tools" / "keep_outputs.py"))
+KINDS, is_kept = TOOL["KINDS"], TOOL["is_kept"]
 NOTEBOOKS = (
     "01_prestudy_convert-by-pyworld.ipynb",
     "02-1_train-with-pretraining.ipynb",
@@ -95,7 +95,7 @@ def test_what_a_notebook_keeps_stands_by_itself(name):
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert all(is_kept(output) for output in outputs)
     kinds = {kind for output in outputs for kind in output.get("data", ())}
-    assert "image/png" in kinds and kinds <= set(KINDS), "python benchmarks/keep_outputs.py"
+    assert "image/png" in kinds and kinds <= set(KINDS), "python tools/keep_outputs.py"
     text = (REPO / name).read_text(encoding="utf-8")
     assert "data:audio" not in text and "application/vnd.jupyter.widget" not in text
     assert len(text) < 0.6 * MB, f"{name} takes {len(text) / MB:.2f} MB"
@@ -170,25 +170,33 @@ def test_readme_and_ci_run_the_same_tests():
         assert TEST_COMMAND in (REPO / name).read_text(encoding="utf-8"), name
 
 
-def test_benchmarks_find_the_package_wherever_they_are_run_from(tmp_path):
-    files = sorted(str(f) for f in (REPO / "benchmarks").glob("*.py"))
-    code = f"import runpy\nfor file in {files}:\n    runpy.run_path(file, run_name='imported')"
+@pytest.mark.parametrize("folder", ["benchmarks", "tools"])
+def test_scripts_import_what_exists(tmp_path, folder):
+    files = sorted(str(f) for f in (REPO / folder).glob("*.py"))
+    assert files
+    code = (
+        "import runpy, sys\n"
+        f"for file in {files}:\n"
+        f"    sys.path[:1] = [{str(REPO / folder)!r}]  # as `python file` has it\n"
+        "    runpy.run_path(file, run_name='imported')"
+    )
     run = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    env = os.environ | {"PYTHONPATH": str(REPO)}  # where vc_lib is not installed
+    done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
 
 
 def test_the_static_page_is_of_this_player_and_these_figures():
     page = (REPO / "readme" / "index.html").read_text(encoding="utf-8")
     code = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8").strip()
-    assert code in page, "run python benchmarks/make_page.py"
+    assert code in page, "run python tools/make_page.py"
     rows = [
         line.strip("| ").split(" | ")
         for line in (REPO / "docs" / "measurements.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("|") and "±" in line
     ]
     missing = [cell for row in rows for cell in row if f">{cell.strip(' |')}<" not in page]
-    assert rows and not missing, f"run python benchmarks/make_page.py: {missing}"
+    assert rows and not missing, f"run python tools/make_page.py: {missing}"
 
 
 def test_both_readmes_have_the_same_figures():

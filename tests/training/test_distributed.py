@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -142,11 +143,7 @@ def test_fit_rejects_a_gan_in_several_processes(folder, monkeypatch):
 
 
 def test_command_rejects_a_gan_in_several_processes_first(folder, monkeypatch):
-    sys.path.insert(0, str(REPO / "benchmarks"))
-    try:
-        from train_voice import train
-    finally:
-        sys.path.pop(0)
+    train = run_path(str(REPO / "tools" / "train_voice.py"))["train"]
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ParameterError, match="--gan-epochs 5 must be 0 with 2 processes"):
         train(folder / "recordings", folder / "refused", (5, 1, 5), 2, {}, folder / "unused")

@@ -4,12 +4,12 @@ On Debian or Ubuntu, the target voice that is shipped, then everything good of t
 
     apt-get install asterisk-core-sounds-en-g722
     SOUNDS=/usr/share/asterisk/sounds
-    python benchmarks/make_sample.py $SOUNDS/en_US_f_Allison --out data/sample/target --minutes 4.8
-    python benchmarks/make_sample.py $SOUNDS/en_US_f_Allison --out data/allison --all
+    python tools/make_sample.py $SOUNDS/en_US_f_Allison --out data/sample/target --minutes 4.8
+    python tools/make_sample.py $SOUNDS/en_US_f_Allison --out data/allison --all
 
 and the source speakers, which need asterisk-core-sounds-{fr,it,ru}-g722 and fillets-ng-data-cs:
 
-    python benchmarks/make_sample.py /usr/share --out data/sample/sources --sources
+    python tools/make_sample.py /usr/share --out data/sample/sources --sources
 
 Prompts longer than 12 s are divided at pauses. Taken is what is speech (voiced share, register and
 long-term spectrum like the rest of the voice, no tones), not clipped and not a repetition. Written

@@ -1,6 +1,6 @@
 """Feed mutated recordings and voices to what reads them, and count what comes of it.
 
-    python benchmarks/fuzz.py [--targets audio voice] [--seconds 600] [--seed 0] [--keep FOLDER]
+    python tests/robustness/fuzz.py [--targets audio voice] [--seconds 600] [--seed 0] [--keep FOLDER]
 
 Each execution changes a good file at random: bits, runs of bytes, its length, numbers in its header, a part of another
 file, and of a voice also single values of its JSON. It has to end in sound (finite, mono, -1..1) or a voice that
@@ -14,7 +14,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import struct
 import subprocess
@@ -30,14 +29,12 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import imageio_ffmpeg
+import kills
 import numpy as np
 import soundfile
 import torch
 
-from benchmarks import kills
 from vc_lib.audio import load_wav
 from vc_lib.convert import load_voice
 from vc_lib.corpus import learn_target, prepare
@@ -261,6 +258,8 @@ def execute(
     name: str, good: list[Path], place: Path, seed: int, first: int, last: int, tell, go_on
 ) -> None:
     """Executions `first` to `last` in a process of its own; says before each what it is about to do."""
+    import resource  # not on Windows
+
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders have much to say
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
@@ -294,7 +293,7 @@ def fuzz(
         Number of execution, and how it ended.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.fuzz"])
+    context.set_forkserver_preload([__name__])
     counts, crashes = Counter(), []
     with tempfile.TemporaryDirectory() as scratch:
         good_dir, place = Path(scratch) / "good", Path(scratch) / "place"
@@ -354,7 +353,4 @@ def main():
 
 
 if __name__ == "__main__":
-    # other processes have to find it under its own name
-    from benchmarks.fuzz import main
-
     main()

@@ -1,6 +1,6 @@
 """What a listener would say of a voice: sources, baselines and the voice itself in one table.
 
-    python benchmarks/evaluate_voice.py VOICE SOURCES --target RECORDINGS [--names NAMES]
+    python tools/evaluate_voice.py VOICE SOURCES --target RECORDINGS [--names NAMES]
     [--seconds 8] [--every 1] [--csv FOLDER] [--jobs 2] [--without SYSTEM ...]
 
 VOICE is a voice's folder, SOURCES a folder of clips of other speakers, RECORDINGS one of the

@@ -1,7 +1,7 @@
 """Train a voice as the one that ships was, with nothing but what the notebooks call: the generator
 alone, the critic alone, then both.
 
-    python benchmarks/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1]
+    python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1]
     [--gan-epochs 5] [--held-out 40] [--set FIELD=VALUE ...] [--cache data/cache]
 
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
@@ -13,7 +13,7 @@ command goes on.
 On several GPUs or machines (`pip install accelerate`), the generator alone; the same command without `accelerate
 launch` and --gan-epochs 0 then trains the rest, in one process:
 
-    accelerate launch --num_processes 4 benchmarks/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0
+    accelerate launch --num_processes 4 tools/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0
 
 Without GPUs that starts a single process; `torchrun --nproc_per_node 2` in its place starts two.
 """
@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.audio import list_audio
 from vc_lib.config import Config
-from vc_lib.corpus import CorpusItem, learn_target, prepare, split
+from vc_lib.corpus import learn_target, prepare, split
 from vc_lib.errors import ParameterError
 from vc_lib.model.networks import Generator
 from vc_lib.model.voice_folder import save_voice
@@ -52,25 +52,16 @@ def main():
     p.add_argument("recordings")
     p.add_argument("run_dir", type=Path)
     p.add_argument("--held-out", type=int, default=40)
-    add_arguments(p)
+    p.add_argument("--epochs", type=int, default=5)
+    p.add_argument("--critic-epochs", type=int, default=1)
+    p.add_argument("--gan-epochs", type=int, default=5)
+    p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
+    p.add_argument("--cache", default="data/cache")
     a = p.parse_args()
-    train(a.recordings, a.run_dir, epochs_of(a), a.held_out, settings(a.set), a.cache)
+    epochs = a.epochs, a.critic_epochs, a.gan_epochs
+    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache)
     if not rank_distrib():
         print(read_history(a.run_dir / "history.csv")[-1:])
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How long to train, with which settings, and where WORLD's analysis is kept."""
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--critic-epochs", type=int, default=1)
-    parser.add_argument("--gan-epochs", type=int, default=5)
-    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--cache", default="data/cache")
-
-
-def epochs_of(a: argparse.Namespace) -> tuple[int, int, int]:
-    """Of generator, critic and both."""
-    return a.epochs, a.critic_epochs, a.gan_epochs
 
 
 def settings(texts: list[str]) -> dict:
@@ -87,8 +78,8 @@ def settings(texts: list[str]) -> dict:
 
 def train(
     folder, run: Path, epochs: tuple[int, int, int], n_held_out: int, changes: dict, cache
-) -> list[CorpusItem]:
-    """Train a voice for so many `epochs` of generator, critic and both; the recordings that it was not trained on."""
+) -> None:
+    """Train a voice for so many `epochs` of generator, critic and both."""
     n_generator, n_critic, n_gan = epochs
     if n_gan and num_distrib() > 1:
         raise ParameterError(
@@ -127,7 +118,6 @@ def train(
         learn = gan_learner(dls, generator, critic)
         with learn.no_mbar():
             fit(learn, run, "gan", n_gan)
-    return held_out
 
 
 if __name__ == "__main__":

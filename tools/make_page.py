@@ -1,6 +1,6 @@
 """The static page readme/index.html: a player for each of a dozen sentences, the results, the pipeline drawn.
 
-    python benchmarks/make_page.py [--voice models/ljspeech] [--out readme]
+    python tools/make_page.py [--voice models/ljspeech] [--out readme]
 
 Converts the clips of data/sample with the voice and writes them as MP3 into OUT/clips, and OUT/index.html,
 which plays them from a disk as well as from a server, and asks nobody else for anything. The tables are
@@ -96,7 +96,7 @@ def page(sections: list[tuple[str, list[dict]]], measurements: str) -> str:
         for title, _ in sections
     )
     tables = "\n".join(f'<div class="wide">{table}</div>' for table in tables_of(measurements))
-    template = Template((REPO / "benchmarks" / "page.html").read_text(encoding="utf-8"))
+    template = Template((REPO / "tools" / "page.html").read_text(encoding="utf-8"))
     return template.substitute(players=players, tables=tables, code=code, data=data)
 
 

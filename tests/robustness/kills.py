@@ -1,6 +1,6 @@
 """Kill every stage at random moments, go on, and compare with what an undisturbed run gives.
 
-    python benchmarks/kills.py [--kills 100] [--seed 0] [--stages prepare generator ...] [--interrupt]
+    python tests/robustness/kills.py [--kills 100] [--seed 0] [--stages prepare generator ...] [--interrupt]
 
 Each stage runs in a process of its own on synthetic speech, with networks that train in a second. It is killed
 (SIGKILL, or with --interrupt SIGINT, Jupyter's stop button) after a random part of the time that it takes, begun again,
@@ -20,8 +20,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import soundfile
@@ -205,7 +203,7 @@ def lasts(
 def measure(stages, n_kills: int, seed: int, number=signal.SIGKILL) -> Iterator[tuple[str, dict]]:
     """Of each stage: kills made and survived, how often it was begun, the largest difference of losses."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.kills"])
+    context.set_forkserver_preload([__name__])
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as scratch:
         undisturbed, at = Path(scratch) / "undisturbed", Path(scratch) / "at"
@@ -257,7 +255,4 @@ def main():
 
 
 if __name__ == "__main__":
-    # other processes have to find the stages under their own name
-    from benchmarks.kills import main
-
     main()

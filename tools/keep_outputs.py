@@ -1,6 +1,6 @@
 """Run notebooks from top to bottom and keep what tells their story where notebooks are only looked at.
 
-    python benchmarks/keep_outputs.py 01_prestudy_convert-by-pyworld.ipynb 03_output-without-pretrain.ipynb
+    python tools/keep_outputs.py 01_prestudy_convert-by-pyworld.ipynb 03_output-without-pretrain.ipynb
 
 Of the cells tagged `keep_output` pictures, tables and words stay; players, widgets and progress bars go, as do all
 outputs of other cells. A notebook that fails is left as it was.
