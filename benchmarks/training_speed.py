@@ -1,12 +1,12 @@
-"""Seconds of speech trained per second: both encoders in one run, what a compiled or differently laid out generator
-would gain, and how long training waits for data.
+"""Seconds of speech trained per second by both encoders, and the cost of their data.
 
     python benchmarks/training_speed.py [--steps 3] [--compile]
 
 One step is the generator forward, its loss, backward and Adam on a batch of `cfg.bs` crops of noise. Steps of all
-rows are taken in turns and the shortest of each counts, since what else runs on a machine only ever adds; loading
-data is measured by itself, in an epoch on the sample. Figures of one machine at one time: compare the rows
-with each other. --compile adds torch.compile, which needs a C++ compiler.
+rows are taken in turns and the shortest of each counts, since other programs only ever add time. The wait for data
+is measured in an epoch on the sample; a crop is made with NumPy's own number of threads and with one, in turns.
+Figures of one machine at one time: compare the rows with each other. --compile adds torch.compile, which needs
+a C++ compiler.
 """
 
 import argparse
@@ -16,7 +16,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,7 +28,7 @@ from vc_lib.corpus import learn_target, prepare
 from vc_lib.model.compat import has_bf16_units
 from vc_lib.model.losses import GeneratorLoss
 from vc_lib.model.networks import Generator
-from vc_lib.training.dataset import make_dls
+from vc_lib.training.dataset import crop_pair, make_dls
 
 from fastai.layers import ToTensorBase
 
@@ -139,6 +141,26 @@ def data_wait(folder, cache, n_steps: int = 8) -> tuple[float, float]:
     return waited / took, (n - 2) * step.seconds / took
 
 
+def crop_cost(folder, cache, n_crops: int = 40) -> dict[str, np.ndarray]:
+    """Seconds on the clock and of the processor for a training crop, by threads of NumPy."""
+    recordings = prepare(folder, Config(), cache)
+    cfg = learn_target(recordings, Config())
+
+    def cost(n: int) -> np.ndarray:
+        began = np.array([time.perf_counter(), time.process_time()])
+        for i in range(n):
+            crop_pair(recordings[i % len(recordings)], cfg, np.random.default_rng(i))
+        return (np.array([time.perf_counter(), time.process_time()]) - began) / n
+
+    cost(2)  # files and libraries are read
+    own, one = np.zeros(2), np.zeros(2)
+    for _ in range(4):
+        own += cost(n_crops // 4) / 4
+        with threadpool_limits(1, user_api="blas"):
+            one += cost(n_crops // 4) / 4
+    return {"NumPy's own": own, "one": one, "ratio": own / one}
+
+
 def processor() -> str:
     """What /proc/cpuinfo calls this processor, or else what Python does."""
     info = Path("/proc/cpuinfo")
@@ -166,6 +188,9 @@ def main():
         )
     wait, speed = data_wait(SAMPLE, "data/cache")
     print(f"\ncompact with its data: {speed:.2f}, of which {100 * wait:.1f} % is waiting for crops")
+    print("\n| threads | clock [s a crop] | processor [s a crop] |\n|---|---|---|")
+    for label, (clock, cpu) in crop_cost(SAMPLE, "data/cache").items():
+        print(f"| {label} | {clock:.3f} | {cpu:.3f} |")
 
 
 if __name__ == "__main__":
