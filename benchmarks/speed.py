@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -26,7 +28,7 @@ import pyworld
 import soundfile
 import torch
 from threadpoolctl import threadpool_limits
-from training_speed import data_wait, speech_per_second
+from training_speed import Step, data_wait, processor, speech_per_second
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -39,7 +41,7 @@ from vc_lib.parallel import n_cores
 from vc_lib.spectrogram import wav_to_image
 
 REPO = Path(__file__).resolve().parents[1]
-PARTS = ("start", "conversion", "live", "preparing", "training", "memory")
+PARTS = ("start", "conversion", "live", "preparing", "training", "load", "memory")
 HOURS_OF_A_CORPUS, VOICES = 1_000, 100
 INK, LINES = "#333333", ("#4c72b0", "#dd8452", "#55a868", "#c44e52")
 
@@ -65,6 +67,7 @@ def main():
         "live": lambda c: live(a.speech),
         "preparing": lambda c: preparing(a.target, c),
         "training": lambda c: training(a.target, c),
+        "load": lambda c: load(a.speech),
         "memory": lambda c: memory(a.speech, a.minutes, c),
     }
     for part in a.parts:
@@ -80,16 +83,9 @@ def main():
 
 def machine() -> str:
     """This computer and what runs on it, in a line."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x
-        ]
-        model = names[0] if names else model
     units = "with" if has_bf16_units() else "without"
     return (
-        f"{model}, {n_cores()} cores, {units} bfloat16 units; Python {platform.python_version()}, "
+        f"{processor()}, {n_cores()} cores, {units} bfloat16 units; Python {platform.python_version()}, "
         f"torch {torch.__version__}, {torch.get_num_threads()} threads."
     )
 
@@ -101,12 +97,14 @@ def table(header: list[str], rows: list[list]) -> str:
 
 def best(function, n: int = 3) -> float:
     """The shortest time that it took [s]: what else runs here only ever adds."""
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return min(timed(function) for _ in range(n))
+
+
+def timed(function) -> float:
+    """How long one call takes [s]."""
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
 
 
 def spoken(folder: Path, seconds: float, sr: int) -> np.ndarray:
@@ -125,8 +123,7 @@ def start(curves: dict) -> str:
     light = "import vc_lib.notebook.plots, vc_lib.evaluate, vc_lib.notebook.widgets, vc_lib.evaluate.privacy"
 
     def seconds(statement: str) -> float:
-        run = [sys.executable, "-W", "ignore", "-c", code.format(statement)]
-        return min(float(subprocess.check_output(run, cwd=REPO).split()[-1]) for _ in range(3))
+        return min(float(last_word(code.format(statement))) for _ in range(3))
 
     return "## Start\n\n" + table(
         ["in a new process", "s"],
@@ -201,16 +198,13 @@ def in_process(code: str, wav: np.ndarray, sr: int) -> str:
     """The last word that code prints in a new process that is given a recording."""
     with tempfile.TemporaryDirectory() as folder:
         soundfile.write(f"{folder}/speech.wav", wav, sr)
-        run = [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            code,
-            f"{folder}/speech.wav",
-            f"{folder}/out.wav",
-        ]
-        return subprocess.check_output(run, cwd=REPO, text=True).split()[-1]
+        return last_word(code, f"{folder}/speech.wav", f"{folder}/out.wav")
+
+
+def last_word(code: str, *args: str) -> str:
+    """The last word that code prints in a new process."""
+    run = [sys.executable, "-W", "ignore", "-c", code, *args]
+    return subprocess.check_output(run, cwd=REPO, text=True).split()[-1]
 
 
 # Live
@@ -322,6 +316,57 @@ def training(folder: Path, curves: dict) -> str:
     )
 
 
+# Load
+
+
+def load(folder: Path) -> str:
+    """A training step and a live block beside a program that keeps one core busy, as a video in a browser does."""
+    times, before = {}, os.environ["OMP_WAIT_POLICY"]
+    for policy in ("PASSIVE", "ACTIVE"):  # read once, when torch is imported: each in a new process
+        os.environ["OMP_WAIT_POLICY"] = policy
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            for name, pair in pool.submit(load_times, folder).result().items():
+                times[name, policy] = pair
+    os.environ["OMP_WAIT_POLICY"] = before
+    rows = []
+    for (name, policy), (idle, busy) in sorted(times.items(), reverse=True):
+        of_idle = times[name, "PASSIVE"][0]
+        cells = [f"{1000 * idle:.0f}", f"{1000 * busy:.0f}", f"{idle / of_idle:.2f}"]
+        rows.append([f"{name}, {policy}", *cells, f"{busy / of_idle:.2f}"])
+    header = ["mean, by OMP_WAIT_POLICY", "idle [ms]", "loaded [ms]", "idle", "loaded"]
+    return (
+        "## Beside other programs\n\n*Loaded*: another process keeps one core busy. The last two columns are "
+        "relative to PASSIVE, idle; `vc_lib` sets PASSIVE.\n\n" + table(header, rows)
+    )
+
+
+def load_times(folder: Path, n_turns: int = 3) -> dict[str, tuple[float, float]]:
+    """Mean time of a training step and of a live block [s], idle and loaded, in turns."""
+    step, voice = Step(Config(), has_bf16_units()), load_voice("models/ljspeech")
+    wav = spoken(folder, 20, voice.sr)
+    stream = Stream(voice, voice.source_stats([wav]))
+    blocks = np.array_split(wav, len(wav) // stream.n_block)[:40]
+
+    def block_times() -> list[float]:
+        return [timed(lambda block=block: stream(block)) for block in blocks]
+
+    measured = {"training step": lambda: [step() for _ in range(3)], "live block": block_times}
+    times = {name: ([], []) for name in measured}
+    for measure in measured.values():
+        measure()  # to warm up
+    for _ in range(n_turns):
+        for i in (0, 1):
+            other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if i else None
+            try:
+                for name, measure in measured.items():
+                    times[name][i].extend(measure())
+            finally:
+                if other:
+                    other.kill()
+                    other.wait()
+    return {name: tuple(float(np.mean(x)) for x in pair) for name, pair in times.items()}
+
+
 # Memory
 
 
@@ -345,17 +390,7 @@ print(json.dumps([int(peak.split()[1]) / 1024, time.perf_counter() - t]).replace
             with soundfile.SoundFile(path, "w", sr, 1, "PCM_16") as out:
                 for _ in range(round(length)):
                     out.write(wav)
-            run = [
-                sys.executable,
-                "-W",
-                "ignore",
-                "-c",
-                code,
-                str(path),
-                f"{place}/out.flac",
-                "all",
-            ]
-            peak, took = json.loads(subprocess.check_output(run, cwd=REPO, text=True).split()[-1])
+            peak, took = json.loads(last_word(code, str(path), f"{place}/out.flac", "all"))
         rows.append([f"{length:g}", f"{peak:.0f}", f"{took / 60 / length:.4f}"])
         curves.setdefault("convert_file, by seconds of speech", []).append((60 * length, took))
     return "## Memory\n\n" + table(["minutes of speech", "peak [MB]", "s a second"], rows)
