@@ -24,10 +24,9 @@ from .long import convert_long, estimate_speaker
 from .streaming import Stream
 
 WIDTH = 64  # image widths are padded to a multiple, so that few layouts are compiled [frames]
-VOICES = (
-    "models",
-    Path(__file__).parents[1] / "voices",
-)  # folders in which a voice is found by name
+PACKAGE = Path(__file__).parents[1]
+# folders in which a voice is found by name; the last is the clone's, with `pip install -e`
+VOICES = ("models", PACKAGE / "voices", PACKAGE.parent / "models")
 
 
 class Voice:
