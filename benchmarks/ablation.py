@@ -20,8 +20,6 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import Clip, TargetClips, evaluate

@@ -1,23 +1,17 @@
 """How long a visitor waits: from opening a notebook in a browser to the first sound, and from a slider to the next.
 
-    python benchmarks/browser_times.py [--smoke]
+    PYTHONPATH=tests:tests/notebook python benchmarks/browser_times.py [--smoke]
 
 Opens the notebooks in JupyterLab and Chromium over a copy of the tree, as after a fresh clone, and prints a table for
-RESULTS.md. Those that train are opened with `smoke`; --smoke does so with all.
+RESULTS.md. Its helpers are those of the tests. Those that train are opened with `smoke`; --smoke does so with all.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import nbformat
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "notebook"))
-
 from notebook_runner import SMOKE, copied_tree, set_parameters
 from playwright.sync_api import sync_playwright
 from test_browser import (

@@ -21,10 +21,8 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+from mcadams import mcadams
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.baselines import mcadams
 from vc_lib.anonymize import SpeakerPerturbation, resynthesize, transform
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config

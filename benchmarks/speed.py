@@ -30,8 +30,6 @@ import torch
 from threadpoolctl import threadpool_limits
 from training_speed import Step, data_wait, processor, speech_per_second
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import Config
 from vc_lib.convert import Stream, load_voice

@@ -11,7 +11,6 @@ a C++ compiler.
 
 import argparse
 import platform
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,6 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.config import Config
 from vc_lib.corpus import learn_target, prepare

@@ -22,11 +22,9 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+from baselines import ALL_BASELINES as BASELINES
+from baselines import griffin_lim
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.baselines import ALL_BASELINES as BASELINES
-from benchmarks.baselines import griffin_lim
 from vc_lib.anonymize import analyze, resynthesize
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.convert import load_voice

@@ -6,7 +6,6 @@ The overview shows spectrograms of three clips in readme/: a source, the same se
 and the target speaker. The second picture shows both channels of the image that the network sees.
 """
 
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -16,8 +15,6 @@ from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import medfilt
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import Features, analyze
 from vc_lib.audio import load_wav

@@ -11,13 +11,10 @@ import argparse
 import html
 import json
 import re
-import sys
 from pathlib import Path
 from string import Template
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.anonymize import resynthesize
 from vc_lib.audio import list_audio, load_wav

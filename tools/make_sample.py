@@ -18,14 +18,11 @@ data/sample/ATTRIBUTION.md.
 """
 
 import argparse
-import sys
 import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.audio import list_audio, load_wav, save_wav
 from vc_lib.errors import ParameterError

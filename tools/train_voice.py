@@ -20,11 +20,8 @@ Without GPUs that starts a single process; `torchrun --nproc_per_node 2` in its 
 
 import argparse
 import ast
-import sys
 from dataclasses import replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vc_lib.audio import list_audio
 from vc_lib.config import Config

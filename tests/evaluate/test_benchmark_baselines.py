@@ -1,4 +1,4 @@
-"""Systems of benchmarks/baselines.py that a voice is compared with."""
+"""Systems of the benchmarks and tools that a voice is compared with."""
 
 from dataclasses import replace
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.baselines import ALL_BASELINES, griffin_lim, mcadams
+from benchmarks.mcadams import mcadams
+from tools.baselines import ALL_BASELINES, griffin_lim
 from vc_lib.anonymize import analyze
 from vc_lib.config import AnonymizeConfig
 from vc_lib.convert import Voice

@@ -1,5 +1,6 @@
 """fastai can be imported with torch and torchvision of the same build or of different ones."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,7 @@ REPO = Path(__file__).parents[2]
 
 # Imports compat beside a torchvision that has only a library; {act} is what loading it does
 SCRIPT = """
-import sys, torch
-sys.path.insert(0, {folder!r})
+import torch
 loaded = []
 
 def load(path):
@@ -32,8 +32,9 @@ def test_operators_are_declared_only_if_the_library_lacks_them(tmp_path, act):
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "_C.so").touch()
-    code = SCRIPT.format(folder=str(tmp_path), act=act)
-    run = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
+    run = [sys.executable, "-c", SCRIPT.format(act=act)]
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(run, cwd=REPO, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 

@@ -2,7 +2,7 @@
 
 A baseline takes WORLD features of the source and knowledge of the target, and returns features to
 synthesize. All keep the energy of each frame and leave unvoiced frames unvoiced. `BASELINES` lists
-them; benchmarks/baselines.py holds more.
+them; tools/baselines.py holds more.
 """
 
 from collections.abc import Callable, Sequence
