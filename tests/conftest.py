@@ -224,6 +224,6 @@ def folder(tmp_path, voice):
 
 @pytest.fixture
 def short_chunks(monkeypatch):
-    """Pieces of 0.5 s at most, so that little speech crosses many seams."""
+    """Chunks of 0.5 s at most, so that little speech crosses many seams."""
     monkeypatch.setattr(chunks, "CHUNK_S", 0.5)
     monkeypatch.setattr(chunks, "CONTEXT_S", 0.1)

@@ -30,14 +30,14 @@ STATS = dict(
     cepstrum_std=(0.5, 0.0, 0.1),
 )
 VOICED = dict(voiced_mean=(0.0, 1.0, 0.5), voiced_cov=np.eye(3))
-SOUNDS = dict(
+CLASSES = dict(
     weights=(0.25, 0.75), means=((1.0, -1 / 3), (0.0, 2.0)), variances=((0.5, 0.1), (0.2, 0.3))
 )
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """Saves a config, changes the file by `changes`, leaves out `without`; gives its path."""
+    """Function that saves a config with some values changed or left out, and returns its path."""
 
     def save(without=(), target=None, **changes):
         path = tmp_path / "config.json"
@@ -117,7 +117,7 @@ def test_dials_are_a_copy(cfg):
     assert cfg.dials["f0_mode"] == "match"
 
 
-# What is refused: the message names the value and the rule
+# Rejected values: the message names the value and the rule
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_each_part_stands_alone(part):
     [
         None,
         SpeakerStats(**STATS),
-        SpeakerStats(**STATS | VOICED, classes=AcousticClasses(**SOUNDS)),
+        SpeakerStats(**STATS | VOICED, classes=AcousticClasses(**CLASSES)),
     ],
-    ids=["untrained", "trained", "with sounds"],
+    ids=["untrained", "trained", "with classes"],
 )
 def test_config_survives_the_file(tmp_path, target):
     cfg = Config(sr=22_050, preset="robot", n_cepstra=0, blur_hz=12.5, lr=1 / 3, target=target)

@@ -1,4 +1,4 @@
-"""What public functions do at the door: whatever they are given is refused with a reason, or comes out finite."""
+"""Contract of public functions: any input gives finite output or is rejected with a reason."""
 
 import json
 import warnings
@@ -33,7 +33,7 @@ TARGET = anon.speaker_stats([anon.analyze(make_voice(1.0, f0=210.0), SR, CFG)], 
 TCFG = replace(CFG, target=TARGET)
 REFUSED = (ParameterError, MissingInput)
 
-# Of a waveform and its rate: what is measured or made
+# Functions of a waveform and its rate
 OF_SOUND = {
     "analyze": anon.analyze,
     "find_f0": lambda wav, sr: anon.find_f0(wav, sr, CFG),
@@ -50,7 +50,7 @@ OF_SOUND = {
     "same_loudness": lambda wav, sr: players.same_loudness({"a": wav}, sr)["a"],
     "players_html": lambda wav, sr: players.players_html({"a": wav}, sr),
 }
-# These say NaN where there is nothing to measure
+# Functions of a waveform and its rate that return nan if there is nothing to measure
 OF_SOUND_OR_NAN = {
     "f0_rmse_cents": lambda wav, sr: metrics.f0_rmse_cents(wav, wav, sr),
     "log_f0_correlation": lambda wav, sr: metrics.log_f0_correlation(wav, wav, sr),
@@ -82,13 +82,13 @@ NOT_WAVS = {
 NOT_RATES = ["16000", 16_000.0, True, None, 0, -1, float("nan"), [16_000], 10**9]
 
 
-def is_finite(made) -> bool:
-    """Of whatever a function gives, all the numbers."""
-    if isinstance(made, anon.Features):
-        return all(np.isfinite(part).all() for part in (made.f0, made.sp, made.ap))
-    if isinstance(made, dict):
-        return all(map(is_finite, made.values()))
-    return isinstance(made, str) or bool(np.isfinite(made).all())
+def is_finite(result) -> bool:
+    """Whether all numbers in a result are finite."""
+    if isinstance(result, anon.Features):
+        return all(np.isfinite(part).all() for part in (result.f0, result.sp, result.ap))
+    if isinstance(result, dict):
+        return all(map(is_finite, result.values()))
+    return isinstance(result, str) or bool(np.isfinite(result).all())
 
 
 # Input that is no waveform, or no sampling rate
@@ -271,7 +271,7 @@ def test_any_sound_is_saved_whole_or_not_at_all(tmp_path_factory, sound, suffix)
     assert np.isfinite(wav).all() and np.abs(wav).max() <= 1
 
 
-# Features and images that are none
+# Bad features and images
 
 
 def features(**changes):
@@ -279,13 +279,13 @@ def features(**changes):
     return replace(good, **{k: f(getattr(good, k)) for k, f in changes.items()})
 
 
-def spoilt(value):
-    def spoil(array):
+def with_value(value):
+    def changed(array):
         array = array.copy()
         array.flat[3] = value
         return array
 
-    return spoil
+    return changed
 
 
 @pytest.mark.parametrize(
@@ -294,11 +294,11 @@ def spoilt(value):
         dict(f0=lambda x: x[:-1]),
         dict(sp=lambda x: x[:, :-1]),
         dict(ap=lambda x: x[0]),
-        dict(sp=spoilt(np.nan)),
-        dict(ap=spoilt(np.inf)),
-        dict(f0=spoilt(np.nan)),
-        dict(f0=spoilt(-100.0)),
-        dict(sp=spoilt(-1.0)),
+        dict(sp=with_value(np.nan)),
+        dict(ap=with_value(np.inf)),
+        dict(f0=with_value(np.nan)),
+        dict(f0=with_value(-100.0)),
+        dict(sp=with_value(-1.0)),
     ],
     ids=range(8),
 )
@@ -317,7 +317,7 @@ def test_rejects_bad_features(changes):
 
 @pytest.mark.parametrize("n_bins", [1, 2, 16, 100, 256, 258, 600, 2.0])
 def test_rejects_sizes_with_which_world_writes_past_its_memory(n_bins):
-    """The heap is damaged by any of these, so that the process ends somewhere later."""
+    """Any of these sizes would damage the heap, and crash the process later."""
     with pytest.raises(ParameterError, match="must be a power of two plus 1"):
         anon.envelope_from_cepstrum(np.zeros((4, 24)), SR, n_bins)
     if isinstance(n_bins, int):
@@ -379,7 +379,7 @@ def test_analyze_rejects_an_empty_selection_of_frames():
     )
 )
 def test_whatever_a_voice_says_of_its_target_what_it_speaks_is_sound(model, changes):
-    """Statistics that a stranger could write into a config."""
+    """A stranger could write such statistics into a config."""
     stats, own = {}, {}
     for name, (how, sign, power) in changes.items():
         of_sounds = name in ("weights", "means", "variances")
@@ -486,7 +486,7 @@ def test_corpus_and_dataset_reject_missing_recordings():
         CorpusItem(None, "nowhere.npz", 1.0, 10).load()
 
 
-# What strangers named
+# Names and histories from strangers
 
 
 NAMES = [

@@ -1,4 +1,4 @@
-"""Recordings analyzed once and kept on disk, split, and what is learnt of their speaker."""
+"""Corpus: recordings analyzed once and cached, split, and the statistics of their speaker."""
 
 import resource
 import threading
@@ -20,7 +20,7 @@ SR = 16_000
 
 @pytest.fixture
 def analyzed(monkeypatch):
-    """How often WORLD's analysis ran."""
+    """Lengths of the waveforms that were analyzed."""
     calls = []
 
     def counted(wav, *args):
@@ -31,7 +31,7 @@ def analyzed(monkeypatch):
     return calls
 
 
-# Analysed once, kept on disk
+# Analyzed once, cached on disk
 
 
 def test_prepare_gives_the_files_in_order(prepared):
@@ -42,15 +42,15 @@ def test_prepare_gives_the_files_in_order(prepared):
 
 def test_cached_features_are_close_to_the_analysis(prepared, plain_cfg):
     recording = prepared[2]
-    wav, kept = recording.load()
+    wav, cached = recording.load()
     source = load_wav(recording.path, SR)
     true = analyze(source, SR, plain_cfg)
     assert wav.dtype == np.float32 and (wav == source).all()
-    assert (kept.sr, kept.frame_period_ms) == (true.sr, true.frame_period_ms)
-    np.testing.assert_allclose(kept.f0, true.f0, rtol=1e-6)
-    assert (np.abs(10 * np.log10(kept.sp / true.sp)) < 0.05).all()
-    assert (np.abs(20 * np.log10(kept.ap / true.ap.clip(1e-4))) < 0.05).all()
-    assert kept.sp.dtype == kept.ap.dtype == np.float64 and (kept.ap <= 1).all()
+    assert (cached.sr, cached.frame_period_ms) == (true.sr, true.frame_period_ms)
+    np.testing.assert_allclose(cached.f0, true.f0, rtol=1e-6)
+    assert (np.abs(10 * np.log10(cached.sp / true.sp)) < 0.05).all()
+    assert (np.abs(20 * np.log10(cached.ap / true.ap.clip(1e-4))) < 0.05).all()
+    assert cached.sp.dtype == cached.ap.dtype == np.float64 and (cached.ap <= 1).all()
 
 
 def test_some_frames_can_be_loaded(prepared):
@@ -181,7 +181,7 @@ def test_backends_without_generators_are_supported(folder, tmp_path, plain_cfg):
 
 
 def content(recordings):
-    """What was kept of each, by the recording's name."""
+    """Cached content of each item, by the recording's name."""
     return {
         r.path.name: [
             part.tobytes() for part in (r.load()[0], *vars(r.load()[1]).values()) if np.ndim(part)
@@ -192,7 +192,7 @@ def content(recordings):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two processes of a Dask cluster, and who is connected to it."""
+    """Client of a Dask cluster of two processes."""
     distributed = pytest.importorskip("distributed", reason="pip install distributed")
     with (
         distributed.LocalCluster(
@@ -204,7 +204,7 @@ def cluster():
 
 
 def test_dask_cluster_gives_the_same_corpus(cluster, recordings, tmp_path, plain_cfg, monkeypatch):
-    """The same call, on two worker processes; relative paths and a broken file among it."""
+    """The same call on two worker processes, with relative paths and a broken file."""
     (recordings / "broken.wav").write_bytes(b"no sound")
     monkeypatch.chdir(tmp_path)
     with pytest.warns(UserWarning, match="broken.wav"):
@@ -229,19 +229,19 @@ def test_long_recordings_are_cached_in_chunks(
     wav = np.concatenate([voice(2.0), np.zeros(SR, np.float32), voice(0.5)])
     soundfile.write(folder / "0.wav", wav, SR, subtype="FLOAT")
     recordings = prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1)
-    pieces = [r for r in recordings if r.path.name == "0.wav"]
-    assert len(pieces) > 4 and recordings[-1].path.name == "1.wav"
-    assert all(0 < r.seconds <= 0.61 for r in pieces), (
+    chunks = [r for r in recordings if r.path.name == "0.wav"]
+    assert len(chunks) > 4 and recordings[-1].path.name == "1.wav"
+    assert all(0 < r.seconds <= 0.61 for r in chunks), (
         "0.5 s, and the context that the last may take"
     )
-    kept = np.concatenate([r.load()[0] for r in pieces])
+    kept = np.concatenate([r.load()[0] for r in chunks])
     assert 2.2 * SR < len(kept) < len(wav) - 0.4 * SR, "but not the silence"
     n = len(analyzed)
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
     assert len(analyzed) == n
-    pieces[1].cache.unlink()
+    chunks[1].cache.unlink()
     assert prepare(folder, plain_cfg, tmp_path / "cache", n_jobs=1) == recordings
-    pieces[1].load()
+    chunks[1].load()
 
 
 def spoil(folder, kind):
@@ -309,7 +309,7 @@ def test_split_rejects_a_single_recording(prepared, target_cfg):
 
 @pytest.fixture
 def long_files(tmp_path, voice, plain_cfg, short_chunks):
-    """Three recordings of several pieces each."""
+    """Three recordings of several chunks each."""
     for i in range(3):
         soundfile.write(tmp_path / f"{i}.wav", voice(2.0, f0=200.0, seed=i), 16_000)
     return prepare(tmp_path, plain_cfg, tmp_path / "cache", n_jobs=1)

@@ -15,7 +15,7 @@ STATS = dict(
     cepstrum_std=(0.5, 0.0, 0.1),
 )
 VOICED = dict(voiced_mean=(0.0, 1.0, 0.5), voiced_cov=np.eye(3))
-SOUNDS = dict(
+CLASSES = dict(
     weights=(0.25, 0.75), means=((1.0, -1 / 3), (0.0, 2.0)), variances=((0.5, 0.1), (0.2, 0.3))
 )
 
@@ -55,7 +55,7 @@ def test_speaker_stats_reject_bad_values(change, message):
 )
 def test_acoustic_classes_reject_bad_values(change, message):
     with pytest.raises(ParameterError, match=message):
-        AcousticClasses(**SOUNDS | change)
+        AcousticClasses(**CLASSES | change)
 
 
 @pytest.mark.parametrize(

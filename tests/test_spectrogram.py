@@ -1,4 +1,4 @@
-"""A waveform survives the image at every setting, exactly and to the sample; silence has finite gradients."""
+"""The image: exact inverse at every setting, meaning of the channels, finite gradients."""
 
 import math
 
@@ -79,7 +79,7 @@ def test_numpy_finds_the_same_magnitude(cfg):
         np.testing.assert_allclose(mag, stft(torch.from_numpy(wav), cfg).abs().numpy(), atol=1e-7)
 
 
-# There and back
+# Image and inverse
 
 
 @each_cfg
@@ -166,7 +166,7 @@ def test_an_image_of_one_frame_spans_nothing(second_channel):
     assert magnitude(img, cfg).shape == (cfg.n_freqs, 1)
 
 
-# What the image is
+# Meaning of the channels
 
 
 @each_cfg
@@ -227,7 +227,7 @@ def test_log_magnitude_of_silence_is_minus_1(second_channel):
 
 @pytest.mark.parametrize("sr, n_fft, hop", SETTINGS)
 def test_instantaneous_frequency_of_a_tone_is_constant(sr, n_fft, hop):
-    """In each bin: offset of the tone from the bin's centre, in half turns a hop."""
+    """In each bin: offset of the tone from the bin's center, in half turns a hop."""
     cfg = AudioConfig(sr, n_fft, hop, "instantaneous_frequency")
     inner = slice(n_fft // hop + 1, -n_fft // hop - 1)  # away from the ends
     for offset in (0.0, 0.3, -0.4):
@@ -301,7 +301,7 @@ def test_gradients_are_those_of_small_steps(second_channel):
     assert slope.item() == pytest.approx(img.grad.norm().item(), rel=0.02)
 
 
-# What is refused
+# Rejected input
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_minimum_phase_recovers_the_phase_of_a_filter(taps):
 
 @pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
 def test_filtered_image_equals_image_of_filtered_wav(second_channel):
-    """A gain for all, and where channel 1 is an angle a short filter with its delay."""
+    """A constant gain, or a short filter with its phase where channel 1 is an angle."""
     cfg = AudioConfig(second_channel=second_channel)
     wav = noise(8_000)
     img = torch.from_numpy(wav_to_image(wav, cfg))

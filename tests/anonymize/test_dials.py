@@ -1,4 +1,4 @@
-"""Every dial as a property."""
+"""Dials: properties of the transforms of F0, envelope and aperiodicity."""
 
 from dataclasses import replace
 
@@ -18,11 +18,8 @@ from vc_lib.anonymize.dials import (
     shift_f0,
     vtl_ratio,
 )
-from vc_lib.config import AnonymizeConfig
 
 SR = 16_000
-FAST = dict(f0_method="dio")
-SURE = AnonymizeConfig(f0_method="harvest")
 
 
 def rng(seed=0):

@@ -1,4 +1,4 @@
-"""Pitch by instantaneous frequencies: right where it is known, and Harvest's where it is not."""
+"""F0 tracking: accurate where F0 is known, and in agreement with Harvest on speech."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def find(wav, sr=SR, low=71.0, high=600.0, period=5.0):
 
 
 def tone(f0, sr=SR, seconds=1.0, n_harmonics=8):
-    """Harmonics of a pitch [Hz], a number or one for each sample."""
+    """Harmonics of `f0` [Hz], a number or an array of one for each sample."""
     phase = 2 * np.pi * np.cumsum(np.broadcast_to(f0, int(seconds * sr))) / sr
     return 0.1 * sum(np.cos(n * phase) / n for n in range(1, n_harmonics + 1))
 

@@ -13,10 +13,6 @@ from vc_lib.anonymize.dials import (
 )
 from vc_lib.config import AnonymizeConfig
 
-SR = 16_000
-FAST = dict(f0_method="dio")
-SURE = AnonymizeConfig(f0_method="harvest")
-
 
 def rng(seed=0):
     return np.random.default_rng(seed)
@@ -28,7 +24,7 @@ def bump(at, n_bins=257, width=6.0):
 
 
 def test_formant_ratio_is_constant_over_a_clip_and_two_sided(features, source):
-    """Its formant_ratio, of up to 10 % either way, is what a training crop sees from beginning to end."""
+    """The ratio is drawn once a clip, up to 10 % either way."""
     cfg = AnonymizeConfig(perturb_cepstrum=0)
     flat = replace(features, sp=np.repeat(bump(150, n_bins=513), len(features.f0), 0))
     peaks = []

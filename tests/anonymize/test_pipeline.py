@@ -1,4 +1,4 @@
-"""The whole of anonymization: every preset, and what `neutral` promises."""
+"""Anonymization as a whole: properties of every preset, and of `neutral` in particular."""
 
 from dataclasses import replace
 
@@ -39,13 +39,13 @@ def neutral(target):
 
 @pytest.fixture(scope="module")
 def matching(neutral):
-    """What `neutral` does to envelopes, but frame by frame and at all frequencies."""
+    """`neutral` without smoothing over time and without highpass."""
     return replace(neutral, match_smooth_ms=0.0, highpass_db_per_octave=0.0)
 
 
 @pytest.fixture(scope="module")
-def disguised(speech, neutral):
-    """The speech as `neutral` says it, without chance and with."""
+def anonymized(speech, neutral):
+    """Speech after `neutral`, without and with a random perturbation."""
     return anonymize(speech, SR, neutral), anonymize(speech, SR, neutral, rng())
 
 
@@ -54,14 +54,14 @@ def rng(seed=0):
 
 
 def correlation_of_log_f0(a, b, edge=0):
-    """Over frames voiced in both and at least `edge` frames inside such a passage."""
+    """Correlation over frames that are voiced in both, at least `edge` frames from the ends of runs."""
     both = (a > 0) & (b > 0)
     inside = np.convolve(both, np.ones(2 * edge + 1), "same") > 2 * edge
     return np.corrcoef(np.log(a[inside]), np.log(b[inside]))[0, 1]
 
 
 def test_change_of_the_match_is_smoothed_over_time(features, source, matching):
-    """A frame's own quick changes stay as they were said; the sum of what is added hardly changes."""
+    """Smoothing reduces the differences between frames and keeps the mean change."""
 
     def added(match_smooth_ms):
         cfg = replace(matching, match_smooth_ms=match_smooth_ms)
@@ -169,10 +169,10 @@ def test_silence_stays_silence(target, preset, chance, trained):
     assert out.shape == (4_001,) and np.abs(out).max() < 1e-5  # -100 dB
 
 
-def test_pauses_stay_pauses(disguised):
+def test_pauses_stay_pauses(anonymized):
     """The last 60 ms of the fixture's phrase are a pause."""
     pause = slice(int(0.96 * 1.1 * SR), int(1.1 * SR) - 200)
-    for out in disguised:
+    for out in anonymized:
         rms = np.sqrt((out[pause] ** 2).mean()) / np.sqrt((out**2).mean())
         assert 20 * np.log10(rms) < -45
 
@@ -197,9 +197,9 @@ def test_robot_is_monotone(features, target):
     ):
         out = transform(features, cfg)
         assert set(out.f0) == {0.0, float(hz)}
-        said = analyze(synthesize(out), SR, AnonymizeConfig(**FAST))
-        said = said.f0[said.voiced]
-        assert np.median(said) == pytest.approx(hz, rel=0.01)
+        result = analyze(synthesize(out), SR, AnonymizeConfig(**FAST))
+        result = result.f0[result.voiced]
+        assert np.median(result) == pytest.approx(hz, rel=0.01)
 
 
 def test_f0_shift_is_added_to_the_preset(features):
@@ -214,24 +214,24 @@ def test_f0_shift_is_added_to_the_preset(features):
 # Neutral: towards the target's register and envelope
 
 
-def test_neutral_reaches_the_register_of_the_target(disguised, neutral):
-    for out in disguised:
-        said = analyze(out, SR, AnonymizeConfig(**FAST))
-        assert np.median(said.f0[said.voiced]) == pytest.approx(neutral.target.f0_hz, rel=0.03)
+def test_neutral_reaches_the_register_of_the_target(anonymized, neutral):
+    for out in anonymized:
+        result = analyze(out, SR, AnonymizeConfig(**FAST))
+        assert np.median(result.f0[result.voiced]) == pytest.approx(neutral.target.f0_hz, rel=0.03)
 
 
 def test_neutral_without_a_target_uses_f0_register_hz(speech):
     cfg = AnonymizeConfig(f0_register_hz=180.0)
-    said = analyze(anonymize(speech, SR, cfg), SR)
-    assert np.median(said.f0[said.voiced]) == pytest.approx(180, rel=0.03)
+    result = analyze(anonymize(speech, SR, cfg), SR)
+    assert np.median(result.f0[result.voiced]) == pytest.approx(180, rel=0.03)
 
 
-def test_neutral_keeps_the_intonation(speech, features, neutral, disguised):
+def test_neutral_keeps_the_intonation(speech, features, neutral, anonymized):
     out = transform(features, neutral)
     assert correlation_of_log_f0(out.f0, features.f0) > 0.999
-    said = analyze(disguised[0], SR, AnonymizeConfig(**FAST))
+    result = analyze(anonymized[0], SR, AnonymizeConfig(**FAST))
     source = analyze(speech, SR, AnonymizeConfig(**FAST))
-    assert correlation_of_log_f0(said.f0, source.f0, edge=4) > 0.98  # DIO slips at the edges
+    assert correlation_of_log_f0(result.f0, source.f0, edge=4) > 0.98  # DIO slips at the edges
 
 
 def test_neutral_moves_cepstral_mean_and_covariance_to_the_target(features, source, matching):
@@ -255,12 +255,12 @@ def test_neutral_moves_each_class_towards_the_targets(voice):
         own = speaker_stats([other], prior=to)
         assert np.shape(own.class_means) == np.shape(to.classes.means)
 
-        told_apart, as_one = (
-            transform(other, replace(fast, target=replace(to, classes=sounds)), own)
-            for sounds in (to.classes, None)
+        by_class, at_once = (
+            transform(other, replace(fast, target=replace(to, classes=classes)), own)
+            for classes in (to.classes, None)
         )
-        off = []  # how far the sounds are from the target's, on average
-        for out in (told_apart, as_one):
+        off = []  # mean distance of the class means from the target's
+        for out in (by_class, at_once):
             means = map_adapt_means(cepstrum(out[loud_voiced_frames(out)])[:, 1:], to.classes)
             off.append(np.linalg.norm(means - to.classes.means, axis=1).mean())
         nearer.append(off[0] / off[1])
@@ -297,7 +297,6 @@ def test_neutral_keeps_the_classes_of_the_target_itself(features, source):
 
 
 def test_without_a_covariance_deviations_are_matched(features, source, matching):
-    """As for voices of the first version."""
     to = replace(matching.target, voiced_mean=(), voiced_cov=())
     out = speaker_stats([transform(features, replace(matching, target=to), source=source)])
     np.testing.assert_allclose(out.cepstrum_mean[1:], to.cepstrum_mean[1:], atol=0.02)
@@ -312,15 +311,15 @@ def test_without_a_covariance_deviations_are_matched(features, source, matching)
 def test_neutral_output_is_nearer_to_the_target(voice, matching):
     speech = voice(6.6)  # what a second has for a covariance is chance
     source = speaker_stats([analyze(speech, SR, SURE)])
-    said = speaker_stats([analyze(anonymize(speech, SR, matching, source=source), SR, SURE)])
+    result = speaker_stats([analyze(anonymize(speech, SR, matching, source=source), SR, SURE)])
 
     def distance(stats, name):
         a, b = (np.array(getattr(s, name)) for s in (stats, matching.target))
         return np.abs(a - b)[..., 1:].sum()
 
     for name in ("voiced_mean", "voiced_cov"):
-        assert distance(said, name) < 0.6 * distance(source, name)
-    assert said.level_db == pytest.approx(matching.target.level_db, abs=2)
+        assert distance(result, name) < 0.6 * distance(source, name)
+    assert result.level_db == pytest.approx(matching.target.level_db, abs=2)
 
 
 @pytest.mark.parametrize("match_target", [0.0, 0.5])
@@ -358,8 +357,8 @@ def test_two_speakers_come_nearer_to_each_other(voice):
     woman = analyze(voice(seconds=1.0, f0=250.0, seed=2), SR, fast)
     child = replace(woman, sp=scale_formants(woman.sp, 1.1))
     before = envelope_distance_db(man, child, SR)
-    said = [anonymize(synthesize(speaker), SR, cfg) for speaker in (man, child)]
-    assert envelope_distance_db(*said, SR) < 0.5 * before
+    result = [anonymize(synthesize(speaker), SR, cfg) for speaker in (man, child)]
+    assert envelope_distance_db(*result, SR) < 0.5 * before
     assert envelope_distance_db(transform(man, cfg), transform(child, cfg), SR) < 0.5 * before
     registers = [transform(speaker, cfg) for speaker in (man, child)]
     registers = [np.median(speaker.f0[speaker.voiced]) for speaker in registers]
@@ -373,7 +372,7 @@ def test_noise_of_the_dials_comes_from_rng(features):
 
 
 def test_whispers_are_matched_too(features, target, neutral):
-    """Its voiced frames say nothing; all that speak count, coefficient by coefficient."""
+    """Without voiced frames, mean and deviations of all active frames are matched."""
     whisper = replace(features, f0=np.zeros_like(features.f0))
     own = speaker_stats([whisper])
     assert own.voiced_cov == () and target.voiced_cov

@@ -12,19 +12,13 @@ from vc_lib.anonymize import (
     speaker_stats,
 )
 from vc_lib.anonymize.statistics import optimal_transport
-from vc_lib.config import AnonymizeConfig
 from vc_lib.errors import ParameterError
 
 SR = 16_000
-FAST = dict(f0_method="dio")
-SURE = AnonymizeConfig(f0_method="harvest")
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-# Speaker statistics
 
 
 def test_speaker_stats_of_known_speech(features, source):
@@ -79,7 +73,6 @@ def test_unvoiced_speech_has_no_register(features):
 
 
 def test_without_a_covariance_formants_are_not_scaled(features, target):
-    """As for voices of the first version."""
     assert speaker_stats([features], prior=target).formant_ratio != 1
     assert (
         speaker_stats(

@@ -1,4 +1,4 @@
-"""WORLD's synthesis from anywhere: the pitch, envelope and level asked for, and pieces that fit to the sample."""
+"""Synthesis: given F0, envelope and level, and chunks that fit to the sample."""
 
 import numpy as np
 import pytest
@@ -26,33 +26,35 @@ def glide(n_frames=200):
     return f0, sp, ap
 
 
-def made(parts, *args):
+def synthesized(parts, *args):
     return synthesis(*parts, SR, PERIOD_MS, *args)
 
 
 @pytest.mark.parametrize("f0", [75.0, 120.0, 400.0])
 def test_output_has_the_given_f0(f0):
-    wav = made(features(f0=f0)).astype(float)
-    heard, times = pyworld.dio(wav, SR)
-    heard = pyworld.stonemask(wav, heard, times, SR)
-    assert np.median(heard[20:-20]) == pytest.approx(f0, rel=0.002)
+    wav = synthesized(features(f0=f0)).astype(float)
+    measured, times = pyworld.dio(wav, SR)
+    measured = pyworld.stonemask(wav, measured, times, SR)
+    assert np.median(measured[20:-20]) == pytest.approx(f0, rel=0.002)
 
 
 @pytest.mark.parametrize("f0, ap", [(0.0, 1.0), (120.0, 0.001), (120.0, 0.5), (300.0, 1.0)])
 def test_output_is_as_loud_as_worlds(f0, ap):
     parts = features(400, f0, ap)
     worlds = pyworld.synthesize(*parts, SR, PERIOD_MS)
-    assert 10 * np.log10(made(parts).var() / worlds.var()) == pytest.approx(0, abs=0.15)
+    assert 10 * np.log10(synthesized(parts).var() / worlds.var()) == pytest.approx(0, abs=0.15)
 
 
 def test_output_has_the_given_envelope():
     bins = np.arange(N_BINS)
     wanted = 1e-4 * np.exp(-(((bins - 120) / 40) ** 2)) + 1e-6
-    wav = made(features(800, 0.0, 1.0, wanted))
+    wav = synthesized(features(800, 0.0, 1.0, wanted))
     frames = wav[: len(wav) // 1024 * 1024].reshape(-1, 1024) * np.hanning(1024)
-    heard = (np.abs(np.fft.rfft(frames)) ** 2).mean(0) / (np.hanning(1024) ** 2).sum()
+    measured = (np.abs(np.fft.rfft(frames)) ** 2).mean(0) / (np.hanning(1024) ** 2).sum()
     smooth = np.ones(9) / 9
-    off_db = 10 * np.log10(np.convolve(heard, smooth, "same") / np.convolve(wanted, smooth, "same"))
+    off_db = 10 * np.log10(
+        np.convolve(measured, smooth, "same") / np.convolve(wanted, smooth, "same")
+    )
     assert np.abs(off_db[40:-20]).max() < 2.5 and abs(np.mean(off_db[40:-20])) < 0.3
 
 
@@ -63,32 +65,32 @@ def test_noise_has_no_power_near_0_hz():
         power = np.abs(np.fft.rfft(wav[: len(wav) // 1600 * 1600].reshape(-1, 1600))) ** 2
         return 10 * np.log10(power.mean(0)[low].mean() / power.mean())
 
-    assert share(made(features(800, 0.0, 1.0))) < -10
-    assert share(made(features(800, 200.0, 1.0))) < -10
+    assert share(synthesized(features(800, 0.0, 1.0))) < -10
+    assert share(synthesized(features(800, 200.0, 1.0))) < -10
 
 
 @pytest.mark.parametrize("cut", [40, 60, 95, 100, 150])
 def test_chunks_fit_to_the_sample(cut):
     parts = glide()
-    whole = made(parts)
+    whole = synthesized(parts)
     counted, _ = phases(parts[0], SR, PERIOD_MS)
     phase = (800, np.nan_to_num(counted[cut * HOP + 800]) % 1)
-    late = made([part[cut:] for part in parts], cut * HOP, phase)
+    late = synthesized([part[cut:] for part in parts], cut * HOP, phase)
     reach = 1100  # of pulses and noise from before the cut
     assert np.abs(late[reach:] - whole[cut * HOP + reach :]).max() < 1e-3 * np.abs(whole).max()
-    early = made([part[: cut + 8] for part in parts])
+    early = synthesized([part[: cut + 8] for part in parts])
     assert np.abs(early[: cut * HOP] - whole[: cut * HOP]).max() < 1e-3 * np.abs(whole).max()
 
 
 def test_phase_shifts_the_pulses_and_position_the_noise():
     buzz, breath = features(ap=0.001), features(f0=0.0)
     by_half = 0.5 * SR / 120
-    a, b = made(buzz), made(buzz, 0, (0, 0.5))
+    a, b = synthesized(buzz), synthesized(buzz, 0, (0, 0.5))
     shifts = np.arange(40, 100)
     best = shifts[np.argmax([np.dot(a[2000:8000], b[2000 - s : 8000 - s]) for s in shifts])]
     assert best == pytest.approx(by_half, abs=1)
-    assert np.abs(np.corrcoef(made(breath), made(breath, 5_000))[0, 1]) < 0.05
-    late, whole = made(breath, 800), made(features(210, 0.0))
+    assert np.abs(np.corrcoef(synthesized(breath), synthesized(breath, 5_000))[0, 1]) < 0.05
+    late, whole = synthesized(breath, 800), synthesized(features(210, 0.0))
     assert np.allclose(late[1_600:-1_600], whole[2_400 : 2_400 + 12_800], atol=1e-5)
 
 
@@ -107,7 +109,7 @@ def test_phase_counts_periods_from_the_onset():
 
 @pytest.mark.parametrize("n_frames", [0, 1, 2])
 def test_synthesizes_very_few_frames(n_frames):
-    wav = made(features(n_frames))
+    wav = synthesized(features(n_frames))
     assert wav.shape == (n_frames * HOP,) and np.isfinite(wav).all() and wav.dtype == np.float32
 
 
@@ -123,5 +125,5 @@ def test_synthesizes_at_any_rate_and_frame_period(sr, period_ms):
 def test_synthesis_does_not_modify_its_input():
     parts = glide()
     before = [part.copy() for part in parts]
-    made(parts)
+    synthesized(parts)
     assert all(np.array_equal(a, b) for a, b in zip(parts, before, strict=True))

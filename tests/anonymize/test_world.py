@@ -1,4 +1,4 @@
-"""WORLD there and back: analysis, F0 methods, synthesis, cepstra."""
+"""WORLD: analysis, F0 methods, synthesis, cepstra."""
 
 import sys
 from dataclasses import replace
@@ -26,9 +26,6 @@ from vc_lib.evaluate import envelope_distance_db
 SR = 16_000
 FAST = dict(f0_method="dio")
 SURE = AnonymizeConfig(f0_method="harvest")
-
-
-# Analysis and synthesis
 
 
 def test_features_have_a_row_per_frame(speech, features):
@@ -116,7 +113,7 @@ def test_rejects_non_waveforms(wav, message):
 
 @pytest.mark.parametrize("sr", [0, -16_000, 100, 7_999, 400_000, "16000", None, True])
 def test_rejects_rates_before_world_sees_them(speech, monkeypatch, sr):
-    """Before WORLD sees it, which at 100 Hz writes past its arrays and at 1 Hz never returns."""
+    """At 100 Hz WORLD writes past its arrays, and at 1 Hz it never returns."""
     monkeypatch.setattr(world, "pyworld", None)
     with pytest.raises(ParameterError, match="sr="):
         analyze(speech, sr)
@@ -142,7 +139,7 @@ def test_cepstra_survive_the_envelope(features):
 
 
 def test_accepts_read_only_arrays(speech, features):
-    """As memory-mapped arrays are."""
+    """Memory-mapped arrays are read-only."""
     wav = speech[:6_000].astype(np.float64)
     parts = [part.copy() for part in (features.f0, features.sp, features.ap)]
     for array in (wav, *parts):

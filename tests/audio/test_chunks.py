@@ -1,4 +1,4 @@
-"""Pieces of long recordings: together the whole, cut in pauses."""
+"""Chunks of long recordings: together the whole, cut in pauses."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from vc_lib.audio.chunks import quietest
 SR = 16_000
 
 
-def pieces(*args, **kw):
-    """Each piece as (wav, where it begins, how long it is, whether it is the last)."""
+def split(*args, **kw):
+    """Each chunk as (wav, start, length, is last)."""
     return ((p.wav, p.start, p.n, p.last) for p in chunks.split_at_pauses(*args, **kw))
 
 
@@ -20,7 +20,7 @@ def test_chunks_of_any_blocks_add_up_to_the_recording(voice, short_chunks, secon
     cuts = []
     for n_block in (100, 3_333, 8_000, 10**6):
         blocks = [wav[i : i + n_block] for i in range(0, len(wav), n_block)]
-        parts = list(pieces(blocks, SR, fade=320))
+        parts = list(split(blocks, SR, fade=320))
         whole = [part[n_before : n_before + n] for part, n_before, n, _ in parts]
         assert np.array_equal(np.concatenate([np.zeros(0), *whole]), wav)
         assert [last for *_, last in parts] == [False] * (len(parts) - 1) + [True] * bool(parts)
@@ -35,15 +35,15 @@ def test_chunks_of_any_blocks_add_up_to_the_recording(voice, short_chunks, secon
 @pytest.mark.parametrize("grid", [1, 320, 441])
 def test_chunks_begin_on_the_grid(voice, short_chunks, grid):
     wav = voice(3.0)
-    for piece in chunks.split_at_pauses([wav[:9_000], wav[9_000:]], SR, 320, grid):
-        assert piece.at % grid == 0 and piece.start < 0.1 * SR + grid
-        assert np.array_equal(wav[piece.at : piece.at + len(piece.wav)], piece.wav)
+    for chunk in chunks.split_at_pauses([wav[:9_000], wav[9_000:]], SR, 320, grid):
+        assert chunk.at % grid == 0 and chunk.start < 0.1 * SR + grid
+        assert np.array_equal(wav[chunk.at : chunk.at + len(chunk.wav)], chunk.wav)
 
 
 def test_the_context_is_at_least_the_fade(monkeypatch, voice):
     monkeypatch.setattr(chunks, "CHUNK_S", 0.5)
     monkeypatch.setattr(chunks, "CONTEXT_S", 0.0)
-    for part, n_before, n, last in pieces([voice(2.0)], SR, fade=320):
+    for part, n_before, n, last in split([voice(2.0)], SR, fade=320):
         assert last or len(part) >= n_before + n + 320
 
 
@@ -52,7 +52,7 @@ def test_cuts_fall_in_pauses(voice, short_chunks):
     starts = np.arange(6_000, len(wav), 6_000)
     for start in starts:
         wav[start : start + 1_000] = 0
-    ends = np.cumsum([n for _, _, n, _ in pieces([wav], SR, fade=320)])[:-1]
+    ends = np.cumsum([n for _, _, n, _ in split([wav], SR, fade=320)])[:-1]
     assert len(ends) > 4
     for end in ends:
         assert np.abs(starts + 500 - end).min() <= 500

@@ -1,4 +1,4 @@
-"""Where a recording pauses, by level alone, and the gain that makes its pauses quieter."""
+"""Loudness: level of speech, loud frames, and the gain that attenuates pauses."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_speech_level_ignores_pauses():
 @pytest.mark.parametrize("sr", [8_000, 16_000, 44_100])
 @pytest.mark.parametrize("pause_db", [-60, -120])
 def test_attenuates_pauses_but_not_speech(sr, pause_db):
-    """Recorded, and gated before to digital silence."""
+    """Pauses as recorded, and gated to digital silence."""
     rng = np.random.default_rng(0)
     level = np.repeat(10 ** (np.array([-20, pause_db, -20]) / 20), sr // 2)
     wav = level * rng.normal(size=len(level))
@@ -52,7 +52,7 @@ def test_pauses_last_a_tenth_of_a_second(pause_s, is_pause):
 
 
 def test_keeps_a_burst_between_silences():
-    """As the /t/ at the end of a word, in a recording that was gated before."""
+    """Such as a /t/ at the end of a word, in a gated recording."""
     silence = np.zeros(SR // 5)
     wav = np.concatenate([noise(0.5, -20), silence, noise(0.03, -38), silence, noise(0.5, -20)])
     burst = slice(int(0.705 * SR), int(0.725 * SR))

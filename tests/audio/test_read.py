@@ -1,4 +1,4 @@
-"""Sound files read: formats, names, channels, rates, blocks, and files that are refused."""
+"""Reading sound files: formats, names, channels, rates, blocks, and files that are rejected."""
 
 import errno
 import os
@@ -304,7 +304,7 @@ def test_full_temporary_folder_raises_not_written(tmp_path, monkeypatch):
 
 
 def written(path, wav):
-    """A recording in any format by its suffix."""
+    """Write a recording in the format of its suffix."""
     if path.suffix in (".m4a", ".wma", ".mka", ".g722"):
         sf.write(path.with_suffix(".tmp.wav"), wav, SR)
         ffmpeg(path.with_suffix(".tmp.wav"), path)
@@ -393,7 +393,7 @@ def test_rejects_pipes_and_devices(tmp_path):
     "suffix", [".wav", ".m3u8", ".mp3", ".m4a", ".sdp", ".pls", ".ffconcat", ".mpd"]
 )
 def test_fetches_nothing_from_the_network(tmp_path, suffix):
-    """Playlists of all kinds under all names, and a server that waits for somebody to come."""
+    """Playlists of all kinds and suffixes name a server, which gets no connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
         host = f"http://127.0.0.1:{server.getsockname()[1]}/a.wav"
@@ -414,7 +414,7 @@ def test_fetches_nothing_from_the_network(tmp_path, suffix):
 
 
 def test_good_and_broken_files_side_by_side(tmp_path):
-    """Three of each: the good ones are found usable, each broken one says its name and what it has."""
+    """Three good files load, and each of three broken ones raises an error with its name."""
     for i in range(3):
         sf.write(tmp_path / f"good {i} é.wav", tone(), SR)
     whole = (tmp_path / "good 0 é.wav").read_bytes()

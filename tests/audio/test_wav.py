@@ -37,7 +37,7 @@ def test_to_mono_takes_either_axis_and_integers():
     assert np.allclose(to_mono((left * 128 + 128).astype("uint8")), left, atol=1e-2)
 
 
-# What is refused
+# Rejected input
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sound files written: whole or not at all, with a comment, on full disks and closed folders."""
+"""Writing sound files: formats, atomic writes, comments, full disks, closed folders."""
 
 import errno
 import os
@@ -116,7 +116,7 @@ def test_rejects_impossible_destinations(tmp_path):
 
 @pytest.mark.parametrize("suffix", WRITABLE)
 def test_full_disk_raises_not_written_and_keeps_the_old_file(tmp_path, suffix):
-    """No file may be over 20 kB: less than a second of it fits."""
+    """A limit on file sizes stands for a full disk."""
     noise = 0.1 * np.random.default_rng(0).normal(size=20 * 16_000)
     path = tmp_path / f"a{suffix}"
     save_wav(path, noise[:2_000], 16_000)
