@@ -105,6 +105,7 @@ def convert_folder(
             raise  # the other files would fail, too
         except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
             return f"{file.name}: {e}"
+        return None
 
     reasons = list(progress_bar(in_order(convert, files), total=len(files), leave=False))
     failed = [reason for reason in reasons if reason]

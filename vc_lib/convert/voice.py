@@ -50,7 +50,7 @@ class Voice:
         self.name = name
         self.generator, self.config, self.device = generator.to(device).eval(), config, device
         self.generator.train_equalizer(False)
-        self.live = None
+        self.live: Stream | None = None
         if device.type == "cpu":
             self.generator.to(memory_format=torch.channels_last)
 

@@ -102,7 +102,7 @@ class Inputs:
     def sr(self) -> int:
         return self.converted.sr
 
-    def wavs(self, role: str) -> tuple:
+    def wavs(self, role: str) -> tuple[np.ndarray, np.ndarray, int]:
         """Arguments of a metric that compares the waveforms of `converted` and of a role."""
         return self.converted.wav, getattr(self, role).wav, self.sr
 

@@ -56,7 +56,9 @@ def between(features: Features, changed: Features, strength: float) -> Features:
     )
 
 
-def equal_error_rate(same: Sequence[float], different: Sequence[float]) -> tuple[float, float]:
+def equal_error_rate(
+    same: Sequence[float] | np.ndarray, different: Sequence[float] | np.ndarray
+) -> tuple[float, float]:
     """Error rate of a verifier at the threshold where it rejects and accepts wrongly equally often.
 
     Parameters
@@ -245,4 +247,5 @@ def _eer_interval(trials: np.ndarray) -> tuple[float, float, float]:
             different = resampled[:, is_different].ravel()
             eers.append(equal_error_rate(_same(resampled), different)[0])
     eer = equal_error_rate(_same(trials), _different(trials))[0]
-    return eer, *(float(v) for v in np.percentile(eers, (2.5, 97.5)))
+    low, high = np.percentile(eers, (2.5, 97.5))
+    return eer, float(low), float(high)

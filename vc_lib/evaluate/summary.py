@@ -1,7 +1,7 @@
 """Scores of many clips: tables, means and bootstrap intervals."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 
 import joblib
@@ -62,7 +62,7 @@ def evaluate_set(
         return wav if isinstance(wav, Clip) else Clip(wav, sr, f0_method, name)
 
     target = target_clips(target, clip)
-    total = len(clips) if hasattr(clips, "__len__") else total
+    total = len(clips) if isinstance(clips, Sized) else total
 
     def evaluated(name: str, arguments: Mapping) -> tuple[str, dict]:
         try:
@@ -106,7 +106,8 @@ def bootstrap(values: Iterable[float], seed: int = 0) -> tuple[float, float, flo
         return (float(values[0]) if len(values) else float("nan"),) * 3
     mean = float(values.mean())
     resampled = resample((values,), np.mean, n_resamples=N_RESAMPLES, method="percentile", rng=seed)
-    return mean, *(float(v) for v in resampled.confidence_interval)
+    low, high = resampled.confidence_interval
+    return mean, float(low), float(high)
 
 
 def summary(

@@ -70,11 +70,11 @@ def save_voice(
         raise ParameterError(
             f"{not_finite[0]} holds NaN or infinity and is not saved in {run_dir}; resume from the last checkpoint"
         )
-    metadata = dict(
+    metadata: dict[str, str | int] = dict(
         vc_lib=__version__, config_sha256=_digest(cfg.values()), sha256=_checksum(tensors)
     )
     if trained:
-        metadata |= dict(stage=trained[0], epoch=trained[1])
+        metadata |= {"stage": trained[0], "epoch": trained[1]}
     data = save(tensors, {METADATA: json.dumps(metadata, sort_keys=True)})
     if not (run_dir / CARD).exists():
         text = card(cfg, run_dir.name)

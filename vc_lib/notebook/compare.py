@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,7 +121,7 @@ def compare(
     scores = {}
     for name, versions in clips.items():
         versions = {**versions, "WORLD statistics": baseline(versions["source"], stats)}
-        given = dict(only=keys, source=versions["source"], target=of_target)
+        given: dict[str, Any] = dict(only=keys, source=versions["source"], target=of_target)
         scores |= {f"{name}, {row}": evaluate(versions[row], first.sr, **given) for row in ROWS}
     return scores
 

@@ -227,7 +227,7 @@ def _speech_level_db(wav: np.ndarray, sr: int) -> float:
 
 
 def levels_under_loudest(
-    wavs: Mapping[str, np.ndarray], sr: int, gains_db: Mapping[str, float | None], n_frames: int
+    wavs: Mapping[str, np.ndarray], sr: int, gains_db: Mapping[str, float | None], n_frames: float
 ) -> tuple[AudioConfig, dict[str, np.ndarray]]:
     """Settings of the STFT and spectrograms [dB below the loudest bin of all] after `gains_db`.
 

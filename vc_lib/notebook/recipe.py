@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ..audio import list_audio, load_wav
 from ..config import Config
 from ..corpus import CorpusItem
 
-TINY = dict(
+TINY: dict[str, Any] = dict(
     f0_method="dio", width=8, depth=3, critic_width=8, n_frames=64, bs=2, max_crops=6
 )  # settings of a run of seconds
 N_TINY_FILES = 6

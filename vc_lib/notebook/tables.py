@@ -13,7 +13,7 @@ from ..model.card import read_card
 from .style import rounded
 
 
-def table(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def table(rows: Mapping[str, Mapping[str, float | str]]) -> pd.DataFrame:
     """Round numbers to about three digits and put them into a table.
 
     Parameters
