@@ -68,6 +68,19 @@ def test_ruff_has_nothing_to_say(command):
     run_tool("ruff", *command.split(), "--output-format=concise")
 
 
+@pytest.mark.slow
+def test_mypy_has_nothing_to_say():
+    run_tool("mypy", "--no-error-summary")
+
+
+def test_docstrings_have_the_sections_they_name():
+    run_tool("numpydoc", "lint", *[n for n in files_in_git() if re.match(r"vc_lib/.*\.py", n)])
+
+
+def test_words_are_spelt():
+    run_tool("codespell_lib")
+
+
 def test_notebooks_are_stripped():
     """Only cells tagged `keep_output` keep their outputs; `nbstripout *.ipynb` sees to it."""
     run_tool("nbstripout", "--verify", *[n for n in files_in_git() if n.endswith(".ipynb")])
@@ -157,6 +170,35 @@ def test_links_of_a_page_resolve(page):
         path = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
         found = any(name == path or name.startswith(f"{path}/") for name in files_in_git())
         assert found, f"{page} links to {link}, which is not in git"
+
+
+@pytest.mark.parametrize("name, limit", [("benchmarks/RESULTS.md", 300), ("vc_lib/**/*.py", 450)])
+def test_files_are_short(name, limit):
+    lengths = {f.name: len(f.read_text(encoding="utf-8").splitlines()) for f in REPO.glob(name)}
+    assert lengths and {f: n for f, n in lengths.items() if n > limit} == {}
+
+
+def test_lines_are_short():
+    """Of code; prose in tables and notebooks may be longer."""
+    found = [
+        f"{name}:{i}: {len(line)} characters"
+        for name, text in texts()
+        if Path(name).suffix in (".py", ".toml", ".txt") and not name.startswith("data/")
+        for i, line in enumerate(text.splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_the_package_is_imported_as_installed():
+    """A script that bends its search path hides that it needs `pip install -e .`."""
+    line = re.compile(r"^\s*sys\.path\b", re.MULTILINE)
+    assert not [name for name, text in texts() if name.endswith(".py") and line.search(text)]
+
+
+def test_the_top_of_the_package_is_surveyed_at_a_glance():
+    modules = [f.stem for f in (REPO / "vc_lib").glob("*.py") if f.stem != "__init__"]
+    assert len(modules) <= 12, f"put one of {sorted(modules)} into a room"
 
 
 def test_readme_is_short():
