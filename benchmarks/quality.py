@@ -38,8 +38,8 @@ from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, SECOND_CHANNELS, AudioConfig, Config
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import METRICS, Clip, evaluate, judges, log_f0_correlation, summary
+from vc_lib.evaluate.score_tables import bootstrap
 from vc_lib.evaluate.signal_metrics import si_snr_db
-from vc_lib.evaluate.summary import bootstrap
 from vc_lib.spectrogram import image_to_wav, wav_to_image
 
 STFTS = (  # sr [Hz], n_fft, hop_length [samples]

@@ -31,6 +31,7 @@ from threadpoolctl import threadpool_limits
 from training_speed import Step, data_wait, processor, speech_per_second
 
 from vc_lib.audio import list_audio, load_wav
+from vc_lib.audio.level import near_loud
 from vc_lib.config import Config
 from vc_lib.convert import Stream, load_voice
 from vc_lib.corpus import prepare
@@ -243,7 +244,7 @@ def lsd_db(wav: np.ndarray, other: np.ndarray, cfg: Config) -> float:
     """Log-spectral distance over frames less than 35 dB under the loud ones [dB]."""
     a, b = (50 * wav_to_image(w, cfg)[0] for w in (wav, other))
     level_db = 10 * np.log10((10 ** (b / 10)).mean(0))
-    loud = level_db > np.percentile(level_db, 95) - 35
+    loud = near_loud(level_db)
     return float(np.sqrt(((a - b)[:, loud] ** 2).mean(0)).mean())
 
 

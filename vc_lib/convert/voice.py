@@ -12,8 +12,9 @@ import torch
 
 from .. import __version__
 from ..anonymize import analyze, anonymize, resynthesize, speaker_stats, transform
-from ..audio import check_level, check_wav, chunks, resample
+from ..audio import check_level, check_sr, check_wav, chunks
 from ..audio.level import attenuate_pauses
+from ..audio.wav import _resample
 from ..config import Config
 from ..errors import MissingInput, ParameterError
 from ..model.networks import Generator
@@ -159,7 +160,8 @@ class Voice:
                 f"source={type(source).__name__} must be SpeakerStats or None; "
                 "measure it with voice.source_stats"
             )
-        return np.clip(resample(wav, sr, self.sr), -1, 1).astype(np.float32)
+        wav = _resample(wav, check_sr(sr), self.sr)
+        return np.clip(wav, -1, 1).astype(np.float32)
 
 
 def load_voice(folder, device=None) -> Voice:

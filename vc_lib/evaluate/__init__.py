@@ -5,7 +5,7 @@ metrics         distances of envelopes, spectra and pitch
 signal_metrics  metrics of waveforms: SI-SNR, level in pauses, PESQ, ESTOI
 judges          pretrained models: words, speaker, naturalness
 scores          `METRICS` and `evaluate`, all scores of one clip
-summary         `evaluate_set` and `summary`, tables of many clips with confidence intervals
+score_tables    `evaluate_set` and `summary`, tables of many clips with confidence intervals
 baselines       conversions without a network, for comparison
 privacy         `privacy_scores`, how well a verifier still recognizes anonymized speakers
 monitor         `EvaluateCallback`, the scores of a few clips while a voice is trained
@@ -15,8 +15,8 @@ This package hands on scores and metrics only; the other modules are imported by
 
 from .clips import Clip, TargetClips
 from .metrics import envelope_distance_db, f0_register_cents, log_f0_correlation, mcd_db
+from .score_tables import evaluate_set, summary
 from .scores import METRICS, evaluate
-from .summary import evaluate_set, summary
 
 __all__ = [
     "METRICS",

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..anonymize import Features, active_frames, analyze, cepstrum
 from ..audio import check_sr, check_wav, stft_magnitude
+from ..audio.level import near_loud
 from ..config import AnonymizeConfig, AudioConfig
 from ..errors import ParameterError
 from ..speaker import SpeakerStats
@@ -20,7 +21,6 @@ CEPSTRUM_TO_DB = 10 / np.log(10)  # factor from a norm of WORLD's cepstra to dB,
 MIN_VOICED = 10  # voiced frames below which a correlation or a median is nan
 TOLERANCE_MS = 5.0  # length difference up to which the longer waveform is cut [ms]
 MAX_DTW_FRAMES = 4_000  # longest input of DTW, 20 s [frames]; it needs 20 bytes a pair of frames
-ACTIVE_DB = 35.0  # frames this far under the loud ones (95th percentile) are pauses [dB]
 FLOOR_DB = 120.0  # floor of spectra under the loudest bin of the reference [dB]
 LIMIT_DB = 120.0  # limit of ratios of powers, so that they stay finite [dB]
 ALIGNMENTS = ("frames", "dtw")  # choices of `align`
@@ -210,7 +210,7 @@ def log_spectral_distance_db(a: np.ndarray, b: np.ndarray, sr: int) -> float:
     cfg = AudioConfig(sr=int(sr), n_fft=2 * round(0.016 * sr), hop_length=round(0.008 * sr))
     mag_a, mag_b = (stft_magnitude(wav, cfg) for wav in (a, b))
     level_db = power_to_db((mag_b**2).mean(0))
-    active = level_db > np.percentile(level_db, 95) - ACTIVE_DB
+    active = near_loud(level_db)
     floor = mag_b.max() * 10 ** (-FLOOR_DB / 20)
     difference_db = 20 * np.log10(np.maximum(mag_a, floor) / np.maximum(mag_b, floor))
     return float(np.sqrt((difference_db[:, active] ** 2).mean(0)).mean())

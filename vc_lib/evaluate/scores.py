@@ -1,7 +1,7 @@
 """All scores of one conversion.
 
 `evaluate` computes every metric that its arguments and the installed packages allow. `METRICS`
-lists them, with unit and direction. `evaluate.summary` does the same for many clips.
+lists them, with unit and direction. `score_tables` does the same for many clips.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 
 from ..audio import resample
+from ..audio.level import near_loud
 from ..errors import MissingInput
-from .metrics import ACTIVE_DB, check_same_length, power_ratio_db, power_to_db
+from .metrics import check_same_length, power_ratio_db, power_to_db
 
 BLOCK_MS = 10.0  # block in which levels are measured [ms]
 PAUSE_MARGIN = 3  # margin between speech and pause, where sound rings on [blocks]
@@ -81,7 +82,7 @@ def pause_level_db(converted: np.ndarray, sr: int, source: np.ndarray) -> float:
     if len(power) < MIN_PAUSE:
         return float("nan")
     level_db = power_to_db(source_power)
-    speech = level_db > np.percentile(level_db, 95) - ACTIVE_DB
+    speech = near_loud(level_db)
     near = np.convolve(speech, np.ones(2 * PAUSE_MARGIN + 1))[PAUSE_MARGIN:-PAUSE_MARGIN]
     pause = near == 0
     if pause.sum() < MIN_PAUSE:

@@ -8,7 +8,7 @@ import pytest
 
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate import evaluate, evaluate_set, summary
-from vc_lib.evaluate.summary import bootstrap
+from vc_lib.evaluate.score_tables import bootstrap
 
 SR = 16_000
 pytestmark = pytest.mark.usefixtures("no_judges")
