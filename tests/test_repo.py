@@ -219,7 +219,7 @@ def test_scripts_import_what_exists(tmp_path, folder):
     code = f"import runpy\nfor file in {files}:\n    runpy.run_path(file, run_name='imported')"
     run = [sys.executable, "-W", "ignore", "-c", code]
     # vc_lib where it is not installed; scripts beside each other; the tests' helpers, for browser_times
-    places = (REPO, REPO / folder, REPO / "tests")
+    places = (REPO, REPO / folder, REPO / "tests", REPO / "tests" / "notebook")
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
     done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
