@@ -61,24 +61,24 @@ def fit_gmm(frames: np.ndarray, n_classes: int) -> AcousticClasses | None:
     return AcousticClasses(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
-def class_posteriors(frames: np.ndarray, sounds: AcousticClasses, means=None) -> np.ndarray:
+def class_posteriors(frames: np.ndarray, classes: AcousticClasses, means=None) -> np.ndarray:
     """Posterior probability of each class in each frame [shape=(n_frames, n_classes)].
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
-    sounds : AcousticClasses
+    classes : AcousticClasses
     means : np.ndarray, optional [shape=(n_classes, n_coefficients)]
         Means in place of those of `sounds`.
     """
-    weights, own, variances = _arrays(sounds)
+    weights, own, variances = _arrays(classes)
     means = own if means is None else np.asarray(means)
     return softmax(_log_densities(frames, weights, means, variances), axis=1)
 
 
-def _arrays(sounds: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means and variances."""
-    return np.array(sounds.weights), np.array(sounds.means), np.array(sounds.variances)
+    return np.array(classes.weights), np.array(classes.means), np.array(classes.variances)
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:
@@ -90,14 +90,14 @@ def _log_densities(frames, weights, means, variances) -> np.ndarray:
     return np.log(weights) - (distance - np.log(precision).sum(1)) / 2
 
 
-def estimate_fmllr(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
+def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     """Estimate the affine map of a source's cepstra that makes them most likely under the mixture.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
         Cepstra of voiced frames, already moved to the target's mean and covariance.
-    sounds : AcousticClasses
+    classes : AcousticClasses
         Classes of the target.
 
     Returns
@@ -115,7 +115,7 @@ def estimate_fmllr(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
     identity = np.eye(n + 1, n)
     if not len(frames):
         return identity
-    weights, means, variances = _arrays(sounds)
+    weights, means, variances = _arrays(classes)
     center = weights @ means
     spread = np.sqrt(weights @ (variances + (means - center) ** 2))
     z = np.column_stack([(frames - center) / spread, np.ones(len(frames))])
@@ -154,14 +154,14 @@ def apply_fmllr(frames: np.ndarray, fmllr) -> np.ndarray:
     return frames @ fmllr[:-1] + fmllr[-1]
 
 
-def map_adapt_means(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
+def map_adapt_means(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     """Adapt the means of the target's classes to a source speaker.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
         Cepstra of voiced frames, after `apply_fmllr`.
-    sounds : AcousticClasses
+    classes : AcousticClasses
         Classes of the target.
 
     Returns
@@ -169,16 +169,16 @@ def map_adapt_means(frames: np.ndarray, sounds: AcousticClasses) -> np.ndarray:
     means : np.ndarray [shape=(n_classes, n_coefficients)]
         Maximum a posteriori estimates; a class without frames keeps the target's mean.
     """
-    frames, own = _thinned(frames), np.array(sounds.means)
+    frames, own = _thinned(frames), np.array(classes.means)
     means = own
     for _ in range(ROUNDS):
-        posterior = class_posteriors(frames, sounds, means)
+        posterior = class_posteriors(frames, classes, means)
         means = (posterior.T @ frames + RELEVANCE * own) / (posterior.sum(0)[:, None] + RELEVANCE)
     return means
 
 
 def shift_class_means(
-    frames: np.ndarray, sounds: AcousticClasses, means: np.ndarray, frame_period_s: float
+    frames: np.ndarray, classes: AcousticClasses, means: np.ndarray, frame_period_s: float
 ) -> np.ndarray:
     """Shift each frame by the difference of the class means, target minus source.
 
@@ -186,7 +186,7 @@ def shift_class_means(
     ----------
     frames : np.ndarray [shape=(n_frames, n_coefficients)]
         Consecutive frames, after `apply_fmllr`.
-    sounds : AcousticClasses
+    classes : AcousticClasses
         Classes of the target.
     means : np.ndarray [shape=(n_classes, n_coefficients)]
         Means of the source, from `map_adapt_means`.
@@ -197,6 +197,6 @@ def shift_class_means(
     np.ndarray [shape=(n_frames, n_coefficients)]
         Shifts are weighted by the posteriors of the classes, smoothed over time.
     """
-    posterior = class_posteriors(frames, sounds, means)
+    posterior = class_posteriors(frames, classes, means)
     posterior = gaussian_filter1d(posterior, SMOOTH_S / frame_period_s, axis=0, mode="nearest")
-    return frames + posterior @ (np.array(sounds.means) - means)
+    return frames + posterior @ (np.array(classes.means) - means)

@@ -1,6 +1,6 @@
 """Anonymize a recording with the WORLD vocoder: analyze -> transform -> synthesize.
 
-`anonymize`, at the end of this page, is the whole method:
+`anonymize`, at the end of this file, is the whole anonymizer:
 
 1. `world.analyze` splits the recording into F0, spectral envelope and aperiodicity.
 2. `transform` changes each of the three, towards the statistics of a target speaker if there is
@@ -8,9 +8,10 @@
    dial is turned.
 3. `world.resynthesize` makes a waveform of the same length from the result.
 
-The envelope takes the longest way (`_transform_envelope`): formants are scaled to the target's
+The envelope needs the most steps (`_transform_envelope`): formants are scaled to the target's
 register, and the mean and covariance of the cepstrum are moved to the target's (`statistics`).
-Then each acoustic class is moved to the target's (`acoustic_classes`).
+Then one affine map (fMLLR) and a shift of each acoustic class move it further
+(`acoustic_classes`).
 
 WORLD: Morise et al., IEICE Trans. E99-D(7), 2016.
 """
@@ -56,7 +57,8 @@ def transform(
     features : Features
     cfg : AnonymizeConfig
     source : SpeakerStats, optional
-        Statistics of the speaker; by default they are measured on `features`.
+        Statistics of the speaker. By default they are measured on `features`; the less speech there
+        is, the nearer they are to the target's.
     rng : np.random.Generator, optional
         Source of the noise that some dials add; by default the noise is the same every time.
 
@@ -93,7 +95,7 @@ def transform(
 
 
 def _own_mean(features: Features) -> SpeakerStats:
-    """Prior for a clip that may hold no speech: its own statistics, so that nothing is changed."""
+    """Statistics to fall back on if a clip holds no speech: its own, so that it stays unchanged."""
     mc = cepstrum(features)
     level_db = float(power_db(features.sp).max())
     return SpeakerStats(features.sr, 0.0, 0.0, level_db, tuple(mc.mean(0)), tuple(mc.std(0)))

@@ -175,6 +175,13 @@ def _f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.nd
         more = dict(channels_in_octave=4, allowed_range=0.2)  # finds more than the defaults
         f0, times = pyworld.dio(x, sr, **limits, **more)
         return pyworld.stonemask(x, f0, times, sr), times
+    if cfg.f0_method == "swift-f0":
+        return _swift_f0(x, sr, cfg)
+    raise ParameterError(f"f0_method={cfg.f0_method!r} has no tracker; call one here, in _f0")
+
+
+def _swift_f0(x: np.ndarray, sr: int, cfg: AnonymizeConfig) -> tuple[np.ndarray, np.ndarray]:
+    """F0 [Hz] and frame times [s] by the package swift-f0, refined by StoneMask."""
     try:
         from swift_f0 import SwiftF0
     except ImportError as e:

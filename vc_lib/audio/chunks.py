@@ -25,7 +25,7 @@ class Chunk:
     n: int  # length of the chunk itself [samples]
     last: bool  # True for the last chunk of the recording
     features: Any = None  # WORLD's features of `wav`, once analyzed
-    # (sample of `wav`, phase of the excitation at it [periods])
+    # (index in `wav`, phase of the excitation at that sample [periods])
     phase: tuple[int, float] | None = None
 
 
@@ -39,15 +39,17 @@ def split_at_pauses(
 ) -> Iterator[Chunk]:
     """Split a recording at its quietest moments, into chunks of at most `CHUNK_S`.
 
+    The last chunk may be longer by `CONTEXT_S`.
+
     Parameters
     ----------
     wavs : iterable of np.ndarray
         Consecutive blocks of the recording, of any lengths.
     sr : int [Hz]
     fade : int [samples]
-        Minimum of the context after a chunk.
+        Least context: at least this many samples follow a chunk, for the cross-fade.
     grid : int [samples]
-        Context begins at multiples of `grid`, so the context before a chunk may be longer by that.
+        Context begins at multiples of `grid`, so it is up to `grid` samples longer.
 
     Yields
     ------

@@ -1,6 +1,6 @@
 """A trained voice: load it, convert a waveform, convert live speech.
 
-`Voice.convert` is the whole method, as calls one under the other. Recordings over 8 s go through
+`Voice.convert` is the whole conversion, one call for each step. Recordings over 8.5 s go through
 `long`, files through `files`, live speech through `streaming`.
 """
 
@@ -24,7 +24,7 @@ from ..spectrogram import image_to_wav, wav_to_image
 from .long import convert_long, estimate_speaker
 from .streaming import Stream
 
-WIDTH = 64  # image widths are padded to a multiple, so that few layouts are compiled [frames]
+WIDTH = 64  # image widths are padded to a multiple, so that the network sees few sizes [frames]
 PACKAGE = Path(__file__).parents[1]
 # folders in which a voice is found by name; the last is the clone's, with `pip install -e`
 VOICES = ("models", PACKAGE / "voices", PACKAGE.parent / "models")
@@ -105,14 +105,16 @@ class Voice:
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """Anonymize speech as `convert` does before the generator.
 
-        Parameters as in `convert`; the output has the same rate and length.
+        Parameters as in `convert`; the output has the rate `self.sr` and the length of `convert`'s.
+        Long speech is anonymized as a whole, not in chunks.
         """
         wav = self._accept(wav, sr, source)
         return anonymize(wav, self.sr, self.config, source=source)
 
     def generate(self, anonymized: np.ndarray) -> np.ndarray:
         """Apply the generator to anonymized speech at `self.sr`, at most half a minute of it."""
-        padding = -len(anonymized) % (WIDTH * self.config.hop_length)  # left out for short inputs
+        padding = -len(anonymized) % (WIDTH * self.config.hop_length)
+        # no padding where it would be over a quarter of the input
         wav = np.pad(anonymized, (0, padding if len(anonymized) > 4 * padding else 0))
         img = torch.from_numpy(wav_to_image(wav, self.config))[None].to(self.device)
         with torch.inference_mode():

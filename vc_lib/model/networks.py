@@ -27,14 +27,15 @@ from fastai.layers import ConvLayer, NormType, ResBlock
 from fastai.vision.models.unet import DynamicUnet
 
 CONTRAST = 5.0  # gain of the critic's input: a difference of 10 dB becomes 1
-FADE = (-0.7, -0.5)  # levels relative to loud frames: no change below, full change above [50 dB]
+# frame level relative to loud frames: no change below -35 dB, full change above -25 dB [50 dB]
+FADE = (-0.7, -0.5)
 LOUD_SHARE = 0.95  # quantile of the frame levels that is the level of loud frames
 STEP_SHARE = 0.02  # weight of the newest step in the limiter's running averages
 WEIGHTS = "generator.safetensors"  # file name in a voice's folder
 
 
 class Fold(nn.Module):
-    """Fold `n` neighbouring frequency rows into channels: (B, C, F, T) to (B, C*n, F/n, T)."""
+    """Fold `n` neighboring frequency rows into channels: (B, C, F, T) to (B, C*n, F/n, T)."""
 
     def __init__(self, n: int):
         super().__init__()
@@ -72,11 +73,12 @@ class ChangeLimiter(nn.Module):
     """Limit the generator's change to what transfers to other speakers.
 
     The change is removed above `cfg.change_below_hz`, and smoothed over `cfg.change_smooth_ms`. It
-    fades out in frames that are 25 to 35 dB under the loud ones. Its mean over loud frames is
-    subtracted: the mean of the batch in training, a running average later. This mean is an
-    equalizer that fits only perturbed recordings of the target, and moves other speakers away from
-    the target. In training (`train_equalizer`) a learnt equalizer replaces the mean, so that the
-    network need not learn one.
+    fades out in frames that are 25 to 35 dB under the loud ones.
+
+    The mean change over loud frames acts as a fixed equalizer. It suits the perturbed target, but
+    moves other speakers away from the target. So it is subtracted: the mean of the batch in
+    training, a running average later. In training (`train_equalizer`) a learned equalizer is added,
+    so that the network need not learn one.
     """
 
     def __init__(self, cfg: Config):
@@ -140,9 +142,8 @@ class Generator(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.n_quefrencies = math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
-        self.bf16 = (
-            None  # compute in bfloat16: True, False, or None for where the device gains by it
-        )
+        # compute in bfloat16: True, False, or None for where the device gains by it
+        self.bf16 = None
         n_out = 1 if cfg.filter_output else 2
         if cfg.encoder == "compact":
             fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
@@ -179,9 +180,7 @@ class Generator(nn.Module):
             self.net.to(memory_format=torch.channels_last)
         return self
 
-    def forward(
-        self, img, strength: float = 1.0
-    ):  # (B, 2, n_freqs, n_frames), factor of the change
+    def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames)
         img = img.as_subclass(torch.Tensor)
         below = img[:, :, :-1]
         n_freqs, n_frames = below.shape[-2:]
@@ -211,8 +210,8 @@ class Critic(nn.Module):
 
     With `cfg.filter_output` it sees the log-magnitudes of the image's waveform only. The phase
     would give every generated image away, as the generator keeps the phase of the vocoder. There is
-    no spectral normalisation: generated and recorded images differ by a few dB, which layers of
-    little gain hardly pass on.
+    no spectral normalization: it limits the gain of a layer, and the difference of a few dB between
+    generated and recorded images would be lost.
 
     Parameters
     ----------

@@ -175,7 +175,7 @@ def save_generated(generator: Generator, dls: DataLoaders, run_dir) -> Path:
 
 
 class JudgedPair(Transform):
-    """Make of a number a triple (image, anonymized image, label) of the file of `save_generated`.
+    """Turn an item number into (image, anonymized image, label), read from `save_generated`'s file.
 
     Number 3 * i gives the recorded image of crop i (label 1), 3 * i + 1 the generated one (label
     0), and 3 * i + 2 the recorded image of another crop (label 0).
@@ -253,8 +253,10 @@ def gan_learner(
 ) -> GANLearner:
     """Make a Learner that trains generator and critic in turns.
 
-    A turn of the critic ends when its loss is below `cfg.critic_threshold`, or after
-    `cfg.max_critic_steps`. A turn of the generator is one step. Both counts are in history.csv.
+    `CappedGANSwitcher` ends a turn of the critic when its loss on recorded and generated images
+    (without mismatched pairs) is below `cfg.critic_threshold`, or after `cfg.max_critic_steps`.
+    A turn of the generator is one step. Both counts are in history.csv. The loss of both is
+    `losses.ConditionalGANLoss`.
 
     Parameters
     ----------
@@ -298,7 +300,7 @@ def gan_learner(
 
 
 def _with_weights_of(given: torch.nn.Module | None, new: torch.nn.Module) -> torch.nn.Module:
-    """`new` with the weights of `given`, if that is not None; deepcopy would share the U-Net's hooks."""
+    """`new` with the weights of `given`, if that is not None; a deepcopy would share the hooks of the U-Net."""
     if given is not None:
         new.load_state_dict(given.state_dict())
     return new
