@@ -1,6 +1,6 @@
 """Anonymous Voice Conversion: any speaker in, one target voice out.
 
-Rooms in pipeline order; each imports only from the rooms before it:
+Packages and modules in pipeline order; each imports only from those before it:
 
     errors      exceptions that callers may catch
     files       atomic writes, locks, limits

@@ -1,4 +1,4 @@
-"""Anonymization with WORLD: pipeline (the page to read), world (analysis, synthesis), dials
+"""Anonymization with WORLD: pipeline (read this first), world (analysis, synthesis), dials
 (transforms), statistics and acoustic_classes (of a speaker), perturb (random speakers),
 f0_tracker, synthesis.
 """

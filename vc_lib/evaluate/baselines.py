@@ -31,8 +31,8 @@ from ..config import AnonymizeConfig
 from ..speaker import SpeakerStats
 
 N_FINE = 60  # number of cepstral coefficients that keep all audible detail of an envelope
-N_NEIGHBOURS = 12  # number of nearest frames that are averaged; fewer sound rougher
-CONTEXT = 4  # neighbours on either side that are compared too, 20 ms [frames]
+N_NEIGHBORS = 12  # number of nearest frames that are averaged; fewer sound rougher
+CONTEXT = 4  # neighbors on either side that are compared too, 20 ms [frames]
 MAX_FRAMES = 150_000  # largest number of target frames, 12 minutes of speech; more are slower
 
 
@@ -64,7 +64,7 @@ class TargetFrames:
 
 
 def _keys(features: Features, stats: SpeakerStats) -> np.ndarray:
-    """Search keys of frames: cepstra without the level, with CONTEXT neighbours on either side.
+    """Search keys of frames: cepstra without the level, with CONTEXT neighbors on either side.
 
     The cepstra are in standard deviations from the mean of their speaker.
     """
@@ -121,10 +121,10 @@ def nearest_frames(features: Features, target: TargetFrames) -> Features:
     """
     own = speaker_stats([features], prior=target.stats)
     keys = torch.from_numpy(_keys(features, own))
-    n_neighbours = min(N_NEIGHBOURS, len(target.keys))
+    n_neighbors = min(N_NEIGHBORS, len(target.keys))
     means = []
     for part in keys.split(500):  # bounds the memory of the distances
-        nearest = torch.cdist(part, target.keys).topk(n_neighbours, largest=False)
+        nearest = torch.cdist(part, target.keys).topk(n_neighbors, largest=False)
         means.append(target.fine[nearest.indices.numpy()].mean(1))
     sp = envelope_from_cepstrum(np.concatenate(means), features.sr, features.sp.shape[1])
     return replace(

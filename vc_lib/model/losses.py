@@ -40,7 +40,7 @@ def lsd_db(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Ten
 def global_variance(pred: torch.Tensor, original: torch.Tensor, cfg: Config) -> torch.Tensor:
     """Difference of the standard deviations of cepstra over time [nepers].
 
-    A network that minimises a distance predicts the mean where it is unsure. Its spectra vary less
+    A network that minimizes a distance predicts the mean where it is unsure. Its spectra vary less
     than those of speech, and sound muffled.
 
     Parameters

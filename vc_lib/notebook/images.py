@@ -28,7 +28,7 @@ def plot_image(img: np.ndarray, cfg: AudioConfig) -> Figure:
     Returns
     -------
     Figure
-        Both channels over time [s] and frequency [kHz], each with its own colour scale.
+        Both channels over time [s] and frequency [kHz], each with its own color scale.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def plot_image(img: np.ndarray, cfg: AudioConfig) -> Figure:
 
 
 def _channels(img: np.ndarray, cfg: AudioConfig) -> list[tuple[str, dict, float]]:
-    """Name, colours and upper limit of each channel; the lower limit is the negative one."""
+    """Name, colors and upper limit of each channel; the lower limit is the negative one."""
     log_mag = ("log-magnitude (−1: −100 dB, 1: 0 dB)", LEVELS, 1.0)
     top = float(np.abs(img).max()) or 1.0
     return {

@@ -39,7 +39,7 @@ MP3_RATES = (
     48_000,
 )  # rates of MP3 [Hz]
 RANGE_DB = 70.0  # range of a spectrogram below the loudest bin
-N_COLORS = 14  # colours of a spectrogram; more make large files
+N_COLORS = 14  # colors of a spectrogram; more make large files
 N_COLUMNS = 600  # width of a spectrogram [pixels]
 CONTOUR_S = 0.01  # step of the drawn pitch contour [s]
 QUICK = AnonymizeConfig(f0_method="dio")  # tracker of the drawn pitch; 10 times faster than Harvest

@@ -78,7 +78,7 @@ def plot_spectrograms(
     Returns
     -------
     Figure
-        0 dB is the loudest bin of all, -70 dB the darkest colour.
+        0 dB is the loudest bin of all, -70 dB the darkest color.
 
     Raises
     ------

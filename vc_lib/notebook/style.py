@@ -1,4 +1,4 @@
-"""Style shared by figures and tables: colours, sizes, small PNG files, rounded numbers.
+"""Style shared by figures and tables: colors, sizes, small PNG files, rounded numbers.
 
 Figures are made without pyplot, so they work in callbacks and leave nothing open. A notebook shows
 them as small PNGs on white, which are readable in light and dark themes.
@@ -16,8 +16,8 @@ from PIL import Image
 from ..config import AudioConfig
 
 WIDTH, ROW, DPI = 7.5, 1.7, 80  # figure width, panel height [inches]; resolution [pixels an inch]
-N_COLORS = 40  # colours in a PNG; fewer make smaller files
-# Palette safe for colour blindness: Okabe and Ito, Color Universal Design, 2008. Dashes help in print.
+N_COLORS = 40  # colors in a PNG; fewer make smaller files
+# Palette safe for color blindness: Okabe and Ito, Color Universal Design, 2008. Dashes help in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.grid": False}
@@ -46,7 +46,7 @@ class Figure(matplotlib.figure.Figure):
 
 
 def _with_few_colors(rgb: np.ndarray) -> Image.Image:
-    """Palette image of the N_COLORS most frequent colours; each pixel (height, width, 3) gets the nearest."""
+    """Palette image of the N_COLORS most frequent colors; each pixel (height, width, 3) gets the nearest."""
     packed = rgb.astype(np.int32) @ [65536, 256, 1]
     codes, which, counts = np.unique(packed, return_inverse=True, return_counts=True)
     colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1)
