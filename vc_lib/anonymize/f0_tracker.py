@@ -8,7 +8,7 @@
 
 Harvest filters the whole signal and times zero crossings, which takes three times as long as the
 rest of WORLD. Here filters and refinement are matrix products at the frames alone, in a twentieth
-of the time for the same accuracy (benchmarks/RESULTS.md).
+of the time for the same accuracy (benchmarks/LESSONS.md).
 
 Harvest: Morise, Interspeech 2017. Instantaneous frequency from a window and its slope: Flanagan
 and Golden, Bell System Technical Journal 45, 1966.
