@@ -84,14 +84,19 @@ class CorpusItem:
         return wav, Features(f0, sp, ap, int(sr), float(frame_period_ms))
 
 
+def _stored_bins(n_bins: int) -> np.ndarray:
+    """Every AP_STEP-th bin, and the last."""
+    return np.r_[0 : n_bins - 1 : AP_STEP, n_bins - 1]
+
+
 def _thin(ap_db: np.ndarray) -> np.ndarray:
-    """Every AP_STEP-th bin of aperiodicity, and the last."""
-    return ap_db[:, np.r_[0 : ap_db.shape[1] - 1 : AP_STEP, ap_db.shape[1] - 1]]
+    """The stored bins of aperiodicity."""
+    return ap_db[:, _stored_bins(ap_db.shape[1])]
 
 
 def _spread(ap_db: np.ndarray, n_bins: int) -> np.ndarray:
     """Inverse of `_thin`: all `n_bins` bins, by linear interpolation."""
-    bins = np.r_[0 : n_bins - 1 : AP_STEP, n_bins - 1]
+    bins = _stored_bins(n_bins)
     return between_columns(ap_db, np.interp(np.arange(n_bins), bins, np.arange(len(bins))))
 
 
@@ -126,9 +131,8 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
         If no file can be used.
     """
     files = list_audio(source) if isinstance(source, str | Path) else [Path(f) for f in source]
-    files = [
-        file.absolute() for file in files
-    ]  # worker processes may have another working directory
+    # worker processes may have another working directory
+    files = [file.absolute() for file in files]
     if not files:
         raise ParameterError(
             "no recordings were given; pass a folder of audio files of one speaker"

@@ -162,6 +162,5 @@ def convert_with_each(folders: Iterable[Path], wav: np.ndarray, sr: int) -> dict
         except (MissingInput, ParameterError) as e:
             print(f"{folder} is left out: {e}")
             continue
-        output = voice.convert(resample(wav, sr, voice.sr), voice.sr)
-        converted[folder.name] = resample(output, voice.sr, sr)
+        converted[folder.name] = resample(voice.convert(wav, sr), voice.sr, sr)
     return converted

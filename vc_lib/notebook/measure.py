@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..anonymize import Features, active_frames, analyze, cepstrum, envelope_from_cepstrum
+from ..anonymize import Features, active_frames, cepstrum, envelope_from_cepstrum, find_f0
 from ..config import AnonymizeConfig
 from ..evaluate import envelope_distance_db, f0_register_cents, log_f0_correlation
 from ..evaluate.metrics import log_spectral_distance_db
@@ -51,8 +51,8 @@ def voiced_kept(wav: np.ndarray, original: np.ndarray, sr: int) -> float:
         `wav` is at least as long as `original`.
     sr : int [Hz]
     """
-    voiced = analyze(original, sr, DIO).voiced
-    still = analyze(wav[: len(original)], sr, DIO).voiced
+    voiced = find_f0(original, sr, DIO) > 0
+    still = find_f0(wav[: len(original)], sr, DIO) > 0
     return float((still & voiced).sum() / voiced.sum())
 
 
