@@ -15,13 +15,16 @@ from .fields import Checked, check, check_number, choice, flag, number
 from .files import atomically, parsed_json, read_limited
 from .speaker import SpeakerStats
 
-CONFIG_VERSION = 1  # version of the file format
+CONFIG_VERSION = 2  # version of the file format
 MAX_BYTES = 16_000_000  # largest config file; one with 64 acoustic classes has 100 kB [bytes]
 
 F0_METHODS = ("dio", "harvest", "harvest_fast", "swift-f0")
 SECOND_CHANNELS = ("phase", "cos_sin", "real_imag", "instantaneous_frequency")
 # F0: unchanged, unvoiced, monotone, register moved, register and spread moved, random
 F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
+# voiced sound: WORLD's, grains of the recording, or grains where the register moves little
+VOICED = ("vocoder", "recorded", "auto")
+UNVOICED = ("vocoder", "recorded")  # all other sound: WORLD's, or the recording, filtered
 ENCODERS = ("compact", "resnet18")
 
 # Dials of AnonymizeConfig for each preset; a dial that is set in the config overrides its preset
@@ -32,14 +35,25 @@ NO_CHANGE = dict(
     match_target=0.0,
     highpass_db_per_octave=0.0,
     n_ap_bands=0,
+    ap_gain_db=0.0,
     ap_noise=0.0,
+    voiced="vocoder",
+    unvoiced="vocoder",
 )
 PRESETS = {
     "whisper": NO_CHANGE | dict(f0_mode="zero"),
     "robot": NO_CHANGE | dict(f0_mode="constant"),
     "noise": NO_CHANGE | dict(f0_mode="noise", blur_hz=200.0, ap_noise=1.0),
     "neutral": NO_CHANGE
-    | dict(f0_mode="match", match_target=1.0, highpass_db_per_octave=18.0, n_ap_bands=4),
+    | dict(
+        f0_mode="match",
+        match_target=1.0,
+        highpass_db_per_octave=18.0,
+        n_ap_bands=4,
+        ap_gain_db=-6.0,
+        voiced="auto",
+        unvoiced="recorded",
+    ),
 }
 
 
@@ -88,7 +102,10 @@ class AnonymizeConfig(Checked):
     highpass_db_per_octave: float | None = number(None, 0, 96, "dB")
     # bands over which aperiodicity is averaged; 0: no change
     n_ap_bands: int | None = number(None, 0, 32, "(0: all)", whole=True)
+    ap_gain_db: float | None = number(None, -40, 40, "dB")  # gain of aperiodicity where voiced
     ap_noise: float | None = number(None, 0, 1)  # noise on aperiodicity, as in 2019; breaks voicing
+    voiced: str | None = choice(None, VOICED)  # where voiced sound comes from
+    unvoiced: str | None = choice(None, UNVOICED)  # where all other sound comes from
     pause_depth_db: float = number(30.0, 0, 100, "dB")  # conversion: attenuation of pauses
 
     perturb_formants: float = number(0.1, 0, 0.5)  # training: formants times up to 1.1 or 1 / 1.1

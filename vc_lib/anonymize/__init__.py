@@ -1,10 +1,10 @@
 """Anonymization with WORLD: pipeline (read this first), world (analysis, synthesis), dials
 (transforms), statistics and acoustic_classes (of a speaker), perturb (random speakers),
-f0_tracker, synthesis.
+f0_tracker, synthesis (WORLD's), recorded and psola (sound of the recording), hybrid (of both).
 """
 
 from .perturb import SpeakerPerturbation
-from .pipeline import anonymize, transform, transform_f0
+from .pipeline import anonymize, render, transform, transform_f0
 from .statistics import active_frames, speaker_stats
 from .world import (
     Features,
@@ -25,6 +25,7 @@ __all__ = [
     "cepstrum",
     "envelope_from_cepstrum",
     "find_f0",
+    "render",
     "resynthesize",
     "speaker_stats",
     "synthesize",

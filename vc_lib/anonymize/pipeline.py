@@ -6,7 +6,9 @@
 2. `transform` changes each of the three, towards the statistics of a target speaker if there is
    one. The changes are pure functions in `dials`; a preset of `AnonymizeConfig` sets how far each
    dial is turned.
-3. `world.resynthesize` makes a waveform of the same length from the result.
+3. `render` makes a waveform of the same length from the result. Sound that is not voiced is the
+   recording itself, filtered (`recorded`). Voiced sound is WORLD's synthesis, or made of grains of
+   the recording (`psola`) where the pitch moves little.
 
 The envelope needs the most steps (`_transform_envelope`): formants are scaled to the target's
 register, and the mean and covariance of the cepstrum are moved to the target's (`statistics`).
@@ -37,10 +39,14 @@ from .dials import (
     scale_formants,
     shift_f0,
 )
+from .hybrid import hybrid
 from .perturb import SpeakerPerturbation
+from .psola import Grains, find_grains
 from .statistics import _transported, speaker_stats
-from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum, resynthesize
+from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
 
+GRAIN_RATIOS = (0.7, 1.35)  # ratios of new to old register at which grains sound better than WORLD
+VOICED_DB = 20.0  # level under the speech's below which the recording sounds better than a voice [dB]
 MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
 
 
@@ -81,10 +87,10 @@ def transform(
                 f"sr={features.sr} must equal the statistics' sr={stats.sr} Hz; "
                 f"resample with load_wav(path, sr={stats.sr})"
             )
-    source = source or speaker_stats([features], prior=cfg.target or _own_mean(features))
+    source = source or measured_source(features, cfg)
     dials = cfg.dials
     rng = rng or np.random.default_rng(0)
-    f0 = _transform_f0(features.f0, cfg, dials, source, rng)
+    f0 = _transform_f0(features, cfg, dials, source, rng)
     sp = _transform_envelope(features, cfg, dials, source)
     return replace(
         features,
@@ -94,6 +100,11 @@ def transform(
     )
 
 
+def measured_source(features: Features, cfg: AnonymizeConfig) -> SpeakerStats:
+    """Statistics of the speaker, measured on these features alone."""
+    return speaker_stats([features], prior=cfg.target or _own_mean(features))
+
+
 def _own_mean(features: Features) -> SpeakerStats:
     """Statistics to fall back on if a clip holds no speech: its own, so that it stays unchanged."""
     mc = cepstrum(features)
@@ -101,12 +112,19 @@ def _own_mean(features: Features) -> SpeakerStats:
     return SpeakerStats(features.sr, 0.0, 0.0, level_db, tuple(mc.mean(0)), tuple(mc.std(0)))
 
 
-def transform_f0(f0: np.ndarray, cfg: AnonymizeConfig, source: SpeakerStats) -> np.ndarray:
+def transform_f0(features: Features, cfg: AnonymizeConfig, source: SpeakerStats) -> np.ndarray:
     """F0 as `transform` gives it without an `rng` [shape=(n_frames,), Hz]."""
-    return _transform_f0(f0, cfg, cfg.dials, source, np.random.default_rng(0))
+    return _transform_f0(features, cfg, cfg.dials, source, np.random.default_rng(0))
 
 
-def _transform_f0(f0, cfg, dials, source, rng) -> np.ndarray:
+def _transform_f0(features, cfg, dials, source, rng) -> np.ndarray:
+    f0 = features.f0
+    if dials["unvoiced"] == "recorded":  # the end of a word in a room is no voice any more
+        f0 = np.where(power_db(features.sp) > source.level_db - VOICED_DB, f0, 0.0)
+    return _moved_f0(f0, cfg, dials, source, rng)
+
+
+def _moved_f0(f0, cfg, dials, source, rng) -> np.ndarray:
     register = cfg.target.f0_hz if cfg.target and cfg.target.f0_hz > 0 else cfg.f0_register_hz
     mode = dials["f0_mode"]
     if mode == "zero":
@@ -173,9 +191,77 @@ def _match_target(
 
 def _transform_aperiodicity(ap, dials, rng) -> np.ndarray:
     ap = average_aperiodicity(ap, dials["n_ap_bands"])
+    if dials["ap_gain_db"]:
+        ap = np.clip(ap * 10 ** (dials["ap_gain_db"] / 20), 0, 1)
     if dials["ap_noise"]:
         ap = np.clip(ap + rng.normal(0, dials["ap_noise"], ap.shape), 1e-3, 1.0)
     return ap
+
+
+def choose_grains(
+    wav: np.ndarray,
+    f0: np.ndarray,
+    to_f0: np.ndarray,
+    cfg: AnonymizeConfig,
+    source: SpeakerStats,
+    known: tuple[int, float] | None = None,
+) -> list[Grains] | None:
+    """The grains of which voiced sound is made, or None if WORLD makes it.
+
+    The dial `voiced` decides. "auto" decides once for a speaker, by the ratio of new to old
+    register.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,)]
+    f0, to_f0 : np.ndarray [shape=(n_frames,), Hz]
+        Before and after `transform`.
+    cfg : AnonymizeConfig
+    source : SpeakerStats
+    known : (int, float), optional
+        As for `psola.find_grains`.
+    """
+    if not grains_fit(cfg, source):
+        return None
+    return find_grains(wav, f0, to_f0, source.sr, cfg.frame_period_ms / 1000 * source.sr, known)
+
+
+def grains_fit(cfg: AnonymizeConfig, source: SpeakerStats) -> bool:
+    """Whether voiced sound of this speaker is made of grains; see `choose_grains`."""
+    dials, ratio = cfg.dials, 1.0
+    if dials["voiced"] == "auto" and source.f0_hz > 0:
+        register = np.array([source.f0_hz])
+        moved = _moved_f0(register, cfg, dials, source, np.random.default_rng(0))[0]
+        ratio = moved / source.f0_hz
+    return dials["voiced"] != "vocoder" and GRAIN_RATIOS[0] <= ratio <= GRAIN_RATIOS[1]
+
+
+def render(
+    wav: np.ndarray,
+    features: Features,
+    transformed: Features,
+    cfg: AnonymizeConfig,
+    source: SpeakerStats,
+) -> np.ndarray:
+    """Make a waveform of transformed features.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,)]
+        The recording that `features` were analyzed from.
+    features, transformed : Features
+        Before and after `transform`.
+    cfg : AnonymizeConfig
+        The dials `voiced` and `unvoiced` say what comes from the recording and what from WORLD.
+    source : SpeakerStats
+        Statistics of the speaker, as for `transform`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,), float32, -1..1]
+    """
+    grains = choose_grains(wav, features.f0, transformed.f0, cfg, source)
+    return hybrid(wav, features, transformed, grains, cfg.dials["unvoiced"] == "recorded")
 
 
 def anonymize(
@@ -217,5 +303,8 @@ def anonymize(
     features = analyze(wav, sr, cfg)
     if rng is not None:
         usual = cfg.target or speaker_stats([features], prior=_own_mean(features))
-        features = SpeakerPerturbation.draw(cfg, usual, rng).apply(features)
-    return resynthesize(transform(features, cfg, source, rng), len(wav))
+        perturbed = SpeakerPerturbation.draw(cfg, usual, rng).apply(features)
+    else:
+        perturbed = features
+    source = source or measured_source(perturbed, cfg)
+    return render(wav, features, transform(perturbed, cfg, source, rng), cfg, source)

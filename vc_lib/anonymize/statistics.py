@@ -70,7 +70,7 @@ def speaker_stats(
         active = active_frames(features)
         mc = cepstrum(replace(features, sp=scale_formants(features.sp, formant_ratio)))
         voiced.append(mc[loud_voiced_frames(features)])
-        f0s.append(features.f0[features.voiced])
+        f0s.append(features.f0[features.voiced & active])
         powers.append(features.sp[active].mean(1))
         cepstra.append(mc[active])
     f0, power, mc, voiced = (

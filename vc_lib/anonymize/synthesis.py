@@ -29,6 +29,7 @@ def synthesis(
     frame_period_ms: float,
     first: int = 0,
     phase: tuple[int, float] | None = None,
+    noisy: np.ndarray | None = None,
 ) -> np.ndarray:
     """Synthesize a waveform from WORLD features.
 
@@ -45,6 +46,8 @@ def synthesis(
         Position of the features in the recording [samples].
     phase : (int, float), optional [samples, periods]
         Phase of the excitation at one sample, to continue the chunk before; see `phases`.
+    noisy : np.ndarray, optional [shape=(n_frames,), bool]
+        Frames whose noise is made; all by default.
 
     Returns
     -------
@@ -54,7 +57,8 @@ def synthesis(
     out = np.zeros(int(len(f0) * hop), np.float32)
     if not len(out):
         return out
-    _add_noise(out, f0, sp, ap, sr, hop, first)
+    numbers = np.arange(len(f0)) if noisy is None else np.flatnonzero(noisy)
+    _add_noise(out, f0, sp, ap, sr, hop, first, numbers)
     _add_pulses(out, f0, sp, ap, sr, hop, phase)
     return out
 
@@ -141,8 +145,8 @@ def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: tuple[int, float] |
     out += padded[n : n + len(out)]
 
 
-def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int) -> None:
-    """Add the noise of all frames to `out`."""
+def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int, numbers: np.ndarray) -> None:
+    """Add the noise of the frames `numbers` to `out`."""
     n = 2 * (sp.shape[1] - 1)
     length = 2 * math.ceil(hop) + 1
     if length > n // 2:
@@ -153,8 +157,8 @@ def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int) -> None:
     n_low = min(math.ceil(2 * max(UNVOICED_HZ, f0.max()) / bin_hz), sp.shape[1])
     low_hz = np.arange(n_low) * bin_hz
     padded = np.zeros(len(out) + 2 * n + length, np.float32)
-    for a in range(0, len(f0), BATCH):
-        frames = np.arange(a, min(a + BATCH, len(f0)))
+    for a in range(0, len(numbers), BATCH):
+        frames = numbers[a : a + BATCH]
         start = np.floor((frames - 1) * hop).astype(int) + 1
         samples = start[:, None] + np.arange(length)
         far = np.abs(samples / hop - frames[:, None])

@@ -124,6 +124,24 @@ def analyze(
     return Features(f0, sp, ap, sr, cfg.frame_period_ms)
 
 
+def spectral_envelope(wav: np.ndarray, like: Features, frames: np.ndarray) -> np.ndarray:
+    """CheapTrick's envelope of `wav`, at some frames and the F0 of `like`.
+
+    Parameters
+    ----------
+    wav : np.ndarray [shape=(n_samples,)]
+    like : Features
+    frames : np.ndarray [shape=(n_frames,), bool]
+
+    Returns
+    -------
+    np.ndarray [shape=(number of `frames`, n_bins)]
+    """
+    x = np.ascontiguousarray(wav, dtype=np.float64)
+    fft_size = 2 * (like.sp.shape[1] - 1)
+    return pyworld.cheaptrick(x, like.f0[frames], like.times[frames], like.sr, fft_size=fft_size)
+
+
 def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) -> np.ndarray:
     """D4C's aperiodicity [shape=(n_frames, n_bins), 0..1]; all noise where unvoiced.
 

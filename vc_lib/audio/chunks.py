@@ -27,6 +27,7 @@ class Chunk:
     features: Any = None  # WORLD's features of `wav`, once analyzed
     # (index in `wav`, phase of the excitation at that sample [periods])
     phase: tuple[int, float] | None = None
+    grains: Any = None  # grains of the voiced sound, where it is made of them
 
 
 def longest(sr: int) -> int:

@@ -13,7 +13,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..anonymize import Features, analyze, resynthesize, speaker_stats, transform, transform_f0
+from ..anonymize import Features, analyze, speaker_stats, transform, transform_f0
+from ..anonymize.hybrid import hybrid
+from ..anonymize.pipeline import choose_grains
+from ..anonymize.psola import last_mark
 from ..anonymize.synthesis import phases
 from ..anonymize.world import AP_PERIOD_MS
 from ..audio import chunks
@@ -76,8 +79,10 @@ def convert_long(
 
 def convert_chunk(voice, chunk: Chunk, source: SpeakerStats, level_db: float) -> np.ndarray:
     """Convert an analyzed chunk, context included [shape=(len(chunk.wav),), float32]."""
-    features = transform(chunk.features, voice.config, source)
-    out = resynthesize(features, len(chunk.wav), chunk.at, chunk.phase)
+    transformed = transform(chunk.features, voice.config, source)
+    recorded = voice.config.dials["unvoiced"] == "recorded"
+    where = dict(first=chunk.at, phase=chunk.phase)
+    out = hybrid(chunk.wav, chunk.features, transformed, chunk.grains, recorded, **where)
     step = voice.config.hop_length * voice.generator.step_t
     skipped = -chunk.at % step  # samples before the grid on which the images of all chunks lie
     if skipped < len(out):
@@ -159,22 +164,27 @@ def _without_context(chunk: Chunk, cfg: Config) -> Features:
 def _in_phase(
     chunk: Chunk, cfg: Config, source: SpeakerStats, before: Future, after: Future
 ) -> Chunk:
-    """The analyzed chunk with the phase [periods] at which the chunk before it ends.
+    """The analyzed chunk with the grains, or the phase of the excitation, that continue those before.
 
-    `before` gives this phase, and `after` is set to that of this chunk's own end. A phase is None
-    where a chunk ends unvoiced.
+    `before` gives the state at the end of the chunk before: the last mark of its grains [samples
+    from that end], or the phase [periods]. `after` is set to the state at this chunk's own end. A
+    state is None where a chunk ends unvoiced.
     """
     if chunk.features is None:
         chunk = _analyzed(chunk, cfg)
-    f0 = transform_f0(chunk.features.f0, cfg, source)
-    phase = before.result()
-    if phase is not None:
-        chunk = replace(chunk, phase=(chunk.start, phase))
+    f0, to_f0 = chunk.features.f0, transform_f0(chunk.features, cfg, source)
+    state, end = before.result(), chunk.start + chunk.n
+    known = tuple(chunk.start + x for x in state) if isinstance(state, tuple) else None
+    grains = choose_grains(chunk.wav, f0, to_f0, cfg, source, known)
+    if grains is not None:
+        after.set_result(last_mark(grains, end))
+        return replace(chunk, grains=grains)
+    phase = None if state is None else (chunk.start, state)
     if not chunk.last:
-        phase, _ = phases(f0, cfg.sr, cfg.frame_period_ms, chunk.phase)
-        end = phase[chunk.start + chunk.n]
-        after.set_result(float(end % 1) if np.isfinite(end) else None)
-    return chunk
+        all_phases, _ = phases(to_f0, cfg.sr, cfg.frame_period_ms, phase)
+        at_end = all_phases[end]
+        after.set_result(float(at_end % 1) if np.isfinite(at_end) else None)
+    return replace(chunk, phase=phase)
 
 
 def _linked(split: Iterable[Chunk]) -> Iterator[tuple[Chunk, Future, Future]]:

@@ -9,8 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..anonymize import Features, analyze, resynthesize, speaker_stats, transform
+from ..anonymize import Features, analyze, speaker_stats, transform
 from ..anonymize.f0_tracker import PitchFollower
+from ..anonymize.hybrid import hybrid
+from ..anonymize.pipeline import grains_fit
+from ..anonymize.psola import find_grains, last_mark
 from ..anonymize.synthesis import phases
 from ..audio import check_level, check_wav
 from ..audio.level import block_power, pause_gain, speech_level_db
@@ -82,9 +85,11 @@ class Stream:
         self.waiting = np.zeros(0, np.float32)  # input that does not fill a block yet
         self.ready = np.zeros(self.n_block, np.float32)  # output that was not returned yet
         self.features = None  # the last settled frames, analyzed
-        self.transformed = None  # the last settled frames, moved to the voice
+        self.past = None  # the last settled frames, analyzed and moved to the voice
         self.n_frames = 0  # number of settled frames since the start
-        self.phase = None  # phase of the excitation where `vocoded` ends [periods]
+        # state of the excitation where `vocoded` ends: phase [periods] or mark, None if unvoiced
+        self.phase = None
+        self.use_grains = False  # whether voiced sound is made of grains
         self.own, self.powers, self.n_estimates = [], [], 0  # what the speaker is measured on
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
@@ -121,17 +126,16 @@ class Stream:
     def _convert(self, new: np.ndarray) -> np.ndarray:
         """Convert `n_block` new samples: the `n_block` output samples that are settled now."""
         self.wav.add(new)
-        features, n_settled = self._transform()
-        self.vocoded.add(self._synthesize(features, n_settled))
+        self.vocoded.add(self._synthesize(*self._transform()))
         return self._generate()
 
-    def _transform(self) -> tuple[Features, int]:
+    def _transform(self) -> tuple[Features, Features, int]:
         """Analyze new frames and move them to the voice.
 
         Returns
         -------
-        features : Features
-            The frames after those of the last block; a few more than are settled.
+        features, transformed : Features
+            The frames after those of the last block, before and after; a few more than are settled.
         n_settled : int
             How many of them are settled.
         """
@@ -150,22 +154,38 @@ class Stream:
         end = n_past + n_settled
         self.features = features[max(0, end - n_context) : end]
         self.n_frames = settled
-        return transform(features, cfg, self.source)[n_past:], n_settled
+        return analyzed, transform(features, cfg, self.source)[n_past:], n_settled
 
-    def _synthesize(self, features: Features, n_settled: int) -> np.ndarray:
-        """Synthesize the new samples that are settled, in phase with those before."""
-        n_past = 0 if self.transformed is None else len(self.transformed.f0)
-        features = _joined(self.transformed, features)
+    def _synthesize(self, features: Features, transformed: Features, n_settled: int) -> np.ndarray:
+        """Synthesize the new samples that are settled, and continue the voice of those before."""
+        past = self.past or (None, None)
+        n_past = 0 if past[0] is None else len(past[0].f0)
+        features, transformed = (
+            _joined(*parts) for parts in zip(past, (features, transformed), strict=True)
+        )
         start = round((self.n_frames - n_settled - n_past) * self.frame)
         at, end = self.vocoded.end, max(self.vocoded.end, self.wav.end - self.ahead_vocoded)
-        phase = None if self.phase is None else (at - start, self.phase)
-        all_phases, _ = phases(features.f0, self.sr, self.cfg.frame_period_ms, phase)
-        at_end = all_phases[end - start] if end - start < len(all_phases) else np.nan
-        self.phase = float(at_end % 1) if np.isfinite(at_end) else None
+        wav = self.wav.since(start)[: int(len(features.f0) * self.frame)]
+        if self.phase is None:  # a change within a voiced run would be heard
+            self.use_grains = grains_fit(self.cfg, self.source)
+        grains = phase = None
+        if self.use_grains:
+            known = self.phase and tuple(at - start + x for x in self.phase)
+            f0s = features.f0, transformed.f0
+            grains = find_grains(wav, *f0s, self.sr, self.frame, known)
+            self.phase = last_mark(grains, end - start)
+        else:
+            phase = None if self.phase is None else (at - start, self.phase)
+            all_phases, _ = phases(transformed.f0, self.sr, self.cfg.frame_period_ms, phase)
+            at_end = all_phases[end - start] if end - start < len(all_phases) else np.nan
+            self.phase = float(at_end % 1) if np.isfinite(at_end) else None
         n_done = n_past + n_settled
-        n_context = round(RINGING_S * self.sr / self.frame)
-        self.transformed = features[max(0, n_done - n_context) : n_done]
-        return resynthesize(features, end - start, start, phase)[at - start :]
+        kept = slice(max(0, n_done - round(RINGING_S * self.sr / self.frame)), n_done)
+        self.past = features[kept], transformed[kept]
+        recorded = self.cfg.dials["unvoiced"] == "recorded"
+        settings = dict(refine=False, first=start, phase=phase)  # refining would need more lookahead
+        out = hybrid(wav, features, transformed, grains, recorded, **settings)
+        return out[at - start : end - start]
 
     def _generate(self) -> np.ndarray:
         """Apply the generator to the last settled samples, and attenuate pauses."""

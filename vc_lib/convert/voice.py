@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..anonymize import analyze, anonymize, resynthesize, speaker_stats, transform
+from ..anonymize import analyze, anonymize, render, speaker_stats, transform
 from ..audio import check_level, check_sr, check_wav, chunks
 from ..audio.level import attenuate_pauses
 from ..audio.wav import _resample
@@ -99,8 +99,9 @@ class Voice:
             return np.concatenate(list(convert_long(self, [wav], source)))
         features = analyze(wav, self.sr, self.config).compact()
         source = source or speaker_stats([features], prior=self.config.target)
-        vocoded = resynthesize(transform(features, self.config, source), len(wav))
-        return attenuate_pauses(self.generate(vocoded), wav, self.sr, self.config.pause_depth_db)
+        transformed = transform(features, self.config, source)
+        anonymized = render(wav, features, transformed, self.config, source)
+        return attenuate_pauses(self.generate(anonymized), wav, self.sr, self.config.pause_depth_db)
 
     def anonymize(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """Anonymize speech as `convert` does before the generator.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from plum import dispatch
 
-from ..anonymize import SpeakerPerturbation, speaker_stats, synthesize, transform
+from ..anonymize import SpeakerPerturbation, render, speaker_stats, transform
 from ..config import Config
 from ..corpus import CorpusItem
 from ..errors import ParameterError
@@ -90,28 +90,31 @@ def crop_pair(
     anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
     """
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
-    samples_per_frame = cfg.sr * cfg.frame_period_ms / 1000
-    n_world = int(np.ceil(n_samples / samples_per_frame)) + 1
+    hop = cfg.sr * cfg.frame_period_ms / 1000
+    n_world = int(np.ceil(n_samples / hop)) + 1
     n_recorded = recording.n_frames
     last = max(n_recorded - n_world, 0)
     first = int(rng.integers(0, last + 1)) if rng else last // 2
     # a recording shorter than the crop is repeated; margins wrap around at its ends
-    wav, features = recording.load(np.arange(first - MARGIN, first + n_world + MARGIN) % n_recorded)
-    source = cfg.target
+    frames = np.arange(first - MARGIN, first + n_world + MARGIN) % n_recorded
+    wav, own = recording.load(frames)
+    features, source = own, cfg.target
     if rng is not None:  # measure the perturbed envelope, as that of a converted source
         perturbation = SpeakerPerturbation.draw(cfg, cfg.target, rng)
         whole = perturbation.apply(recording.load(slice(None, None, STATS_STEP))[1])
-        features = perturbation.apply(features)
-        own = speaker_stats([whole], prior=cfg.target)
-        source = replace(own, **{name: getattr(cfg.target, name) for name in KNOWN})
-    features = transform(features, cfg, source, rng)
-    skip, start = round(MARGIN * samples_per_frame), round(first * samples_per_frame)
-    anonymized = synthesize(features)[skip : skip + n_samples]
-    period = round(n_recorded * samples_per_frame)
-    original = np.pad(wav, (0, max(0, period - len(wav))))[
-        np.arange(start, start + n_samples) % period
-    ]
-    return np.clip(anonymized, -1, 1), original
+        features = perturbation.apply(own)
+        measured = speaker_stats([whole], prior=cfg.target)
+        source = replace(measured, **{name: getattr(cfg.target, name) for name in KNOWN})
+        if cfg.dials["voiced"] == "auto":  # speakers of both kinds of registers
+            cfg = replace(cfg, voiced=("vocoder", "recorded")[rng.integers(2)])
+    transformed = transform(features, cfg, source, rng)
+    period = round(n_recorded * hop)
+    start, skip = round((first - MARGIN) * hop), round(MARGIN * hop)
+    samples = np.arange(start, start + round(len(frames) * hop)) % period
+    original = np.pad(wav, (0, max(0, period - len(wav))))[samples]
+    anonymized = render(original, own, transformed, cfg, source)
+    crop = slice(skip, skip + n_samples)
+    return anonymized[crop], original[crop]
 
 
 class PerturbedPairs(Transform):
