@@ -8,7 +8,9 @@ target: her centroid, and what the baselines know of her; with NAMES, a text fil
 those that the voice was not trained on, these make the centroid and the row of the target herself,
 each of them against the centroid of the others. Needs requirements-eval.txt. Prints two tables in
 Markdown: means and half of their 95 % bootstrap intervals, and what the converted clips have more
-than each other system's, clip by clip. FOLDER gets a table of the clips for each system; one that
+than each other system's, clip by clip. If SOURCES holds speakers.tsv (columns file and sex), a third
+table has women and men apart, and two halves: every second clip of each sex is in half A. FOLDER
+gets a table of the clips for each system; one that
 is there already is not measured again. Pitch is found by swift-f0.
 """
 
@@ -111,6 +113,30 @@ def main():
     if len(scores) > 1 and "converted" in scores:
         more = summary(scores, METRICS, against="converted")
         print(f"\n{markdown(more, 'what it has more than converted')}")
+    speakers = Path(a.sources) / "speakers.tsv"
+    if speakers.is_file() and "converted" in scores:
+        print(f"\n{markdown(of_groups(scores, speakers), 'converted')}")
+
+
+def of_groups(scores: dict[str, pd.DataFrame], speakers: Path) -> pd.DataFrame:
+    """Scores of the converted clips of women, of men, and of both halves; and of the anonymized."""
+    sex = pd.read_csv(speakers, sep="\t").set_index("file").sex
+    sex = sex.rename(lambda file: Path(file).stem).sort_index()
+    half = (sex.groupby(sex).cumcount() % 2).map({0: "half A", 1: "half B"})
+    groups = {"women": sex == "F", "men": sex == "M"}
+    groups |= {
+        f"{name}, {sex_}": (half == name) & groups[sex_]
+        for name in ("half A", "half B")
+        for sex_ in ("women", "men")
+    }
+    groups |= {name: half == name for name in ("half A", "half B")}
+    table = {}
+    for system in ("anonymized", "converted"):
+        for name, members in groups.items():
+            if system in scores:
+                clips = scores[system].index.intersection(members[members].index)
+                table[f"{system}: {name}"] = scores[system].loc[clips]
+    return summary(table, METRICS)
 
 
 def csv_of(folder: Path | None, label: str) -> Path | None:

@@ -4,6 +4,9 @@ Voiced sound comes from WORLD's synthesis or from grains of the recording (`psol
 may be the recording itself, filtered (`recorded`).
 """
 
+import math
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
@@ -13,6 +16,7 @@ from .synthesis import synthesis
 from .world import FLOOR_POWER, Features, spectral_envelope
 
 REFINE_MAX = 1.5  # largest log-gain of the second filter, either way; 13 dB [nepers]
+REFINE_STEP_MS = 10.0  # step between the frames of the second filter [ms]
 REFINE_MS = 7.0  # smoothing of this gain over time, std [ms]
 NOISE_FRAMES = 2  # frames beside a voiced one whose noise reaches into it
 
@@ -81,11 +85,13 @@ def _refined(wav: np.ndarray, wanted: Features, hop: float) -> np.ndarray:
 
     A grain brings its own envelope along, sampled at the old harmonics.
     """
-    voiced = wanted.voiced
+    step = max(1, round(REFINE_STEP_MS / wanted.frame_period_ms))
+    wanted = replace(wanted[::step], frame_period_ms=step * wanted.frame_period_ms)
+    voiced, hop = wanted.voiced, step * hop
     own = spectral_envelope(wav, wanted, voiced)
     gain = np.zeros(wanted.sp.shape, np.float32)
     change = np.log(np.maximum(wanted.sp[voiced], FLOOR_POWER) / np.maximum(own, FLOOR_POWER)) / 2
     gain[voiced] = np.clip(change, -REFINE_MAX, REFINE_MAX)
     gain = gaussian_filter1d(gain, REFINE_MS / wanted.frame_period_ms, axis=0, mode="nearest")
-    near = beside(voiced, round(3 * REFINE_MS / wanted.frame_period_ms))
+    near = beside(voiced, math.ceil(3 * REFINE_MS / wanted.frame_period_ms))
     return filter_recording(wav, gain, hop, near) + (1 - weight(near, len(wav), hop)) * wav

@@ -46,7 +46,9 @@ from .statistics import _transported, speaker_stats
 from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
 
 GRAIN_RATIOS = (0.7, 1.35)  # ratios of new to old register at which grains sound better than WORLD
-VOICED_DB = 20.0  # level under the speech's below which the recording sounds better than a voice [dB]
+VOICED_DB = (
+    20.0  # level under the speech's below which the recording sounds better than a voice [dB]
+)
 MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
 
 

@@ -7,11 +7,11 @@ TD-PSOLA: Moulines and Charpentier, Speech Communication 9 (5/6), 1990.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-from numpy.lib.stride_tricks import sliding_window_view
 
 from .f0_tracker import _runs
 from .synthesis import BATCH, _between, _minimum_phase
@@ -101,8 +101,9 @@ def pitch_marks(
     """Pitch marks of each voiced run, one a period.
 
     The first mark is the largest peak of the first 40 ms of a run, or the known mark. From there,
-    in both directions, the next mark is where one period of the low-passed recording correlates best with the one before.
-    Each run gets two more marks at either end, so that its grains cover all of it.
+    in both directions, the next mark is where one period of the low-passed recording correlates
+    best with the one before. Each run gets two more marks at either end, so that its grains cover
+    all of it.
 
     Parameters
     ----------
@@ -122,6 +123,7 @@ def pitch_marks(
     periods = sr / np.where(f0 > 0, f0, sr)
     pad = int(3 * periods.max()) + 2
     padded = np.pad(low, pad)
+    energy = np.cumsum(np.r_[0.0, padded.astype(np.float64) ** 2])
     out = []
     for first, end in frame_runs:
         begin, stop = (int(np.clip((i - 0.5) * hop, 0, len(wav))) for i in (first, end))
@@ -132,7 +134,7 @@ def pitch_marks(
         start = begin + int(peaks.argmax() if (peaks**3).sum() >= 0 else peaks.argmin())
         if known and begin <= known[0] < stop:
             start = known[0]
-        run = padded, pad, periods[first:end], first, hop, begin, stop
+        run = padded, energy, pad, periods[first:end], first, hop, begin, stop
         marks = [*_walk(start, -1, *run)[::-1], start, *_walk(start, 1, *run)]
         ends = np.array([1, 2]) * round(periods[first]), np.array([1, 2]) * round(periods[end - 1])
         out.append(((first, end), np.r_[(marks[0] - ends[0])[::-1], marks, marks[-1] + ends[1]]))
@@ -147,18 +149,21 @@ def _lowpassed(wav: np.ndarray, sr: int) -> np.ndarray:
     return sosfiltfilt(sos, wav, padlen=min(9, len(wav) - 1)).astype(np.float32)
 
 
-def _walk(mark, step, padded, pad, periods, first, hop, begin, stop) -> list[int]:
+def _walk(mark, step, padded, energy, pad, periods, first, hop, begin, stop) -> list[int]:
     """The marks from `mark` on, forward (step 1) or back (step -1), to the end of the run."""
     marks = []
     while True:
         period = periods[min(max(round(mark / hop) - first, 0), len(periods) - 1)]
         half, near, far = (round(x * period) for x in (0.5, *NEXT_MARK))
         origin = mark + pad
-        low = origin + (near if step > 0 else -far)
+        low = origin + (near if step > 0 else -far) - half
+        n = 2 * half + 1
         own = padded[origin - half : origin + half + 1]
-        windows = sliding_window_view(padded[low - half : low + far - near + half + 1], len(own))
-        match = (windows @ own) / np.sqrt(np.einsum("ij,ij->i", windows, windows) + TINY)
-        mark = low - pad + int(match.argmax())
+        match = np.correlate(padded[low : low + far - near + n], own)
+        match /= np.sqrt(
+            energy[low + n : low + n + len(match)] - energy[low : low + len(match)] + TINY
+        )
+        mark = low + half - pad + int(match.argmax())
         if not begin <= mark < stop:
             return marks
         marks.append(mark)
@@ -169,18 +174,18 @@ def _moved(marks: np.ndarray, ratio: np.ndarray, start: int, at: float) -> np.nd
 
     Mark `start` of the recording goes to `at`; with a ratio of 1 and `at` = `start`, all stay.
     """
-    steps, first = np.diff(marks), int(marks[0])
+    own, last = marks.tolist(), len(marks) - 2
+    steps = (np.diff(marks) / ratio[:-1]).tolist()
     forward, back, t = [at], [], at
-    while (i := int(np.searchsorted(marks, t, "right")) - 1) < len(steps):
-        t += steps[max(i, 0)] / ratio[max(i, 0)]
+    while t <= own[-1]:
+        t += steps[min(max(bisect_right(own, t) - 1, 0), last)]
         forward.append(t)
     t = at
-    while t > first:
-        i = max(int(np.searchsorted(marks, t)) - 1, 0)
-        t -= steps[min(i, len(steps) - 1)] / ratio[i]
+    while t > own[0]:
+        t -= steps[min(max(bisect_left(own, t) - 1, 0), last)]
         back.append(t)
     moved = np.array(back[::-1] + forward)
-    return moved[(moved >= first) & (moved <= marks[-1])]
+    return moved[(moved >= own[0]) & (moved <= own[-1])]
 
 
 def overlap_add(wav: np.ndarray, grains: list[Grains], gain: np.ndarray, hop: float) -> np.ndarray:

@@ -183,7 +183,9 @@ class Stream:
         kept = slice(max(0, n_done - round(RINGING_S * self.sr / self.frame)), n_done)
         self.past = features[kept], transformed[kept]
         recorded = self.cfg.dials["unvoiced"] == "recorded"
-        settings = dict(refine=False, first=start, phase=phase)  # refining would need more lookahead
+        settings = dict(
+            refine=False, first=start, phase=phase
+        )  # refining would need more lookahead
         out = hybrid(wav, features, transformed, grains, recorded, **settings)
         return out[at - start : end - start]
 
