@@ -45,7 +45,7 @@ from .psola import Grains, find_grains
 from .statistics import _transported, speaker_stats
 from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
 
-GRAIN_RATIOS = (0.7, 1.35)  # ratios of new to old register at which grains sound better than WORLD
+GRAIN_RATIOS = (0.7, 1.2)  # ratios of new to old register at which grains sound better than WORLD
 VOICED_DB = (
     20.0  # level under the speech's below which the recording sounds better than a voice [dB]
 )
