@@ -37,7 +37,7 @@ ALL_BASELINES = BASELINES | {"half and half": half_and_half}
 def griffin_lim(
     voice: Voice, wav: np.ndarray, sr: int, n_iter: int = 32, seed: int = 0
 ) -> np.ndarray:
-    """Convert with a voice, but replace the vocoder's phase by one estimated from the magnitudes.
+    """Convert with a voice, but replace the phase by one estimated from the magnitudes.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ Packages and modules in pipeline order; each imports only from those before it:
     speaker     statistics of a speaker
     config      all settings of a voice
     audio       waveforms: read, write, level, chunks
-    anonymize   WORLD: analyze, transform, synthesize
+    anonymize   WORLD analysis, transforms, synthesis
     corpus      recordings of a target, analyzed once
     spectrogram the two-channel image and back
     model       networks, losses, a voice's folder

@@ -148,7 +148,7 @@ class ModelConfig(Checked):
     encoder: str = choice("compact", ENCODERS)  # compact trains on a CPU; resnet18 as in 2019
     width: int = number(32, 4, 512)  # channels of the compact encoder's first stage
     depth: int = number(4, 2, 6)  # stages of the compact encoder
-    # True: the generator filters the vocoder's output; False: it generates both channels
+    # True: the generator filters the anonymized sound; False: it generates both channels
     filter_output: bool = flag(True)
     lifter_ms: float = number(2.0, 0, 20, "ms")  # length of the filter; 0: a gain for each bin
     limit_change: bool = flag(True)  # limit the change with networks.ChangeLimiter

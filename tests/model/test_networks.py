@@ -370,7 +370,7 @@ def test_critic_judges_a_patch_by_its_surroundings(tiny_cfg):
 
 @pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
 def test_critic_with_filter_output_ignores_phase(tiny_cfg, voice, second_channel):
-    """The generator keeps the vocoder's phase, which would give generated images away."""
+    """The generator keeps the anonymized phase, which would give generated images away."""
     cfg = replace(tiny_cfg, second_channel=second_channel)
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
     wavs = [voice(n_samples / cfg.sr, seed=seed) for seed in range(2)]

@@ -1,4 +1,4 @@
-"""Anonymize a recording with the WORLD vocoder: analyze -> transform -> synthesize.
+"""Anonymize a recording by its WORLD features: analyze -> transform -> render.
 
 `anonymize`, at the end of this file, is the whole anonymizer:
 
@@ -46,9 +46,7 @@ from .statistics import _transported, speaker_stats
 from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
 
 GRAIN_RATIOS = (0.7, 1.2)  # ratios of new to old register at which grains sound better than WORLD
-VOICED_DB = (
-    20.0  # level under the speech's below which the recording sounds better than a voice [dB]
-)
+VOICED_DB = 20.0  # frames this far under the speech level count as unvoiced [dB]
 MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
 
 
@@ -273,7 +271,7 @@ def anonymize(
     rng: np.random.Generator | None = None,
     source: SpeakerStats | None = None,
 ) -> np.ndarray:
-    """Anonymize a recording: analyze, transform, synthesize.
+    """Anonymize a recording: analyze, transform, render.
 
     Parameters
     ----------

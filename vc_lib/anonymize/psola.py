@@ -100,10 +100,10 @@ def pitch_marks(
 ) -> list[tuple[tuple[int, int], np.ndarray]]:
     """Pitch marks of each voiced run, one a period.
 
-    The first mark is the largest peak of the first 40 ms of a run, or the known mark. From there,
-    in both directions, the next mark is where one period of the low-passed recording correlates
-    best with the one before. Each run gets two more marks at either end, so that its grains cover
-    all of it.
+    The first mark is the largest peak of the first 40 ms of a run, or the known mark. The others
+    follow in both directions: each is set where one period of the low-passed recording correlates
+    best with the period before. Each run gets two more marks at either end, so that its grains
+    cover all of it.
 
     Parameters
     ----------
@@ -202,8 +202,8 @@ def overlap_add(wav: np.ndarray, grains: list[Grains], gain: np.ndarray, hop: fl
     Returns
     -------
     np.ndarray [shape=(n_samples,), float32]
-        0 outside the spans of the voiced runs. Where pitch rises, grains are attenuated by the root of the
-        ratio, so that the power stays.
+        0 outside the spans of the voiced runs. Where pitch rises, grains are attenuated by the root
+        of the ratio, so that the power stays.
     """
     n = 2 * (gain.shape[1] - 1)
     pad = 2 * n

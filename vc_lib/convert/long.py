@@ -81,8 +81,8 @@ def convert_chunk(voice, chunk: Chunk, source: SpeakerStats, level_db: float) ->
     """Convert an analyzed chunk, context included [shape=(len(chunk.wav),), float32]."""
     transformed = transform(chunk.features, voice.config, source)
     recorded = voice.config.dials["unvoiced"] == "recorded"
-    where = dict(first=chunk.at, phase=chunk.phase)
-    out = hybrid(chunk.wav, chunk.features, transformed, chunk.grains, recorded, **where)
+    sounds = chunk.wav, chunk.features, transformed, chunk.grains
+    out = hybrid(*sounds, recorded, first=chunk.at, phase=chunk.phase)
     step = voice.config.hop_length * voice.generator.step_t
     skipped = -chunk.at % step  # samples before the grid on which the images of all chunks lie
     if skipped < len(out):
@@ -164,7 +164,7 @@ def _without_context(chunk: Chunk, cfg: Config) -> Features:
 def _in_phase(
     chunk: Chunk, cfg: Config, source: SpeakerStats, before: Future, after: Future
 ) -> Chunk:
-    """The analyzed chunk with the grains, or the phase of the excitation, that continue those before.
+    """The analyzed chunk, with the grains or the phase that continue the chunk before.
 
     `before` gives the state at the end of the chunk before: the last mark of its grains [samples
     from that end], or the phase [periods]. `after` is set to the state at this chunk's own end. A

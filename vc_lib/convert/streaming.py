@@ -183,10 +183,8 @@ class Stream:
         kept = slice(max(0, n_done - round(RINGING_S * self.sr / self.frame)), n_done)
         self.past = features[kept], transformed[kept]
         recorded = self.cfg.dials["unvoiced"] == "recorded"
-        settings = dict(
-            refine=False, first=start, phase=phase
-        )  # refining would need more lookahead
-        out = hybrid(wav, features, transformed, grains, recorded, **settings)
+        refine = False  # it would need more lookahead
+        out = hybrid(wav, features, transformed, grains, recorded, refine, start, phase)
         return out[at - start : end - start]
 
     def _generate(self) -> np.ndarray:

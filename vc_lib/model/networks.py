@@ -128,10 +128,10 @@ class Generator(nn.Module):
     The Nyquist row gets the change of the row below. The last layer starts at zero, so an untrained
     generator returns its input.
 
-    With `cfg.filter_output` the change is a filter of the vocoder's sound: a gain that is as smooth
-    along frequency as a filter of `cfg.lifter_ms`. Harmonics and noise stay those of the vocoder.
-    Where channel 0 is a logarithm, the filter's minimum phase is added to the vocoder's phase. With
-    `cfg.limit_change`, `ChangeLimiter` limits the change first.
+    With `cfg.filter_output` the change is a filter of the anonymized sound: a gain that is as
+    smooth along frequency as a filter of `cfg.lifter_ms`. Harmonics and noise stay those of the
+    anonymized sound. Where channel 0 is a logarithm, the filter's minimum phase is added to the
+    phase. With `cfg.limit_change`, `ChangeLimiter` limits the change first.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class Critic(nn.Module):
     "generated, or of other speech".
 
     With `cfg.filter_output` it sees the log-magnitudes of the image's waveform only. The phase
-    would give every generated image away, as the generator keeps the phase of the vocoder. There is
+    would give every generated image away, as the generator keeps the anonymized phase. There is
     no spectral normalization: it limits the gain of a layer, and the difference of a few dB between
     generated and recorded images would be lost.
 

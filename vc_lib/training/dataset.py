@@ -37,7 +37,7 @@ KNOWN = ("f0_hz", "f0_std_semitones", "level_db")  # statistics that perturbatio
 # against the prior: the envelope is known less well than that of a converted source, and more of
 # the perturbation is left to learn from.
 STATS_STEP = 4
-MARGIN = 10  # run-in of the vocoder before and after a crop, cut off afterwards [WORLD frames]
+MARGIN = 10  # run-in of the synthesis before and after a crop, cut off afterwards [WORLD frames]
 
 
 # Pairs of images
