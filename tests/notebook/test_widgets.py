@@ -183,7 +183,9 @@ def test_a_preset_is_one_change_not_many():
 
 
 def test_a_turned_dial_makes_another_sound_beside_the_copy(voice):
-    panel = DialsPanel(analyze(voice(0.5), SR), AnonymizeConfig(preset="whisper", f0_mode="keep"))
+    wav = voice(0.5)
+    rest = AnonymizeConfig(preset="whisper", f0_mode="keep")
+    panel = DialsPanel(wav, analyze(wav, SR), rest)
     copy, yours = panel.player.tracks
     assert (copy["label"], yours["label"]) == ("copy", "yours") and panel.player.active == 1
     assert copy["sound"] == yours["sound"], "these dials change nothing"
@@ -191,3 +193,15 @@ def test_a_turned_dial_makes_another_sound_beside_the_copy(voice):
     copy_after, yours_after = panel.player.tracks
     assert copy_after["sound"] == copy["sound"] and yours_after["sound"] != yours["sound"]
     assert max(yours_after["f0"]) > 1.2 * max(yours["f0"])
+
+
+def test_menus_choose_what_is_kept_of_the_recording(voice):
+    wav = voice(0.5)
+    rest = AnonymizeConfig(preset="whisper", f0_mode="keep")
+    panel = DialsPanel(wav, analyze(wav, SR), rest)
+    for name in ("voiced", "unvoiced"):
+        panel.dials.dials[name].value = "recorded"
+    assert panel.dials.config == replace(rest, voiced="recorded", unvoiced="recorded")
+    assert np.allclose(panel._sounds()[0]["yours"], wav, atol=1e-4)
+    copy, yours = panel.player.tracks
+    assert copy["sound"] != yours["sound"]

@@ -7,7 +7,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from ..anonymize import synthesize, transform
+from ..anonymize import render, transform
+from ..anonymize.pipeline import measured_source
 from ..audio import list_audio, load_wav
 from ..config import PRESETS, AnonymizeConfig
 from ..errors import ParameterError
@@ -82,7 +83,8 @@ def _system(cfg: AnonymizeConfig):
     """A function from a Clip to its anonymized waveform."""
 
     def anonymized(clip: Clip) -> np.ndarray:
-        return synthesize(transform(clip.features, cfg))[: len(clip.wav)].clip(-1, 1)
+        features, source = clip.features, measured_source(clip.features, cfg)
+        return render(clip.wav, features, transform(features, cfg, source), cfg, source)
 
     return anonymized
 

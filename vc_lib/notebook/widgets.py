@@ -18,9 +18,10 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from ..anonymize import Features, synthesize, transform
+from ..anonymize import Features, render, resynthesize, transform
+from ..anonymize.pipeline import measured_source
 from ..audio import check_sr, load_wav, resample
-from ..config import F0_MODES, PRESETS, AnonymizeConfig
+from ..config import F0_MODES, PRESETS, UNVOICED, VOICED, AnonymizeConfig
 from ..errors import MissingInput, ParameterError
 from .players import Player
 
@@ -39,6 +40,7 @@ SLIDERS = {
     "match_smooth_ms": ("smoothing of that change", 5.0),
     "highpass_db_per_octave": ("attenuation below F0, an octave", 3.0),
     "n_ap_bands": ("bands of aperiodicity", 1),
+    "ap_gain_db": ("gain of aperiodicity", 1.0),
     "ap_noise": ("noise of aperiodicity", 0.1),
 }
 # Narrower ranges for display, where most of the field's range is useless
@@ -47,6 +49,13 @@ DISPLAYED = {
     "f0_shift_semitones": (-12.0, 12.0),  # an octave either way
     "f0_noise_semitones": (0.0, 6.0),  # above, no melody is left
     "blur_hz": (0.0, 800.0),  # above, no formant is left
+    "ap_gain_db": (-20.0, 20.0),  # outside, a voice is all buzz or all hiss
+}
+# Label and values of each menu
+MENUS = {
+    "f0_mode": ("pitch", F0_MODES),
+    "voiced": ("voiced sound from", VOICED),
+    "unvoiced": ("all other sound from", UNVOICED),
 }
 
 
@@ -194,8 +203,11 @@ class Dials(ipywidgets.VBox):
         self.presets = ipywidgets.Dropdown(
             options=list(PRESETS), value=config.preset, description="preset", **LOOK
         )
-        mode = ipywidgets.Dropdown(options=F0_MODES, description="pitch", **LOOK)
-        self.dials = {"f0_mode": mode} | {name: _slider(name) for name in SLIDERS}
+        menus = {
+            name: ipywidgets.Dropdown(options=values, description=label, **LOOK)
+            for name, (label, values) in MENUS.items()
+        }
+        self.dials = menus | {name: _slider(name) for name in SLIDERS}
         self.code = ipywidgets.Textarea(
             description="copy as config", rows=2, style=LOOK["style"], layout={"width": "60em"}
         )
@@ -252,12 +264,14 @@ def _slider(name: str) -> ipywidgets.IntSlider | ipywidgets.FloatSlider:
 
 
 class DialsPanel(ipywidgets.VBox):
-    """Dials above a player: each turn synthesizes the sound "yours" anew, beside the "copy".
+    """Dials above a player: each turn makes the sound "yours" anew, beside WORLD's "copy".
 
     Parameters
     ----------
+    wav : np.ndarray [shape=(n_samples,), -1..1]
+        The speech.
     features : Features
-        The analyzed speech. It is not analyzed again.
+        Of `wav`. They are not analyzed again.
     config : AnonymizeConfig
         Initial positions of the dials.
 
@@ -267,8 +281,9 @@ class DialsPanel(ipywidgets.VBox):
     player : Player
     """
 
-    def __init__(self, features: Features, config: AnonymizeConfig):
-        self.features, self.copy = features, synthesize(features)
+    def __init__(self, wav: np.ndarray, features: Features, config: AnonymizeConfig):
+        self.wav, self.features = wav, features
+        self.copy, self.source = resynthesize(features, len(wav)), measured_source(features, config)
         self.dials = Dials(config)
         self.player = Player(*self._sounds())
         self.player.active = 1
@@ -277,6 +292,8 @@ class DialsPanel(ipywidgets.VBox):
 
     def _sounds(self) -> tuple:
         """Arguments of `Player`: waveforms, sampling rate, MP3, pitch."""
-        changed = transform(self.features, self.dials.config)
-        wavs = {"copy": self.copy, "yours": synthesize(changed)}
+        cfg = self.dials.config
+        changed = transform(self.features, cfg, self.source)
+        yours = render(self.wav, self.features, changed, cfg, self.source)
+        wavs = {"copy": self.copy, "yours": yours}
         return wavs, self.features.sr, False, {"copy": self.features, "yours": changed}
