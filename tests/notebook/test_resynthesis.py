@@ -25,8 +25,9 @@ def features(wav):
 @pytest.fixture(scope="module")
 def rows(wav, features):
     raised = replace(features, f0=shift_f0(features.f0, 2.4))
-    sounds = (resynthesis.both_ways(wav, features, wanted) for wanted in (features, raised))
-    return resynthesis.scores(*sounds, wav, features)
+    unchanged = resynthesis.both_ways(wav, features, features)
+    moved = resynthesis.both_ways(wav, features, raised, ", raised")
+    return resynthesis.scores(unchanged, moved, wav, features)
 
 
 def test_without_a_change_the_recording_comes_back(rows):

@@ -15,7 +15,9 @@ OF_SAME_PITCH = ("SI-SNR [dB]", "log-spectral distance [dB]")  # scores that nee
 SOUND_S = 0.1  # part of a consonant and of a vowel that `consonant_and_vowel` compares [s]
 
 
-def both_ways(wav: np.ndarray, features: Features, wanted: Features) -> dict[str, np.ndarray]:
+def both_ways(
+    wav: np.ndarray, features: Features, wanted: Features, note: str = ""
+) -> dict[str, np.ndarray]:
     """Make a waveform of features in both ways.
 
     Parameters
@@ -24,6 +26,8 @@ def both_ways(wav: np.ndarray, features: Features, wanted: Features) -> dict[str
         The recording.
     features, wanted : Features
         Of the recording, and of the result; the same number of frames.
+    note : str
+        Added to the labels.
 
     Returns
     -------
@@ -32,7 +36,7 @@ def both_ways(wav: np.ndarray, features: Features, wanted: Features) -> dict[str
         recording, and all other sound is the recording, filtered.
     """
     kept = render(wav, features, wanted, KEPT, measured_source(features, KEPT))
-    return {"WORLD": resynthesize(wanted, len(wav)), "recording kept": kept}
+    return {f"WORLD{note}": resynthesize(wanted, len(wav)), f"recording kept{note}": kept}
 
 
 def consonant_and_vowel(features: Features, seconds: float = 0.5) -> slice:
@@ -73,13 +77,12 @@ def scores(
     Returns
     -------
     dict of label to dict of label to float
-        The labels of `raised` get ", raised". There, the scores that need the same pitch are left
-        out.
+        Of `raised`, the scores that need the same pitch are left out.
     """
     rows = {label: _scores(sound, wav, features) for label, sound in unchanged.items()}
     for label, sound in raised.items():
         row = _scores(sound, wav, features)
-        rows[f"{label}, raised"] = {k: v for k, v in row.items() if k not in OF_SAME_PITCH}
+        rows[label] = {k: v for k, v in row.items() if k not in OF_SAME_PITCH}
     return rows
 
 
@@ -94,4 +97,5 @@ def pitch_moved(changed: Features, original: Features) -> float:
     voiced = changed.voiced & original.voiced
     if not voiced.any():
         return float("nan")
-    return float(np.median(12 * np.log2(changed.f0[voiced] / original.f0[voiced])))
+    moved = np.median(12 * np.log2(changed.f0[voiced] / original.f0[voiced]))
+    return round(float(moved), 2) + 0.0  # no -0
