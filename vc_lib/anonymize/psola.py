@@ -66,8 +66,8 @@ def find_grains(
     for (first, end), marks in pitch_marks(wav, np.where(voiced, f0, 0.0), sr, hop, known):
         frames = np.arange(first, end)
         ratio = np.interp(marks / hop, frames, ratios[first:end])
-        start = known if known and marks[0] < known[0] < marks[-1] else (marks[0], float(marks[0]))
-        at = _moved(marks, ratio, *start)
+        continues = known and marks[0] < known[0] < marks[-1]
+        at = _moved(marks, ratio, known[1] if continues else float(marks[0]))
         nearest = np.clip(np.searchsorted(marks, at), 1, len(marks) - 1)
         nearest -= at - marks[nearest - 1] < marks[nearest] - at
         steps = np.diff(marks)
@@ -169,10 +169,10 @@ def _walk(mark, step, padded, energy, pad, periods, first, hop, begin, stop) -> 
         marks.append(mark)
 
 
-def _moved(marks: np.ndarray, ratio: np.ndarray, start: int, at: float) -> np.ndarray:
+def _moved(marks: np.ndarray, ratio: np.ndarray, at: float) -> np.ndarray:
     """Marks of the output [samples]: each period of the recording divided by the ratio.
 
-    Mark `start` of the recording goes to `at`; with a ratio of 1 and `at` = `start`, all stay.
+    One of them is `at`. With a ratio of 1 and one of `marks` as `at`, they are `marks`.
     """
     own, last = marks.tolist(), len(marks) - 2
     steps = (np.diff(marks) / ratio[:-1]).tolist()
