@@ -82,6 +82,19 @@ def test_chunks_fit_to_the_sample(cut):
     assert np.abs(early[: cut * HOP] - whole[: cut * HOP]).max() < 1e-3 * np.abs(whole).max()
 
 
+def test_noise_of_some_frames_is_all_noise_beside_them():
+    parts = glide()
+    noisy = np.zeros(len(parts[0]), bool)
+    noisy[80:120] = True
+    whole, part = synthesized(parts), synthesized(parts, 0, None, noisy)
+    reach = 8  # frames over which noise rings on
+    inside = slice((80 + reach) * HOP, (120 - reach) * HOP)
+    np.testing.assert_allclose(part[inside], whole[inside], atol=1e-3 * np.abs(whole).max())
+    assert not np.allclose(part[: 70 * HOP], whole[: 70 * HOP], atol=1e-3 * np.abs(whole).max())
+    everywhere = synthesized(parts, 0, None, noisy | True)
+    np.testing.assert_array_equal(everywhere, whole)
+
+
 def test_phase_shifts_the_pulses_and_position_the_noise():
     buzz, breath = features(ap=0.001), features(f0=0.0)
     by_half = 0.5 * SR / 120
