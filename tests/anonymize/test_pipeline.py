@@ -10,6 +10,8 @@ from vc_lib.anonymize import (
     analyze,
     anonymize,
     cepstrum,
+    render,
+    resynthesize,
     speaker_stats,
     synthesize,
     transform,
@@ -19,16 +21,25 @@ from vc_lib.anonymize.dials import (
     power_db,
     scale_formants,
 )
+from vc_lib.anonymize.pipeline import (
+    GRAIN_RATIOS,
+    VOICED_DB,
+    choose_grains,
+    grains_fit,
+    measured_source,
+)
 from vc_lib.anonymize.statistics import loud_voiced_frames
-from vc_lib.config import PRESETS, AnonymizeConfig, Config
+from vc_lib.config import NO_CHANGE, PRESETS, UNVOICED, VOICED, AnonymizeConfig, Config
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate import envelope_distance_db
+from vc_lib.evaluate.signal_metrics import si_snr_db
 from vc_lib.speaker import SpeakerStats
 
 SR = 16_000
 LENGTHS = (1, 2, 79, 1_000, 16_001)  # [samples]
 FAST = dict(f0_method="dio")
 SURE = AnonymizeConfig(f0_method="harvest")
+UNCHANGED = AnonymizeConfig(**NO_CHANGE | dict(voiced="recorded", unvoiced="recorded"))
 each_preset = pytest.mark.parametrize("preset", PRESETS)
 
 
@@ -51,6 +62,11 @@ def anonymized(speech, neutral):
 
 def rng(seed=0):
     return np.random.default_rng(seed)
+
+
+def quiet(features, source):
+    """Mask of the frames that are too quiet for a voice, if the recording is kept there."""
+    return power_db(features.sp) <= source.level_db - VOICED_DB
 
 
 def correlation_of_log_f0(a, b, edge=0):
@@ -124,8 +140,11 @@ def test_a_loud_input_stays_in_range(speech, preset):
 def test_unvoiced_frames_stay_unvoiced(features, target, preset, chance):
     for cfg in (AnonymizeConfig(preset=preset), Config(preset=preset, target=target)):
         out = transform(features, cfg, rng=None if chance is None else rng(chance))
-        assert (out.f0 >= 0).all() and not out.f0[~features.voiced].any()
-        assert (out.voiced == features.voiced).all() or preset == "whisper"
+        voiced = features.voiced
+        if cfg.dials["unvoiced"] == "recorded":
+            voiced = voiced & ~quiet(features, measured_source(features, cfg))
+        assert (out.f0 >= 0).all() and not out.f0[~voiced].any()
+        assert (out.voiced == voiced).all() or preset == "whisper"
         assert out.sp.shape == features.sp.shape and out.ap.shape == features.ap.shape
         assert (out.sp > 0).all() and (out.ap > 0).all() and (out.ap <= 1).all()
 
@@ -209,6 +228,81 @@ def test_f0_shift_is_added_to_the_preset(features):
             for n in (0, 12)
         )
         np.testing.assert_allclose(shifted, 2 * plain)
+
+
+# Where the sound comes from
+
+
+@pytest.mark.parametrize(
+    "sr, frame_period_ms", [(16_000, 5.0), (22_050, 5.0), (48_000, 5.0), (16_000, 3.7)]
+)
+def test_without_a_change_the_recording_comes_back(voice, sr, frame_period_ms):
+    wav = voice(1.1, sr=sr)
+    cfg = replace(UNCHANGED, frame_period_ms=frame_period_ms)
+    assert si_snr_db(anonymize(wav, sr, cfg), wav, sr) > 60
+    features = analyze(wav, sr, cfg)
+    source = measured_source(features, cfg)
+    assert choose_grains(wav, features.f0, features.f0, cfg, source)
+    out = render(wav, features, transform(features, cfg, source), cfg, source)
+    np.testing.assert_array_equal(out, anonymize(wav, sr, cfg))
+
+
+def test_quiet_frames_are_not_voiced_where_the_recording_is_kept(features, source):
+    """The end of a word in a room."""
+    sp = features.sp.copy()
+    sp[150:] *= 10 ** (-(VOICED_DB + 10) / 10)
+    fading = replace(features, sp=sp)
+    f0 = transform(fading, UNCHANGED, source).f0
+    off = quiet(fading, source)
+    assert off[fading.voiced].any() and not f0[off].any()
+    assert (f0[~off] == fading.f0[~off]).all()
+    vocoder = replace(UNCHANGED, unvoiced="vocoder")
+    assert (transform(fading, vocoder, source).f0 == fading.f0).all()
+
+
+def test_grains_where_the_register_moves_little(source, target):
+    low, high = GRAIN_RATIOS
+    for ratio in (0.9 * low, 1.01 * low, 1.0, 0.99 * high, 1.1 * high):
+        to = replace(target, f0_hz=ratio * source.f0_hz)
+        fits = {kind: grains_fit(Config(target=to, voiced=kind), source) for kind in VOICED}
+        assert fits == dict(vocoder=False, recorded=True, auto=low <= ratio <= high)
+    unknown = replace(source, f0_hz=0.0)  # a whisper has nothing to move
+    assert grains_fit(Config(target=target), unknown)
+    an_octave = AnonymizeConfig(f0_mode="keep", f0_shift_semitones=12)
+    assert not grains_fit(an_octave, source)
+
+
+@pytest.mark.parametrize("preset", ["whisper", "robot", "noise"])
+def test_presets_for_effects_are_worlds_synthesis(speech, preset):
+    cfg = AnonymizeConfig(preset=preset, **FAST)
+    features = analyze(speech, SR, cfg)
+    out = transform(features, cfg)
+    assert not grains_fit(cfg, measured_source(features, cfg))
+    np.testing.assert_array_equal(anonymize(speech, SR, cfg), resynthesize(out, len(speech)))
+
+
+def test_ap_gain_db_makes_voiced_sound_clearer(features, source):
+    plain = replace(UNCHANGED, ap_gain_db=0.0)
+    out = transform(features, replace(plain, ap_gain_db=-6.0), source)
+    voiced = out.voiced
+    np.testing.assert_allclose(out.ap[voiced], features.ap[voiced] * 10 ** (-6 / 20))
+    louder = transform(features, replace(plain, ap_gain_db=40.0), source).ap
+    assert louder.max() == 1 and (louder >= features.ap).all()
+
+
+@pytest.mark.parametrize("voiced", VOICED)
+@pytest.mark.parametrize("unvoiced", UNVOICED)
+def test_any_sound_can_be_made_of_any_clip(speech, voiced, unvoiced):
+    noise = 0.1 * rng().normal(size=3_000)
+    square = 0.3 * np.sign(np.sin(2 * np.pi * 150 * np.arange(3_000) / SR))
+    clips = (np.zeros(3_000), noise, square, speech[3_000:3_001], square[:200], np.zeros(1))
+    for n_semitones in (0, 5, 24):
+        cfg = AnonymizeConfig(voiced=voiced, unvoiced=unvoiced, f0_shift_semitones=n_semitones)
+        for wav in clips:
+            out = anonymize(wav, SR, cfg)
+            assert out.shape == wav.shape and out.dtype == np.float32
+            assert np.isfinite(out).all() and np.abs(out).max() <= 1
+            assert wav.any() or np.abs(out).max() < 1e-5
 
 
 # Neutral: towards the target's register and envelope
@@ -334,7 +428,7 @@ def test_match_target_goes_part_of_the_way(features, source, matching, match_tar
 def test_neutral_matches_the_spread_of_log_f0(features, source, neutral):
     wide = replace(neutral.target, f0_std_semitones=1.5 * source.f0_std_semitones)
     out = transform(features, replace(neutral, target=wide), source=source).f0
-    voiced = features.voiced
+    voiced = features.voiced & ~quiet(features, source)
     spread = np.std(np.log2(out[voiced])) / np.std(np.log2(features.f0[voiced]))
     assert spread == pytest.approx(1.5) and (out[~voiced] == 0).all()
     monotonous = replace(neutral.target, f0_std_semitones=0.0)
