@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from vc_lib.anonymize import analyze, speaker_stats
+from vc_lib.anonymize import analyze, speaker_stats, transform
+from vc_lib.anonymize.hybrid import hybrid
+from vc_lib.anonymize.pipeline import choose_grains
 from vc_lib.audio.level import block_power, speech_level_db
 from vc_lib.convert import Stream, Voice, streaming
 from vc_lib.convert.streaming import BUDGET
 from vc_lib.errors import ParameterError
+from vc_lib.evaluate.signal_metrics import si_snr_db
 from vc_lib.model.networks import Generator
 from vc_lib.spectrogram import wav_to_image
 
@@ -27,6 +30,14 @@ def model(tiny_cfg, voice):
         for p in generator.parameters():
             p.add_(0.02 * torch.randn_like(p))
     return Voice(generator, cfg, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def near(model, voice):
+    """A voice of a register so near that voiced sound is made of grains."""
+    cfg = replace(model.config, pause_depth_db=0.0)
+    cfg = replace(cfg, target=speaker_stats([analyze(voice(1.0, f0=140.0, seed=3), SR, cfg)]))
+    return Voice(model.generator, cfg, model.device)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +85,41 @@ def test_blocks_of_any_length_give_the_same(model, speech, known, n_block):
     wav = speech[: 2 * SR]
     out = streamed(Stream(model, *known), wav, n_block)
     assert np.array_equal(out, streamed(Stream(model, *known), wav))
+
+
+# Grains
+
+
+def test_grains_go_on_over_blocks(near, speech, known):
+    """What is synthesized block by block has no clicks, and equals the whole after a second."""
+    stream = Stream(near, *known)
+    parts, add = [], stream.vocoded.add
+    stream.vocoded.add = lambda wav: parts.append(wav) or add(wav)
+    streamed(stream, speech)
+    assert stream.use_grains
+    out = np.concatenate(parts)[: len(speech)]
+    seams = np.cumsum([len(part) for part in parts])
+    seams = seams[(seams > 100) & (seams < len(out) - 100)]
+    assert len(seams) > 20
+
+    cfg, source = near.config, known[0]
+    features = analyze(speech, SR, cfg).compact()
+    transformed = transform(features, cfg, source)
+    grains = choose_grains(speech, features.f0, transformed.f0, cfg, source)
+    whole = hybrid(speech, features, transformed, grains, recorded=True, refine=False)
+    late = slice(SR, len(out) - SR // 5)
+    assert si_snr_db(out[late], whole[late], SR) > 25
+
+    bends = np.abs(np.diff(out, 2))
+    at_seams = np.max([bends[seam - 3 : seam + 2] for seam in seams], axis=1)
+    assert at_seams.max() < np.quantile(bends, 0.999) < bends.max()
+
+
+@pytest.mark.parametrize("n_block", [160, 4_800])
+def test_blocks_of_grains_of_any_length_give_the_same(near, speech, known, n_block):
+    wav = speech[:SR]
+    out = streamed(Stream(near, *known), wav, n_block)
+    assert np.array_equal(out, streamed(Stream(near, *known), wav))
 
 
 def test_output_is_as_long_and_silent_during_the_latency(model, speech, known):
@@ -132,7 +178,7 @@ def test_memory_does_not_grow(model, speech, known):
         stream(speech)
         sizes.add((len(stream.wav.buffer), len(stream.vocoded.buffer), len(stream.ready)))
     assert len(sizes) <= 2 and max(map(max, sizes)) < 2 * SR
-    assert len(stream.features.f0) + len(stream.transformed.f0) < 60
+    assert sum(len(part.f0) for part in (stream.features, *stream.past)) < 60
 
 
 @pytest.mark.parametrize("block", [np.zeros((2, 10)), np.array([np.nan]), np.zeros(5, np.int16)])
