@@ -227,7 +227,7 @@ def test_rejects_json_that_is_no_object(tmp_path, text):
         Config.load(tmp_path / "config.json")
 
 
-@pytest.mark.parametrize("version", [CONFIG_VERSION + 1, 99, 0, None, "1"])
+@pytest.mark.parametrize("version", [CONFIG_VERSION + 1, CONFIG_VERSION - 1, 99, 0, None, "1"])
 def test_rejects_other_versions(saved, version):
     with pytest.raises(ParameterError, match=rf"config version {version!r}.* update vc_lib"):
         Config.load(saved(version=version, from_the_future=1))
