@@ -37,6 +37,21 @@ def test_speaker_stats_pool_recordings(features):
     assert speaker_stats(iter(parts)) == pooled, "a generator will do"
 
 
+def test_a_hum_in_pauses_is_not_the_register(features, target):
+    """A tracker also finds F0 there."""
+    n = 4 * len(features.f0)
+    hum = replace(
+        features,
+        f0=np.full(n, 50.0),
+        sp=np.full((n, features.sp.shape[1]), 1e-5 * features.sp.mean()),
+        ap=np.tile(features.ap, (4, 1)),
+    )
+    both = {k: np.concatenate([getattr(f, k) for f in (features, hum)]) for k in ("f0", "sp", "ap")}
+    both = replace(features, **both)
+    clean, hummed = (speaker_stats([f], prior=target) for f in (features, both))
+    assert hummed.f0_hz == clean.f0_hz and hummed.formant_ratio == clean.formant_ratio
+
+
 def test_gain_moves_the_level_only(features, source):
     louder = speaker_stats([replace(features, sp=100 * features.sp)])
     assert louder.level_db == pytest.approx(source.level_db + 20)

@@ -50,7 +50,7 @@ def speaker_stats(
     Returns
     -------
     SpeakerStats
-        `f0_hz` is the median over voiced frames, 0 if there are none. `voiced_mean` and
+        `f0_hz` is the median over active voiced frames, 0 if there are none. `voiced_mean` and
         `voiced_cov` are empty if less than a quarter of a second is voiced, as in a whisper.
 
     Raises
@@ -60,8 +60,8 @@ def speaker_stats(
     """
     formant_ratio = 1.0
     if prior is not None and prior.voiced_cov:
-        recordings = list(recordings)
-        f0 = np.concatenate([np.empty(0), *(r.f0[r.voiced] for r in recordings)])
+        recordings = [r for r in recordings if len(r.f0)]
+        f0 = np.concatenate([np.empty(0), *(r.f0[r.voiced & active_frames(r)] for r in recordings)])
         formant_ratio = vtl_ratio(np.median(f0) if len(f0) else 0.0, prior.f0_hz)
     f0s, powers, cepstra, voiced = [], [], [], []
     for features in recordings:
