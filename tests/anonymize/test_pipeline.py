@@ -305,6 +305,16 @@ def test_any_sound_can_be_made_of_any_clip(speech, voiced, unvoiced):
             assert wav.any() or np.abs(out).max() < 1e-5
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_the_recording_may_be_of_any_float_type(speech):
+    loud = 6e4 * np.sign(np.sin(900 * np.arange(4_000) / SR))  # float16 ends there
+    assert np.isfinite(anonymize(loud.astype(np.float16), SR, UNCHANGED)).all()
+    wav = speech[:4_000].astype(np.float16)
+    out = anonymize(wav, SR, UNCHANGED)
+    for same in (wav.astype(np.float64), wav.tolist()):
+        np.testing.assert_allclose(anonymize(same, SR, UNCHANGED), out, atol=1e-6)
+
+
 # Neutral: towards the target's register and envelope
 
 

@@ -260,6 +260,7 @@ def render(
     -------
     np.ndarray [shape=(n_samples,), float32, -1..1]
     """
+    wav = np.asarray(wav, np.float32)  # sums overflow in float16
     grains = choose_grains(wav, features.f0, transformed.f0, cfg, source)
     return hybrid(wav, features, transformed, grains, cfg.dials["unvoiced"] == "recorded")
 
