@@ -53,6 +53,7 @@ def systems_of(cfg: AnonymizeConfig) -> dict:
             changed = SpeakerPerturbation.draw(dials, dials.target, rng).apply(changed)
         return resynthesize(between(clip.features, changed, strength), len(clip.wav))
 
+    cfg = replace(cfg, voiced="vocoder", unvoiced="vocoder")  # the recording says who speaks
     systems = {"WORLD resynthesis": partial(anonymized, dials=cfg, strength=0.0)}
     for alpha in ALPHAS:
         systems[f"McAdams, {alpha}"] = lambda clip, a=alpha: mcadams(clip.wav, clip.sr, a)

@@ -54,7 +54,15 @@ STFTS = (  # sr [Hz], n_fft, hop_length [samples]
 )
 LENGTHS = (1, 2, 3, 100, 127, 128, 129, 511, 512, 513, 1_000, 8_191, 16_000, 160_000)
 SYSTEMS = ("WORLD resynthesis", "anonymized", "converted")
-RECONSTRUCTION = ("mcd_db", "lsd_db", "log_f0_corr", "voicing_error", "pesq_wb", "estoi")
+RECONSTRUCTION = (
+    "mcd_db",
+    "lsd_db",
+    "log_f0_corr",
+    "voicing_error",
+    "pesq_wb",
+    "estoi",
+    "distillmos",
+)
 SR = 16_000  # of meters [Hz]
 
 
@@ -186,7 +194,7 @@ def score_files(voice_dir: str, files: list[Path]) -> list[dict]:
         features = analyze(original.wav, voice.sr, voice.config)
         sounds = (
             resynthesize(features, n),
-            resynthesize(transform(features, voice.config, source=target), n),
+            voice.anonymize(original.wav, voice.sr, source=target),
             voice.convert(original.wav, voice.sr, source=target),
         )
         for system, wav in zip(SYSTEMS, sounds, strict=True):
