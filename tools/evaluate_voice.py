@@ -1,7 +1,7 @@
 """What a listener would say of a voice: sources, baselines and the voice itself in one table.
 
     python tools/evaluate_voice.py VOICE SOURCES --target RECORDINGS [--names NAMES]
-    [--seconds 8] [--every 1] [--csv FOLDER] [--jobs 2] [--without SYSTEM ...]
+    [--seconds 8] [--every 1] [--csv FOLDER] [--jobs 2] [--without SYSTEM ...] [--set FIELD=VALUE ...]
 
 VOICE is a voice's folder, SOURCES a folder of clips of other speakers, RECORDINGS one of the
 target: her centroid, and what the baselines know of her; with NAMES, a text file with the stems of
@@ -10,14 +10,16 @@ each of them against the centroid of the others. Needs requirements-eval.txt. Pr
 Markdown: means and half of their 95 % bootstrap intervals, and what the converted clips have more
 than each other system's, clip by clip. If SOURCES holds speakers.tsv (columns file and sex), a third
 table has women and men apart, and two halves: every second clip of each sex is in half A. FOLDER
-gets a table of the clips for each system; one that
-is there already is not measured again. Pitch is found by swift-f0.
+gets a table of the clips for each system; one that is there already is not measured again. FIELD is
+one of `Config`'s, such as unvoiced=vocoder, and changes how the voice converts. Pitch is found by
+swift-f0.
 """
 
 import argparse
 import sys
 import warnings
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,7 @@ import numpy as np
 import pandas as pd
 from baselines import ALL_BASELINES as BASELINES
 from baselines import griffin_lim
+from train_voice import settings
 
 from vc_lib.anonymize import analyze, resynthesize
 from vc_lib.audio import list_audio, load_wav
@@ -60,10 +63,12 @@ def main():
     p.add_argument("--csv", type=Path)
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--without", nargs="*", default=[])
+    p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     a = p.parse_args()
     warnings.simplefilter("ignore")
 
     voice = load_voice(a.voice)
+    voice.config = replace(voice.config, **settings(a.set))
     sr, n = voice.sr, int(a.seconds * voice.sr)
     recordings = list_audio(a.target)
     names = set(a.names.read_text().split()) if a.names else {f.stem for f in recordings}
@@ -89,7 +94,7 @@ def main():
         "converted, Griffin-Lim phase": lambda clip: griffin_lim(voice, clip.wav, sr),
         "converted": lambda clip: voice.convert(clip.wav, sr),
     }
-    settings = dict(n_jobs=a.jobs, f0_method=F0_METHOD)
+    how = dict(n_jobs=a.jobs, f0_method=F0_METHOD)
     scores = {}
     for label, system in systems.items():
         if label in a.without:
@@ -105,7 +110,7 @@ def main():
             for name, wav in zip(sources, made(system, sources.values(), a.jobs), strict=True)
         ]
         with redirect_stdout(sys.stderr):  # progress
-            scores[label] = evaluate_set(clips, sr, herself, csv=csv, only=METRICS, **settings)
+            scores[label] = evaluate_set(clips, sr, herself, csv=csv, only=METRICS, **how)
         print(label, dict(scores[label].mean().round(3)), file=sys.stderr, flush=True)
 
     all_scores = scores | ({"the target herself": of_herself(herself, sr)} if a.names else {})
