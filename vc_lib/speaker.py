@@ -10,6 +10,7 @@ from .errors import ParameterError
 from .fields import check, check_number
 
 MAX_CEPSTRUM = 1e6  # largest coefficient or variance; those of speech are under 1e3
+NO_NOISE_DB = -300.0  # level of noise that was not measured [dB]
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -69,10 +70,11 @@ class SpeakerStats:
     classes: AcousticClasses | None = None  # target: acoustic classes of its loud voiced frames
     fmllr: Matrix = ()  # source: affine map, see acoustic_classes.estimate_fmllr
     class_means: Matrix = ()  # source: its means of the target's classes
+    noise_db: float = NO_NOISE_DB  # level of the quietest frames, of the noise between words [dB]
 
     def __post_init__(self):
         check_number("sr", self.sr, 8_000, 192_000, "Hz", whole=True)
-        scalars = ("f0_hz", "f0_std_semitones", "level_db", "formant_ratio")
+        scalars = ("f0_hz", "f0_std_semitones", "level_db", "formant_ratio", "noise_db")
         _as_numbers(
             self,
             ("cepstrum_mean", "cepstrum_std", "voiced_mean"),
@@ -105,6 +107,7 @@ class SpeakerStats:
             check_number("f0_hz", self.f0_hz, 10, 4_000, "Hz (0: nothing was voiced)")
         check_number("f0_std_semitones", self.f0_std_semitones, 0, 120, "semitones")
         check_number("level_db", self.level_db, -400, 400, "dB")
+        check_number("noise_db", self.noise_db, -400, 400, "dB")
 
     def _check_shapes(self):
         """Raise ParameterError if sizes disagree; make `classes` of a dict."""

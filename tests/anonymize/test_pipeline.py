@@ -23,12 +23,11 @@ from vc_lib.anonymize.dials import (
 )
 from vc_lib.anonymize.pipeline import (
     GRAIN_RATIOS,
-    VOICED_DB,
     choose_grains,
     grains_fit,
     measured_source,
 )
-from vc_lib.anonymize.statistics import loud_voiced_frames
+from vc_lib.anonymize.statistics import QUIET_DB, loud_voiced_frames, voice_threshold_db
 from vc_lib.config import NO_CHANGE, PRESETS, UNVOICED, VOICED, AnonymizeConfig, Config
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate import envelope_distance_db
@@ -66,7 +65,7 @@ def rng(seed=0):
 
 def quiet(features, source):
     """Mask of the frames that are too quiet for a voice, if the recording is kept there."""
-    return power_db(features.sp) <= source.level_db - VOICED_DB
+    return power_db(features.sp) <= voice_threshold_db(source)
 
 
 def correlation_of_log_f0(a, b, edge=0):
@@ -250,7 +249,7 @@ def test_without_a_change_the_recording_comes_back(voice, sr, frame_period_ms):
 def test_quiet_frames_are_not_voiced_where_the_recording_is_kept(features, source):
     """The end of a word in a room."""
     sp = features.sp.copy()
-    sp[150:] *= 10 ** (-(VOICED_DB + 10) / 10)
+    sp[150:] *= 10 ** (-(QUIET_DB + 10) / 10)
     fading = replace(features, sp=sp)
     f0 = transform(fading, UNCHANGED, source).f0
     off = quiet(fading, source)

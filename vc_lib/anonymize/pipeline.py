@@ -42,11 +42,10 @@ from .dials import (
 from .hybrid import hybrid
 from .perturb import SpeakerPerturbation
 from .psola import Grains, find_grains
-from .statistics import _transported, speaker_stats
+from .statistics import _transported, speaker_stats, voice_threshold_db
 from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
 
 GRAIN_RATIOS = (0.7, 1.2)  # ratios of new to old register at which grains sound better than WORLD
-VOICED_DB = 20.0  # frames this far under the speech level count as unvoiced [dB]
 MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
 
 
@@ -120,7 +119,7 @@ def transform_f0(features: Features, cfg: AnonymizeConfig, source: SpeakerStats)
 def _transform_f0(features, cfg, dials, source, rng) -> np.ndarray:
     f0 = features.f0
     if dials["unvoiced"] == "recorded":  # the end of a word in a room is no voice any more
-        f0 = np.where(power_db(features.sp) > source.level_db - VOICED_DB, f0, 0.0)
+        f0 = np.where(power_db(features.sp) > voice_threshold_db(source), f0, 0.0)
     return _moved_f0(f0, cfg, dials, source, rng)
 
 

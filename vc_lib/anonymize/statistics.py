@@ -7,14 +7,19 @@ import numpy as np
 
 from ..audio.level import ACTIVE_DB, LOUD_DB, near_loud
 from ..errors import ParameterError
-from ..speaker import SpeakerStats
+from ..speaker import NO_NOISE_DB, SpeakerStats
 from .acoustic_classes import apply_fmllr, estimate_fmllr, fit_gmm, map_adapt_means
 from .dials import power_db, scale_formants, vtl_ratio
-from .world import FLOOR_POWER, N_CEPSTRA, Features, cepstrum
+from .world import N_CEPSTRA, Features, cepstrum
 
 SILENT_DB = -110.0  # mean power of an envelope under which no frame is speech [dB]
 LEAST_SPREAD = 1e-4  # smallest variance of a direction, as a share of the mean variance
 MAX_STRETCH = 3.0  # largest factor by which a direction of cepstral space is stretched
+QUIET_DB = 20.0  # distance under the speech at which a voice is too quiet to be resynthesized [dB]
+NOISE_PERCENTILE = 5  # percentile of the levels of all frames that counts as background noise
+NOISE_FRAMES = 400  # least number of frames to measure the noise on; less may hold no pause
+ABOVE_NOISE_DB = 6.0  # least distance of a voice from the noise [dB]
+NEAR_SPEECH_DB = 10.0  # distance under the speech within which a voice is one in any noise [dB]
 SHRINK_FRAMES = 100  # weight of the prior for means and deviations [frames]
 SHRINK_COVARIANCE_FRAMES = 800  # weight of the prior for a covariance [voiced frames]
 
@@ -27,6 +32,38 @@ def active_frames(features: Features) -> np.ndarray:
 def loud_voiced_frames(features: Features) -> np.ndarray:
     """Mask of the voiced frames that are less than 25 dB under the loud ones [shape=(n_frames,)]."""
     return features.voiced & near_loud(power_db(features.sp), LOUD_DB)
+
+
+def voice_threshold_db(stats: SpeakerStats) -> float:
+    """Level above which a voiced frame counts as the speaker's voice [dB].
+
+    Below it there is the end of a word in a room, or the hum of a machine, which is voiced too.
+    """
+    above_noise = min(stats.noise_db + ABOVE_NOISE_DB, stats.level_db - NEAR_SPEECH_DB)
+    return max(stats.level_db - QUIET_DB, above_noise)
+
+
+def _register_and_level(contours: list[tuple[np.ndarray, ...]], sr: int) -> SpeakerStats | None:
+    """Register and levels alone, of (F0 [Hz], level [dB], mask of active frames) of recordings.
+
+    None if no frame is active.
+    """
+    f0, db, active = (np.concatenate(parts) for parts in zip(*contours, strict=True))
+    if not active.any():
+        return None
+    level_db = 10 * np.log10(np.mean(10 ** (db[active] / 10)))
+    noise_db = np.percentile(db, NOISE_PERCENTILE) if len(db) >= NOISE_FRAMES else NO_NOISE_DB
+    stats = SpeakerStats(sr, 0.0, 0.0, level_db, (0.0,), (0.0,), noise_db=noise_db)
+    f0 = f0[(f0 > 0) & active & (db > voice_threshold_db(stats))]
+    if not len(f0):
+        return stats
+    median = float(np.median(f0))
+    return replace(stats, f0_hz=median, f0_std_semitones=np.std(12 * np.log2(f0 / median)))
+
+
+def _contours(features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """F0 [Hz], level [dB] and mask of active frames."""
+    return features.f0, power_db(features.sp), active_frames(features)
 
 
 def speaker_stats(
@@ -50,7 +87,7 @@ def speaker_stats(
     Returns
     -------
     SpeakerStats
-        `f0_hz` is the median over active voiced frames, 0 if there are none. `voiced_mean` and
+        `f0_hz` is the median over voiced frames above `voice_threshold_db`, 0 if there are none. `voiced_mean` and
         `voiced_cov` are empty if less than a quarter of a second is voiced, as in a whisper.
 
     Raises
@@ -59,35 +96,30 @@ def speaker_stats(
         If no frame is active and there is no prior.
     """
     formant_ratio = 1.0
+    recordings = (r for r in recordings if len(r.f0))
     if prior is not None and prior.voiced_cov:
-        recordings = [r for r in recordings if len(r.f0)]
-        f0 = np.concatenate([np.empty(0), *(r.f0[r.voiced & active_frames(r)] for r in recordings)])
-        formant_ratio = vtl_ratio(np.median(f0) if len(f0) else 0.0, prior.f0_hz)
-    f0s, powers, cepstra, voiced = [], [], [], []
+        recordings = list(recordings)
+        register = recordings and _register_and_level(
+            [_contours(r) for r in recordings], recordings[0].sr
+        )
+        formant_ratio = vtl_ratio(register.f0_hz if register else 0.0, prior.f0_hz)
+    contours, cepstra, voiced = [], [], []
     for features in recordings:
-        if not len(features.f0):
-            continue
-        active = active_frames(features)
+        contours.append(_contours(features))
         mc = cepstrum(replace(features, sp=scale_formants(features.sp, formant_ratio)))
         voiced.append(mc[loud_voiced_frames(features)])
-        f0s.append(features.f0[features.voiced & active])
-        powers.append(features.sp[active].mean(1))
-        cepstra.append(mc[active])
-    f0, power, mc, voiced = (
-        np.concatenate(parts) if parts else np.empty(0) for parts in (f0s, powers, cepstra, voiced)
-    )
-    if not len(power):
+        cepstra.append(mc[contours[-1][2]])
+    stats = _register_and_level(contours, features.sr) if contours else None
+    if stats is None:
         if prior is None:
             raise ParameterError(
                 "the recordings hold no speech: every frame is silent; "
                 "check the files or their level"
             )
         return prior
-    stats = SpeakerStats(
-        sr=features.sr,
-        f0_hz=float(np.median(f0)) if len(f0) else 0.0,
-        f0_std_semitones=float(np.std(12 * np.log2(f0 / np.median(f0)))) if len(f0) else 0.0,
-        level_db=float(10 * np.log10(max(power.mean(), FLOOR_POWER))),
+    mc, voiced = np.concatenate(cepstra), np.concatenate(voiced)
+    stats = replace(
+        stats,
         cepstrum_mean=tuple(mc.mean(0)),
         cepstrum_std=tuple(mc.std(0)),
         formant_ratio=formant_ratio,

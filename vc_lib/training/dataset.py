@@ -32,7 +32,8 @@ from fastai.vision.all import (
     show_results,
 )
 
-KNOWN = ("f0_hz", "f0_std_semitones", "level_db")  # statistics that perturbation does not change
+# statistics that perturbation does not change
+KNOWN = ("f0_hz", "f0_std_semitones", "level_db", "noise_db")
 # Step between the WORLD frames on which the source of a crop is measured. Fewer frames weigh less
 # against the prior: the envelope is known less well than that of a converted source, and more of
 # the perturbation is left to learn from.
