@@ -11,8 +11,14 @@ from vc_lib.anonymize import (
     cepstrum,
     speaker_stats,
 )
-from vc_lib.anonymize.statistics import optimal_transport
+from vc_lib.anonymize.statistics import (
+    NOISE_FRAMES,
+    QUIET_DB,
+    optimal_transport,
+    voice_threshold_db,
+)
 from vc_lib.errors import ParameterError
+from vc_lib.speaker import NO_NOISE_DB
 
 SR = 16_000
 
@@ -50,6 +56,27 @@ def test_a_hum_in_pauses_is_not_the_register(features, target):
     both = replace(features, **both)
     clean, hummed = (speaker_stats([f], prior=target) for f in (features, both))
     assert hummed.f0_hz == clean.f0_hz and hummed.formant_ratio == clean.formant_ratio
+
+
+@pytest.mark.parametrize("below_db, hum_counts", [(15, False), (5, True)])
+def test_a_voice_is_above_the_noise_between_words(features, below_db, hum_counts):
+    """A hum 15 dB under the speech is within the range of a voice, but it is the noise."""
+    level = 10 ** ((speaker_stats([features]).level_db - below_db) / 10)
+    speech = [replace(features, sp=np.maximum(features.sp, level))] * 4
+    n = sum(len(f.f0) for f in speech)
+    sp = np.full((n, features.sp.shape[1]), level)
+    hum = replace(features, f0=np.full(n, 50.0), sp=sp, ap=np.tile(features.ap, (4, 1)))
+    stats = speaker_stats([*speech, hum])
+    heard = stats.level_db - below_db > voice_threshold_db(stats)
+    assert heard == hum_counts == (stats.f0_hz == 50)
+    assert stats.noise_db <= stats.level_db
+
+
+def test_noise_is_not_measured_on_a_short_clip(features):
+    """It may hold no pause."""
+    clip = speaker_stats([features[: NOISE_FRAMES - 1]])
+    assert clip.noise_db == NO_NOISE_DB
+    assert voice_threshold_db(clip) == clip.level_db - QUIET_DB
 
 
 def test_gain_moves_the_level_only(features, source):
