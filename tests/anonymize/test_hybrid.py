@@ -80,3 +80,14 @@ def test_the_second_filter_comes_nearer_to_the_envelope(speech, features, higher
         return np.abs(10 * np.log10(spectral_envelope(out, higher, voiced) / higher.sp[voiced]))
 
     assert off_db(True).mean() < 0.8 * off_db(False).mean()
+
+
+@pytest.mark.parametrize("frame", [50, 51])
+def test_a_single_voiced_frame(speech, features, frame):
+    """The second filter sees every second frame."""
+    f0 = np.zeros_like(features.f0)
+    f0[frame] = 100.0
+    alone = replace(features, f0=f0)
+    grains = find_grains(speech, f0, f0, SR, HOP)
+    assert grains
+    assert si_snr_db(hybrid(speech, alone, alone, grains, recorded=True), speech, SR) > 20

@@ -88,6 +88,8 @@ def _refined(wav: np.ndarray, wanted: Features, hop: float) -> np.ndarray:
     step = max(1, round(REFINE_STEP_MS / wanted.frame_period_ms))
     wanted = replace(wanted[::step], frame_period_ms=step * wanted.frame_period_ms)
     voiced, hop = wanted.voiced, step * hop
+    if not voiced.any():  # a voiced run may lie between two frames
+        return wav
     own = spectral_envelope(wav, wanted, voiced)
     gain = np.zeros(wanted.sp.shape, np.float32)
     change = np.log(np.maximum(wanted.sp[voiced], FLOOR_POWER) / np.maximum(own, FLOOR_POWER)) / 2
