@@ -67,6 +67,8 @@ def main():
     a = p.parse_args()
     warnings.simplefilter("ignore")
 
+    if a.set and a.csv:  # other dials, other tables
+        a.csv = a.csv / "_".join(sorted(a.set))
     voice = load_voice(a.voice)
     voice.config = replace(voice.config, **settings(a.set))
     sr, n = voice.sr, int(a.seconds * voice.sr)

@@ -135,10 +135,13 @@ class AnonymizeConfig(Checked):
     def dials(self) -> dict:
         """The dials in force: the preset's, except where one is set here."""
         preset = PRESETS[self.preset]
-        return {
+        dials = {
             name: value if getattr(self, name) is None else getattr(self, name)
             for name, value in preset.items()
         }
+        if dials["f0_mode"] == "zero":  # the recording would bring its pitch along
+            dials["unvoiced"] = "vocoder"
+        return dials
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def test_without_a_change_the_recording_comes_back(voice, sr, frame_period_ms):
     assert si_snr_db(anonymize(wav, sr, cfg), wav, sr) > 60
     features = analyze(wav, sr, cfg)
     source = measured_source(features, cfg)
-    assert choose_grains(wav, features.f0, features.f0, cfg, source)
+    assert choose_grains(wav, features, features.f0, cfg, source)
     out = render(wav, features, transform(features, cfg, source), cfg, source)
     np.testing.assert_array_equal(out, anonymize(wav, sr, cfg))
 
@@ -257,6 +257,35 @@ def test_quiet_frames_are_not_voiced_where_the_recording_is_kept(features, sourc
     assert (f0[~off] == fading.f0[~off]).all()
     vocoder = replace(UNCHANGED, unvoiced="vocoder")
     assert (transform(fading, vocoder, source).f0 == fading.f0).all()
+
+
+def test_a_whisper_does_not_keep_the_pitch_of_the_recording():
+    """Where F0 is taken away nothing is voiced, and the recording would be."""
+    assert AnonymizeConfig(f0_mode="zero").dials["unvoiced"] == "vocoder"
+    assert AnonymizeConfig(preset="whisper", unvoiced="recorded").dials["unvoiced"] == "vocoder"
+
+
+@pytest.mark.parametrize("quieter_db", [0, 15, 40])
+def test_a_speaker_farther_away_is_still_anonymized(features, source, quieter_db):
+    """The statistics may be those of louder speech."""
+    long = replace(
+        features,
+        f0=np.tile(features.f0, 3),
+        sp=np.tile(features.sp, (3, 1)) * 10 ** (-quieter_db / 10),
+        ap=np.tile(features.ap, (3, 1)),
+    )
+    cfg = replace(UNCHANGED, f0_shift_semitones=12.0)
+    f0 = transform(long, cfg, source).f0
+    assert (f0 > 0).sum() > 0.8 * long.voiced.sum()
+
+
+def test_render_needs_features_of_one_recording(voice, features, source):
+    with pytest.raises(ParameterError, match="both must be of the same recording"):
+        render(voice(1.1), features, features[:-1], UNCHANGED, source)
+
+
+def test_grains_hold_no_random_melody(source):
+    assert not grains_fit(AnonymizeConfig(f0_mode="noise"), source)
 
 
 def test_grains_where_the_register_moves_little(source, target):

@@ -29,6 +29,18 @@ def test_a_flat_gain_scales(wav, hop):
         np.testing.assert_allclose(out, np.exp(nepers) * wav, atol=1e-6)
 
 
+@pytest.mark.parametrize("sr, period_ms", [(16_000, 5), (24_000, 20), (48_000, 20)])
+def test_a_filter_does_not_ring_before_the_sound(sr, period_ms):
+    """Its tail must not wrap around, however long a frame is."""
+    hop, n_bins = sr * period_ms / 1000, 513 if sr < 48_000 else 2_049
+    click = np.zeros(sr // 2)
+    click[sr // 4] = 1
+    formant = 2 * np.exp(-(((np.arange(n_bins) - n_bins / 8) / (n_bins / 100)) ** 2))
+    gain = np.tile(formant, (int(len(click) / hop) + 1, 1))
+    out = filter_recording(click, gain, hop) ** 2
+    assert out[: sr // 4 - 1].sum() < 1e-6 * out.sum()
+
+
 def test_a_gain_of_high_frequencies_leaves_the_low_ones(wav):
     gain = flat(wav, 80.0, 0.0)
     gain[:, 256:] = np.log(2)
@@ -71,7 +83,7 @@ def test_join_keeps_the_recording_where_nothing_is_voiced(wav):
     hop = 80.0
     voiced = np.zeros(len(wav) // 80 + 1, bool)
     voiced[20:40] = True
-    out = join(wav, flat(wav, hop, 0.0), np.ones_like(wav), voiced, hop)
+    out = join(wav, flat(wav, hop, 0.0), np.ones_like(wav), voiced, hop, n_tail=3)
     np.testing.assert_allclose(out[20 * 80 : 39 * 80], 1, atol=1e-6)
     for part in (slice(0, 19 * 80), slice(40 * 80, None)):
         np.testing.assert_allclose(out[part], wav[part], atol=1e-6)

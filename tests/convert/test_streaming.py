@@ -105,7 +105,7 @@ def test_grains_go_on_over_blocks(near, speech, known):
     cfg, source = near.config, known[0]
     features = analyze(speech, SR, cfg).compact()
     transformed = transform(features, cfg, source)
-    grains = choose_grains(speech, features.f0, transformed.f0, cfg, source)
+    grains = choose_grains(speech, features, transformed.f0, cfg, source)
     whole = hybrid(speech, features, transformed, grains, recorded=True, refine=False)
     late = slice(SR, len(out) - SR // 5)
     assert si_snr_db(out[late], whole[late], SR) > 25
@@ -179,6 +179,14 @@ def test_memory_does_not_grow(model, speech, known):
         sizes.add((len(stream.wav.buffer), len(stream.vocoded.buffer), len(stream.ready)))
     assert len(sizes) <= 2 and max(map(max, sizes)) < 2 * SR
     assert sum(len(part.f0) for part in (stream.features, *stream.past)) < 60
+
+
+def test_memory_does_not_grow_while_nobody_speaks(model, monkeypatch):
+    monkeypatch.setattr(streaming, "WAIT_S", 0.5)
+    stream = Stream(model)
+    for _ in range(6):
+        stream(np.zeros(SR // 2, np.float32))
+    assert len(stream.own) == len(stream.powers) <= 5
 
 
 @pytest.mark.parametrize("block", [np.zeros((2, 10)), np.array([np.nan]), np.zeros(5, np.int16)])

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from .psola import Grains, overlap_add
-from .recorded import beside, filter_recording, join, log_gain, weight
+from .recorded import TAIL_MS, beside, filter_recording, join, log_gain, weight
 from .synthesis import synthesis
 from .world import FLOOR_POWER, Features, spectral_envelope
 
@@ -61,7 +61,8 @@ def hybrid(
     else:
         sound = overlap_add(wav, grains, gain, hop)
     if recorded:
-        sound = join(wav, gain, sound, voiced, hop)
+        n_tail = math.ceil(TAIL_MS / features.frame_period_ms)
+        sound = join(wav, gain, sound, voiced, hop, n_tail)
     elif grains is not None:
         share = weight(voiced, n, hop)
         noise = _vocoded(transformed, n, first, phase, beside(~voiced, NOISE_FRAMES))

@@ -119,7 +119,7 @@ def transform_f0(features: Features, cfg: AnonymizeConfig, source: SpeakerStats)
 def _transform_f0(features, cfg, dials, source, rng) -> np.ndarray:
     f0 = features.f0
     if dials["unvoiced"] == "recorded":  # the end of a word in a room is no voice any more
-        f0 = np.where(power_db(features.sp) > voice_threshold_db(source), f0, 0.0)
+        f0 = np.where(power_db(features.sp) > voice_threshold_db(source, features), f0, 0.0)
     return _moved_f0(f0, cfg, dials, source, rng)
 
 
@@ -199,7 +199,7 @@ def _transform_aperiodicity(ap, dials, rng) -> np.ndarray:
 
 def choose_grains(
     wav: np.ndarray,
-    f0: np.ndarray,
+    features: Features,
     to_f0: np.ndarray,
     cfg: AnonymizeConfig,
     source: SpeakerStats,
@@ -213,8 +213,10 @@ def choose_grains(
     Parameters
     ----------
     wav : np.ndarray [shape=(n_samples,)]
-    f0, to_f0 : np.ndarray [shape=(n_frames,), Hz]
-        Before and after `transform`.
+    features : Features
+        Of `wav`.
+    to_f0 : np.ndarray [shape=(n_frames,), Hz]
+        F0 after `transform`.
     cfg : AnonymizeConfig
     source : SpeakerStats
     known : (int, float), optional
@@ -222,12 +224,15 @@ def choose_grains(
     """
     if not grains_fit(cfg, source):
         return None
-    return find_grains(wav, f0, to_f0, source.sr, cfg.frame_period_ms / 1000 * source.sr, known)
+    hop = features.frame_period_ms / 1000 * features.sr
+    return find_grains(wav, features.f0, to_f0, features.sr, hop, known)
 
 
 def grains_fit(cfg: AnonymizeConfig, source: SpeakerStats) -> bool:
     """Whether voiced sound of this speaker is made of grains; see `choose_grains`."""
     dials, ratio = cfg.dials, 1.0
+    if dials["voiced"] == "auto" and dials["f0_mode"] == "noise":
+        return False  # F0 jumps from frame to frame
     if dials["voiced"] == "auto" and source.f0_hz > 0:
         register = np.array([source.f0_hz])
         moved = _moved_f0(register, cfg, dials, source, np.random.default_rng(0))[0]
@@ -258,9 +263,19 @@ def render(
     Returns
     -------
     np.ndarray [shape=(n_samples,), float32, -1..1]
+
+    Raises
+    ------
+    ParameterError
+        If the two features have other shapes, or hold negative or infinite values.
     """
+    if features.checked().sp.shape != transformed.checked().sp.shape:
+        raise ParameterError(
+            f"features have {features.sp.shape} frames and bins, transformed ones "
+            f"{transformed.sp.shape}; both must be of the same recording"
+        )
     wav = np.asarray(wav, np.float32)  # sums overflow in float16
-    grains = choose_grains(wav, features.f0, transformed.f0, cfg, source)
+    grains = choose_grains(wav, features, transformed.f0, cfg, source)
     return hybrid(wav, features, transformed, grains, cfg.dials["unvoiced"] == "recorded")
 
 

@@ -19,7 +19,7 @@ from .synthesis import BATCH, _between, _minimum_phase
 LOWPASS_HZ = 1_000.0  # marks are set on the recording below this frequency [Hz]
 NEXT_MARK = (0.78, 1.22)  # range in which the next mark is searched [periods]
 START_S = 0.04  # beginning of a run in which the first mark is set, so that a stream sees it [s]
-TINY = 1e-9  # energy added to that of windows, so that silence can be divided by
+TINY = 1e-9  # energy added to each window's, to avoid division by zero
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Grains:
     before: np.ndarray  # (n,) int, distance of the mark before it [samples]
     after: np.ndarray  # (n,) int, distance of the mark after it [samples]
     at: np.ndarray  # (n,) float64, mark in the output [samples]
-    ratio: np.ndarray  # (n,) float64, new F0 over old
+    ratio: np.ndarray  # (n,) float64, new F0 / old F0
     span: tuple[int, int]  # first and last sample (exclusive) of the run in the output
 
 
@@ -66,7 +66,7 @@ def find_grains(
     for (first, end), marks in pitch_marks(wav, np.where(voiced, f0, 0.0), sr, hop, known):
         frames = np.arange(first, end)
         ratio = np.interp(marks / hop, frames, ratios[first:end])
-        continues = known and marks[0] < known[0] < marks[-1]
+        continues = known and marks[2] <= known[0] <= marks[-3]  # without the marks beyond the run
         at = _moved(marks, ratio, known[1] if continues else float(marks[0]))
         nearest = np.clip(np.searchsorted(marks, at), 1, len(marks) - 1)
         nearest -= at - marks[nearest - 1] < marks[nearest] - at
@@ -145,7 +145,7 @@ def _lowpassed(wav: np.ndarray, sr: int) -> np.ndarray:
     """The recording below `LOWPASS_HZ` [float32]."""
     from scipy.signal import butter, sosfiltfilt  # imported here, because it takes half a second
 
-    sos = butter(2, min(LOWPASS_HZ, 0.45 * sr), fs=sr, output="sos")
+    sos = butter(2, LOWPASS_HZ, fs=sr, output="sos")
     return sosfiltfilt(sos, wav, padlen=min(9, len(wav) - 1)).astype(np.float32)
 
 

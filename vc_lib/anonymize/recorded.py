@@ -15,7 +15,7 @@ from .synthesis import BATCH, _minimum_phase
 from .world import FLOOR_POWER, Features
 
 MAX_CHANGE = 2.0  # largest log-gain of the filter, either way; 17 dB [nepers]
-TAIL_FRAMES = 3  # frames beside a filtered one that ring into it
+TAIL_MS = 15.0  # time for which a filter rings on [ms]
 
 
 def log_gain(features: Features, transformed: Features) -> np.ndarray:
@@ -54,9 +54,12 @@ def filter_recording(
     filtered : np.ndarray [shape=(n_samples,), float32]
         With a gain of 0 for all frames, `wav` itself.
     """
-    n, n_frames = 2 * (gain.shape[1] - 1), len(gain)
+    n_filter, n_frames = 2 * (gain.shape[1] - 1), len(gain)
     length = 2 * math.ceil(hop) + 1
-    pad = n + length  # `n` holds the windowed frame and its filter's tail
+    n = n_filter  # holds the windowed frame and its filter's tail
+    if 2 * length > n:
+        n = scipy.fft.next_fast_len(length + n_filter, real=True)
+    pad = n + length
     padded = np.pad(np.asarray(wav, np.float32), pad)
     out = np.zeros(len(padded) + n, np.float32)
     last = min(math.ceil(len(wav) / hop), n_frames)  # the last frame is repeated once, at the end
@@ -70,6 +73,8 @@ def filter_recording(
         part = np.zeros((len(batch), n), np.float32)
         part[:, :length] = padded[samples + pad] * _hann(samples / hop - batch[:, None])
         response = np.exp(_minimum_phase(gain[np.minimum(batch, n_frames - 1)]))
+        if n > n_filter:
+            response = scipy.fft.rfft(scipy.fft.irfft(response, n_filter, axis=1), n, axis=1)
         filtered = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * response, n, axis=1)
         for i, row in zip(start + pad, filtered, strict=True):
             out[i : i + n] += row
@@ -102,7 +107,12 @@ def weight(frames: np.ndarray, n_samples: int, hop: float) -> np.ndarray:
 
 
 def join(
-    wav: np.ndarray, gain: np.ndarray, voiced_sound: np.ndarray, voiced: np.ndarray, hop: float
+    wav: np.ndarray,
+    gain: np.ndarray,
+    voiced_sound: np.ndarray,
+    voiced: np.ndarray,
+    hop: float,
+    n_tail: int,
 ) -> np.ndarray:
     """Voiced sound where voiced, elsewhere the filtered recording.
 
@@ -112,14 +122,16 @@ def join(
         As for `filter_recording`.
     voiced_sound : np.ndarray [shape=(n_samples,)]
     voiced : np.ndarray [shape=(n_frames,), bool]
+    n_tail : int
+        Number of frames for which a filter rings on.
 
     Returns
     -------
     np.ndarray [shape=(n_samples,), float32]
     """
     share = weight(voiced, len(wav), hop)
-    near = beside(~voiced, TAIL_FRAMES)
-    return share * voiced_sound + (1 - share) * filter_recording(wav, gain, hop, near)
+    filtered = filter_recording(wav, gain, hop, beside(~voiced, n_tail))
+    return share * voiced_sound + (1 - share) * filtered
 
 
 def beside(frames: np.ndarray, n: int) -> np.ndarray:

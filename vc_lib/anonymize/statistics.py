@@ -17,8 +17,9 @@ LEAST_SPREAD = 1e-4  # smallest variance of a direction, as a share of the mean 
 MAX_STRETCH = 3.0  # largest factor by which a direction of cepstral space is stretched
 QUIET_DB = 20.0  # distance under the speech at which a voice is too quiet to be resynthesized [dB]
 NOISE_PERCENTILE = 5  # percentile of the levels of all frames that counts as background noise
-NOISE_FRAMES = 400  # least number of frames to measure the noise on; less may hold no pause
+LEAST_NOISE_S = 2.0  # shortest speech to measure a level and noise on; less may hold no pause [s]
 ABOVE_NOISE_DB = 6.0  # least distance of a voice from the noise [dB]
+QUIETER_DB = 6.0  # distance by which a part may be quieter than all of the speech [dB]
 NEAR_SPEECH_DB = 10.0  # distance under the speech within which a voice is one in any noise [dB]
 SHRINK_FRAMES = 100  # weight of the prior for means and deviations [frames]
 SHRINK_COVARIANCE_FRAMES = 800  # weight of the prior for a covariance [voiced frames]
@@ -34,26 +35,42 @@ def loud_voiced_frames(features: Features) -> np.ndarray:
     return features.voiced & near_loud(power_db(features.sp), LOUD_DB)
 
 
-def voice_threshold_db(stats: SpeakerStats) -> float:
+def voice_threshold_db(stats: SpeakerStats, features: Features | None = None) -> float:
     """Level above which a voiced frame counts as the speaker's voice [dB].
 
     Below it there is the end of a word in a room, or the hum of a machine, which is voiced too.
+    Features of two seconds or more lower it if their speech is far quieter than the speaker's.
     """
     above_noise = min(stats.noise_db + ABOVE_NOISE_DB, stats.level_db - NEAR_SPEECH_DB)
-    return max(stats.level_db - QUIET_DB, above_noise)
+    level_db = stats.level_db
+    if features is not None and _long_enough(len(features.f0), features.frame_period_ms):
+        db = power_db(features.sp)
+        level_db = min(level_db, _mean_db(db[active_frames(features)]) + QUIETER_DB)
+    return max(level_db - QUIET_DB, above_noise)
 
 
-def _register_and_level(contours: list[tuple[np.ndarray, ...]], sr: int) -> SpeakerStats | None:
-    """Register and levels alone, of (F0 [Hz], level [dB], mask of active frames) of recordings.
+def _long_enough(n_frames: int, frame_period_ms: float) -> bool:
+    """Whether a level and noise can be measured on so many frames."""
+    return n_frames * frame_period_ms >= LEAST_NOISE_S * 1000
 
-    None if no frame is active.
-    """
+
+def _mean_db(db: np.ndarray) -> float:
+    """Level of the mean power [dB]; infinite without a frame."""
+    return float(10 * np.log10(np.mean(10 ** (db / 10)))) if len(db) else np.inf
+
+
+def _register_and_level(
+    contours: list[tuple[np.ndarray, ...]], like: Features
+) -> SpeakerStats | None:
+    """Register and levels alone, from the `_contours` of recordings; None if no frame is active."""
     f0, db, active = (np.concatenate(parts) for parts in zip(*contours, strict=True))
     if not active.any():
         return None
-    level_db = 10 * np.log10(np.mean(10 ** (db[active] / 10)))
-    noise_db = np.percentile(db, NOISE_PERCENTILE) if len(db) >= NOISE_FRAMES else NO_NOISE_DB
-    stats = SpeakerStats(sr, 0.0, 0.0, level_db, (0.0,), (0.0,), noise_db=noise_db)
+    noise_db = NO_NOISE_DB
+    if _long_enough(len(db), like.frame_period_ms):
+        noise_db = np.percentile(db, NOISE_PERCENTILE)
+    level_db = _mean_db(db[active])
+    stats = SpeakerStats(like.sr, 0.0, 0.0, level_db, (0.0,), (0.0,), noise_db=noise_db)
     f0 = f0[(f0 > 0) & active & (db > voice_threshold_db(stats))]
     if not len(f0):
         return stats
@@ -87,29 +104,30 @@ def speaker_stats(
     Returns
     -------
     SpeakerStats
-        `f0_hz` is the median over voiced frames above `voice_threshold_db`, 0 if there are none. `voiced_mean` and
-        `voiced_cov` are empty if less than a quarter of a second is voiced, as in a whisper.
+        `f0_hz` is the median over voiced frames above `voice_threshold_db`, 0 if there are none.
+        `voiced_mean` and `voiced_cov` are empty if less than a quarter of a second is voiced, as
+        in a whisper.
 
     Raises
     ------
     ParameterError
         If no frame is active and there is no prior.
     """
-    formant_ratio = 1.0
     recordings = (r for r in recordings if len(r.f0))
+    formant_ratio, contours, cepstra, voiced = 1.0, [], [], []
     if prior is not None and prior.voiced_cov:
         recordings = list(recordings)
-        register = recordings and _register_and_level(
-            [_contours(r) for r in recordings], recordings[0].sr
-        )
+        contours = [_contours(r) for r in recordings]
+        register = _register_and_level(contours, recordings[0]) if contours else None
         formant_ratio = vtl_ratio(register.f0_hz if register else 0.0, prior.f0_hz)
-    contours, cepstra, voiced = [], [], []
-    for features in recordings:
-        contours.append(_contours(features))
+    measured = bool(contours)
+    for i, features in enumerate(recordings):
+        if not measured:
+            contours.append(_contours(features))
         mc = cepstrum(replace(features, sp=scale_formants(features.sp, formant_ratio)))
         voiced.append(mc[loud_voiced_frames(features)])
-        cepstra.append(mc[contours[-1][2]])
-    stats = _register_and_level(contours, features.sr) if contours else None
+        cepstra.append(mc[contours[i][2]])
+    stats = _register_and_level(contours, features) if contours else None
     if stats is None:
         if prior is None:
             raise ParameterError(

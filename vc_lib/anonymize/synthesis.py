@@ -47,7 +47,7 @@ def synthesis(
     phase : (int, float), optional [samples, periods]
         Phase of the excitation at one sample, to continue the chunk before; see `phases`.
     noisy : np.ndarray, optional [shape=(n_frames,), bool]
-        Frames whose noise is made; all by default.
+        Frames to make noise for; all by default.
 
     Returns
     -------

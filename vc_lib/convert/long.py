@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..anonymize import Features, analyze, speaker_stats, transform, transform_f0
-from ..anonymize.hybrid import hybrid
+from ..anonymize.hybrid import REFINE_STEP_MS, hybrid
 from ..anonymize.pipeline import choose_grains
 from ..anonymize.psola import last_mark
 from ..anonymize.synthesis import phases
@@ -96,7 +96,8 @@ def grid(cfg: Config) -> int:
     It is a multiple of a WORLD frame, and of a block of `audio.level` unless that is too long.
     """
     frame = Fraction(cfg.frame_period_ms / 1000).limit_denominator(10**6) * cfg.sr
-    frames = (frame * max(1, round(AP_PERIOD_MS / cfg.frame_period_ms))).numerator
+    steps = (max(1, round(ms / cfg.frame_period_ms)) for ms in (AP_PERIOD_MS, REFINE_STEP_MS))
+    frames = (frame * math.lcm(*steps)).numerator
     both = math.lcm(frames, round(BLOCK_S * cfg.sr))
     return both if both < MAX_GRID_S * cfg.sr else frames
 
@@ -172,10 +173,10 @@ def _in_phase(
     """
     if chunk.features is None:
         chunk = _analyzed(chunk, cfg)
-    f0, to_f0 = chunk.features.f0, transform_f0(chunk.features, cfg, source)
+    to_f0 = transform_f0(chunk.features, cfg, source)
     state, end = before.result(), chunk.start + chunk.n
     known = tuple(chunk.start + x for x in state) if isinstance(state, tuple) else None
-    grains = choose_grains(chunk.wav, f0, to_f0, cfg, source, known)
+    grains = choose_grains(chunk.wav, chunk.features, to_f0, cfg, source, known)
     if grains is not None:
         after.set_result(last_mark(grains, end))
         return replace(chunk, grains=grains)

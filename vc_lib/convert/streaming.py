@@ -44,6 +44,9 @@ ESTIMATE_S = (
 )  # voiced speech after which the speaker is measured again [s]
 
 
+WAIT_S = 60.0  # longest input that is kept while nobody speaks [s]
+
+
 class Stream:
     """A live conversion.
 
@@ -215,6 +218,8 @@ class Stream:
             return
         self.own.append(new.compact())
         self.powers.append(block_power(self.wav.since(self.wav.end - self.n_block), self.sr))
+        n_kept = round(WAIT_S * self.sr / self.n_block)
+        del self.own[:-n_kept], self.powers[:-n_kept]
         voiced_s = sum(part.voiced.sum() for part in self.own) * self.cfg.frame_period_ms / 1000
         if voiced_s < ESTIMATE_S[self.n_estimates]:
             return
