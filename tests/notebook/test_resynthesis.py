@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vc_lib.anonymize import analyze
 from vc_lib.anonymize.dials import shift_f0
 from vc_lib.notebook import resynthesis
 
@@ -13,21 +12,11 @@ SR = 16_000
 
 
 @pytest.fixture(scope="module")
-def wav(voice):
-    return voice(2.0)
-
-
-@pytest.fixture(scope="module")
-def features(wav):
-    return analyze(wav, SR)
-
-
-@pytest.fixture(scope="module")
-def rows(wav, features):
+def rows(speech, features):
     raised = replace(features, f0=shift_f0(features.f0, 2.4))
-    unchanged = resynthesis.both_ways(wav, features, features)
-    moved = resynthesis.both_ways(wav, features, raised, ", raised")
-    return resynthesis.scores(unchanged, moved, wav, features)
+    unchanged = resynthesis.both_ways(speech, features, features)
+    moved = resynthesis.both_ways(speech, features, raised, ", raised")
+    return resynthesis.scores(unchanged, moved, speech, features)
 
 
 def test_without_a_change_the_recording_comes_back(rows):

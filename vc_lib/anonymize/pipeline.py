@@ -317,7 +317,7 @@ def anonymize(
     """
     features = analyze(wav, sr, cfg)
     if rng is not None:
-        usual = cfg.target or speaker_stats([features], prior=_own_mean(features))
+        usual = cfg.target or measured_source(features, cfg)
         perturbed = SpeakerPerturbation.draw(cfg, usual, rng).apply(features)
     else:
         perturbed = features

@@ -101,6 +101,23 @@ def phases(
     return np.where(voiced, counted, np.nan), hz
 
 
+def phase_at(
+    sample: int,
+    f0: np.ndarray,
+    sr: int,
+    frame_period_ms: float,
+    phase: tuple[int, float] | None = None,
+) -> float | None:
+    """Phase of the excitation at one sample [periods, 0..1]; None where unvoiced or past the end.
+
+    The other parameters are those of `phases`.
+    """
+    counted, _ = phases(f0, sr, frame_period_ms, phase)
+    if sample >= len(counted) or np.isnan(counted[sample]):
+        return None
+    return float(counted[sample] % 1)
+
+
 def _run_of(voiced: np.ndarray, i: int) -> slice:
     """Slice of the voiced run around sample `i`."""
     gaps = np.flatnonzero(~voiced)

@@ -17,7 +17,7 @@ from ..anonymize import Features, analyze, speaker_stats, transform, transform_f
 from ..anonymize.hybrid import REFINE_STEP_MS, hybrid
 from ..anonymize.pipeline import choose_grains
 from ..anonymize.psola import last_mark
-from ..anonymize.synthesis import phases
+from ..anonymize.synthesis import phase_at
 from ..anonymize.world import AP_PERIOD_MS
 from ..audio import chunks
 from ..audio.chunks import Chunk
@@ -182,9 +182,7 @@ def _in_phase(
         return replace(chunk, grains=grains)
     phase = None if state is None else (chunk.start, state)
     if not chunk.last:
-        all_phases, _ = phases(to_f0, cfg.sr, cfg.frame_period_ms, phase)
-        at_end = all_phases[end]
-        after.set_result(float(at_end % 1) if np.isfinite(at_end) else None)
+        after.set_result(phase_at(end, to_f0, cfg.sr, cfg.frame_period_ms, phase))
     return replace(chunk, phase=phase)
 
 

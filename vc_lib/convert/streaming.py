@@ -14,7 +14,7 @@ from ..anonymize.f0_tracker import PitchFollower
 from ..anonymize.hybrid import hybrid
 from ..anonymize.pipeline import grains_fit
 from ..anonymize.psola import find_grains, last_mark
-from ..anonymize.synthesis import phases
+from ..anonymize.synthesis import phase_at
 from ..audio import check_level, check_wav
 from ..audio.level import block_power, pause_gain, speech_level_db
 from ..parallel import one_thread
@@ -42,8 +42,6 @@ ESTIMATE_S = (
     16,
     32,
 )  # voiced speech after which the speaker is measured again [s]
-
-
 WAIT_S = 60.0  # longest input that is kept while nobody speaks [s]
 
 
@@ -179,9 +177,8 @@ class Stream:
             self.phase = last_mark(grains, end - start)
         else:
             phase = None if self.phase is None else (at - start, self.phase)
-            all_phases, _ = phases(transformed.f0, self.sr, self.cfg.frame_period_ms, phase)
-            at_end = all_phases[end - start] if end - start < len(all_phases) else np.nan
-            self.phase = float(at_end % 1) if np.isfinite(at_end) else None
+            period_ms = self.cfg.frame_period_ms
+            self.phase = phase_at(end - start, transformed.f0, self.sr, period_ms, phase)
         n_done = n_past + n_settled
         kept = slice(max(0, n_done - round(RINGING_S * self.sr / self.frame)), n_done)
         self.past = features[kept], transformed[kept]
