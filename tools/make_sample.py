@@ -7,7 +7,8 @@ On Debian or Ubuntu, the target voice that is shipped, then everything good of t
     python tools/make_sample.py $SOUNDS/en_US_f_Allison --out data/sample/target --minutes 4.8
     python tools/make_sample.py $SOUNDS/en_US_f_Allison --out data/allison --all
 
-and the source speakers, which need asterisk-core-sounds-{fr,it,ru}-g722 and fillets-ng-data-cs:
+and the source speakers, which need asterisk-core-sounds-{fr,it,ru}-g722, fillets-ng-data-cs and
+pocketsphinx-testdata:
 
     python tools/make_sample.py /usr/share --out data/sample/sources --sources
 
@@ -40,10 +41,14 @@ PEAK = 10 ** (-3 / 20)
 NOT_SENTENCES = {"digits", "letters", "phonetic", "silence"}
 LEFT_OUT = ("glorious", "tt-monkeys", "spy-")  # funny voices, animals, names of protocols
 
+LIBRIVOX = "pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb"
 # The source speakers, by hand from the most typical clips of each; paths under /usr/share.
 SOURCES = {
     "cs_man_fillets_1": "games/fillets-ng/sound/map/cs/map-v-jasne.ogg",
     "cs_man_fillets_2": "games/fillets-ng/sound/elevator1/cs/zd1-v-talis.ogg",
+    "cs_man_fillets_3": "games/fillets-ng/sound/emulator/cs/zx-v-pamet.ogg",  # a noisy room
+    "en_man_librivox_1": f"{LIBRIVOX}-0880.wav",  # a register of 81 Hz
+    "en_man_librivox_2": f"{LIBRIVOX}-0890.wav",
     "fr_woman_june_1": "asterisk/sounds/fr_CA_f_June/agent-alreadyon.g722",
     "fr_woman_june_2": "asterisk/sounds/fr_CA_f_June/queue-periodic-announce.g722",
     "it_man_carlo_1": "asterisk/sounds/it_IT_m_Carlo/queue-youarenext.g722",
