@@ -2,13 +2,14 @@
 alone, the critic alone, then both.
 
     python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1]
-    [--gan-epochs 5] [--held-out 40] [--set FIELD=VALUE ...] [--cache data/cache]
+    [--gan-epochs 5] [--held-out 40] [--strangers 0] [--set FIELD=VALUE ...] [--cache data/cache]
 
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
 validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. With --epochs 0
 both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
-neither the generator changes nothing. FIELD is one of `Config`'s. Interrupted at any time, the same
-command goes on.
+neither the generator changes nothing. With --strangers N, half of the crops are spoken by N
+pseudo-strangers of each recording, see vc_lib/training/strangers.py. FIELD is one of `Config`'s.
+Interrupted at any time, the same command goes on.
 
 On several GPUs or machines (`pip install accelerate`), the generator alone; the same command without `accelerate
 launch` and --gan-epochs 0 then trains the rest, in one process:
@@ -38,6 +39,7 @@ from vc_lib.training.stages import (
     generator_learner,
     save_generated,
 )
+from vc_lib.training.strangers import add_strangers
 
 from fastai.torch_core import num_distrib, rank_distrib
 
@@ -52,11 +54,13 @@ def main():
     p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--critic-epochs", type=int, default=1)
     p.add_argument("--gan-epochs", type=int, default=5)
+    p.add_argument("--strangers", type=int, default=0)
     p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     p.add_argument("--cache", default="data/cache")
     a = p.parse_args()
     epochs = a.epochs, a.critic_epochs, a.gan_epochs
-    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache)
+    changes = settings(a.set)
+    train(a.recordings, a.run_dir, epochs, a.held_out, changes, a.cache, a.strangers)
     if not rank_distrib():
         print(read_history(a.run_dir / "history.csv")[-1:])
 
@@ -74,7 +78,13 @@ def settings(texts: list[str]) -> dict:
 
 
 def train(
-    folder, run: Path, epochs: tuple[int, int, int], n_held_out: int, changes: dict, cache
+    folder,
+    run: Path,
+    epochs: tuple[int, int, int],
+    n_held_out: int,
+    changes: dict,
+    cache,
+    n_strangers: int = 0,
 ) -> None:
     """Train a voice for so many `epochs` of generator, critic and both."""
     n_generator, n_critic, n_gan = epochs
@@ -93,7 +103,8 @@ def train(
     cfg = learn_target(known, cfg)
     if not n_generator:
         cfg = replace(cfg, lr_gan=cfg.lr)  # the rate that it would have had before
-    dls = make_dls(known, held_out, cfg)
+    spoken = add_strangers(known, cfg, n_strangers, cache) if n_strangers else []
+    dls = make_dls([*known, *spoken], held_out, cfg)
     if first:
         print(f"{len(known)} recordings to train on, {len(held_out)} held out", flush=True)
 

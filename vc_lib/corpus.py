@@ -47,6 +47,7 @@ class CorpusItem:
     cache: Path  # file of the cached analysis
     seconds: float  # length [s]
     n_frames: int  # number of WORLD frames
+    strangers: tuple[Path, ...] = ()  # files of its pseudo-strangers, see training.strangers
 
     def load(self, frames: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, Features]:
         """Load the waveform and its WORLD features from the cache.
@@ -141,7 +142,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
     with writing(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
     sweep(cache_dir)
-    jobs = _parallel(n_jobs)(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
+    jobs = parallel(n_jobs)(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
     results = list(progress_bar(jobs, total=len(files), leave=False))
     broken = [
         f"{file.name}: {result}"
@@ -158,7 +159,7 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
     return items
 
 
-def _parallel(n_jobs: int) -> joblib.Parallel:
+def parallel(n_jobs: int) -> joblib.Parallel:
     """Parallel whose results come one by one, for the progress bar, if the backend supports it."""
     try:
         return joblib.Parallel(n_jobs=n_jobs, return_as="generator")

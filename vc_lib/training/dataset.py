@@ -19,6 +19,7 @@ from ..errors import ParameterError
 from ..model import compat  # noqa: F401
 from ..parallel import one_blas_thread
 from ..spectrogram import image_to_wav, log_magnitude, wav_to_image
+from .strangers import load_pair
 
 from fastai.vision.all import (
     Callback,
@@ -82,8 +83,9 @@ def crop_pair(
     cfg : Config
         With its `target` set; the image is `cfg.n_frames` wide.
     rng : np.random.Generator, optional
-        Given, for training: place and speaker perturbation are random. The perturbed speech is
-        normalized by statistics of the whole recording, as a source's is at conversion.
+        Given, for training: place and speaker are random. The speaker is one of the recording's
+        pseudo-strangers if it has any, or else a perturbation. Perturbed speech is normalized by
+        statistics of the whole recording, as a source's is at conversion.
         Not given, for validation: the middle of the recording, not perturbed.
 
     Returns
@@ -91,6 +93,8 @@ def crop_pair(
     anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
     """
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
+    if rng is not None and recording.strangers:
+        return _stranger_crop(recording, n_samples, rng)
     hop = cfg.sr * cfg.frame_period_ms / 1000
     n_world = int(np.ceil(n_samples / hop)) + 1
     n_recorded = recording.n_frames
@@ -116,6 +120,17 @@ def crop_pair(
     anonymized = render(original, own, transformed, cfg, source)
     crop = slice(skip, skip + n_samples)
     return anonymized[crop], original[crop]
+
+
+def _stranger_crop(
+    recording: CorpusItem, n_samples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A crop at a random place of one of a recording's pseudo-strangers; a short one is repeated."""
+    path = recording.strangers[rng.integers(len(recording.strangers))]
+    anonymized, original = load_pair(path)
+    first = int(rng.integers(0, max(len(original) - n_samples, 0) + 1))
+    samples = np.arange(first, first + n_samples) % len(original)
+    return anonymized[samples], original[samples]
 
 
 class PerturbedPairs(Transform):
