@@ -76,7 +76,7 @@ def compile_net(generator: Generator) -> None:
 
 
 def measure(n_steps: int = 3, compiled: bool = False) -> list[dict]:
-    """Speed of training of the compact generator, of variants of it, and of the resnet18 U-Net in float32.
+    """Speed of training of the compact generator, of variants of it, of convnext, and of resnet18 in float32.
 
     Parameters
     ----------
@@ -98,6 +98,7 @@ def measure(n_steps: int = 3, compiled: bool = False) -> list[dict]:
         steps["compact, bfloat16"] = Step(compact, True)
     if compiled:
         steps["compact, float32, torch.compile"] = Step(compact, False, compiled=True)
+    steps["convnext, float32"] = Step(replace(compact, encoder="convnext"), False)
     steps["resnet18, float32"] = Step(resnet, False)
     took = {name: [step()] for name, step in steps.items()}
     for _ in range(n_steps):

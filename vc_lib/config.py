@@ -25,7 +25,7 @@ F0_MODES = ("keep", "zero", "constant", "recentre", "match", "noise")
 # voiced sound: WORLD's, grains of the recording, or grains where the register moves little
 VOICED = ("vocoder", "recorded", "auto")
 UNVOICED = ("vocoder", "recorded")  # all other sound: WORLD's, or the recording, filtered
-ENCODERS = ("compact", "resnet18")
+ENCODERS = ("compact", "convnext", "resnet18")
 
 # Dials of AnonymizeConfig for each preset; a dial that is set in the config overrides its preset
 NO_CHANGE = dict(
@@ -148,9 +148,10 @@ class AnonymizeConfig(Checked):
 class ModelConfig(Checked):
     """Settings of the networks."""
 
-    encoder: str = choice("compact", ENCODERS)  # compact trains on a CPU; resnet18 as in 2019
-    width: int = number(32, 4, 512)  # channels of the compact encoder's first stage
-    depth: int = number(4, 2, 6)  # stages of the compact encoder
+    # compact: a U-Net that a CPU trains; convnext: no U-Net, faster; resnet18: that of 2019
+    encoder: str = choice("compact", ENCODERS)
+    width: int = number(32, 4, 512)  # channels of compact's first stage; convnext: a sixth of all
+    depth: int = number(4, 2, 6)  # stages of compact, blocks of convnext
     # True: the generator filters the anonymized sound; False: it generates both channels
     filter_output: bool = flag(True)
     lifter_ms: float = number(2.0, 0, 20, "ms")  # length of the filter; 0: a gain for each bin

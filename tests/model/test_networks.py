@@ -9,6 +9,7 @@ from torch import nn
 
 from vc_lib.config import SECOND_CHANNELS
 from vc_lib.convert import Voice
+from vc_lib.errors import ParameterError
 from vc_lib.model.losses import judged
 from vc_lib.model.networks import ChangeLimiter, Critic, Fold, Generator, Unfold, compact_encoder
 from vc_lib.parallel import in_order
@@ -96,9 +97,11 @@ def test_compact_encoder_halves_at_every_stage_but_the_first(depth):
 @pytest.mark.parametrize("n_frames", WIDTHS)
 @pytest.mark.parametrize("n_fft", [512, 600])
 @pytest.mark.parametrize(
-    "settings", [dict(), dict(depth=3, fold=5, filter_output=False)], ids=["", "5"]
+    "settings",
+    [dict(), dict(depth=3, fold=5, filter_output=False), dict(encoder="convnext")],
+    ids=["", "5", "convnext"],
 )
-def test_untrained_compact_generator_is_identity_at_any_size(
+def test_untrained_small_generator_is_identity_at_any_size(
     tiny_cfg, make_generator, settings, n_fft, n_frames
 ):
     img = images(replace(tiny_cfg, n_fft=n_fft), 1, n_frames)
@@ -238,8 +241,13 @@ def test_nyquist_row_gets_the_change_of_the_row_below(tiny_cfg, make_generator):
 
 @pytest.mark.parametrize(
     "settings",
-    [dict(), dict(depth=3, fold=5, filter_output=False), dict(encoder="resnet18")],
-    ids=["compact", "both-channels", "resnet18"],
+    [
+        dict(),
+        dict(depth=3, fold=5, filter_output=False),
+        dict(encoder="convnext"),
+        dict(encoder="resnet18"),
+    ],
+    ids=["compact", "both-channels", "convnext", "resnet18"],
 )
 def test_every_weight_gets_a_gradient(tiny_cfg, make_generator, settings):
     size = dict(n_fft=128, hop_length=32)
@@ -273,7 +281,7 @@ def test_the_first_step_moves_the_last_layer(tiny_cfg, make_generator):
     assert not last.weight.any() and last.weight.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("encoder", ["compact", "resnet18"])
+@pytest.mark.parametrize("encoder", ["compact", "convnext", "resnet18"])
 def test_a_batch_of_one_equals_a_batch_of_many(tiny_cfg, make_generator, encoder):
     size = dict(n_fft=128, hop_length=32)
     generator = perturbed(make_generator(encoder=encoder, **size), 0.02).eval()
@@ -284,7 +292,9 @@ def test_a_batch_of_one_equals_a_batch_of_many(tiny_cfg, make_generator, encoder
 
 
 @pytest.mark.parametrize(
-    "settings", [dict(), dict(depth=3, fold=5, filter_output=False)], ids=["tiny", "deeper"]
+    "settings",
+    [dict(), dict(depth=3, fold=5, filter_output=False), dict(encoder="convnext", lifter_ms=0.0)],
+    ids=["tiny", "deeper", "convnext"],
 )
 def test_overlapping_parts_equal_the_whole_away_from_the_cut(tiny_cfg, make_generator, settings):
     generator = perturbed(make_generator(**settings)).eval()
@@ -305,7 +315,7 @@ def test_the_same_seed_draws_the_same_generator(tiny_cfg):
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize("encoder", ["compact", "resnet18"])
+@pytest.mark.parametrize("encoder", ["compact", "convnext", "resnet18"])
 def test_threads_can_share_a_generator(tiny_cfg, make_generator, one_thread, encoder):
     generator = perturbed(make_generator(encoder=encoder)).eval()
     img = images(tiny_cfg, n=6)
@@ -319,6 +329,20 @@ def test_threads_can_share_a_generator(tiny_cfg, make_generator, one_thread, enc
         together = list(in_order(made, range(6), n_threads=3))
         assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
     assert all(hook.stored is None for hook in generator.skips), "nothing is held on to"
+
+
+def test_convnext_gives_a_smooth_gain_above_60_hz(tiny_cfg, make_generator):
+    img = images(tiny_cfg)
+    network = perturbed(make_generator(encoder="convnext"), 0.3).net
+    change = network(img[:, :, :-1])[:, 0]
+    ripple = (change[:, 2:] - 2 * change[:, 1:-1] + change[:, :-2])[:, 8:].abs().mean()
+    assert ripple < 0.1 * change.abs().mean()
+    assert change[:, 0].abs().mean() < 0.5 * change[:, 3:6].abs().mean()
+
+
+def test_convnext_has_no_second_channel_to_give(tiny_cfg):
+    with pytest.raises(ParameterError, match=r"set filter_output=True, or encoder='compact'"):
+        Generator(replace(tiny_cfg, encoder="convnext", filter_output=False))
 
 
 def test_the_input_is_not_modified(tiny_cfg, make_generator):

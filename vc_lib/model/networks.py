@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import Config
+from ..errors import ParameterError
 from ..spectrogram import (
     DECADES,
     filtered,
@@ -22,6 +23,7 @@ from ..spectrogram import (
     stft,
 )
 from .compat import autocast, store_skips_by_thread
+from .frame_network import FrameNetwork
 
 from fastai.layers import ConvLayer, NormType, ResBlock
 from fastai.vision.models.unet import DynamicUnet
@@ -126,7 +128,8 @@ class Generator(nn.Module):
 
     The U-Net gets the image without its Nyquist row, padded to a size that can be halved evenly.
     The Nyquist row gets the change of the row below. The last layer starts at zero, so an untrained
-    generator returns its input.
+    generator returns its input. With the encoder "convnext" there is no U-Net, but a
+    `FrameNetwork`.
 
     With `cfg.filter_output` the change is a filter of the anonymized sound: a gain that is as
     smooth along frequency as a filter of `cfg.lifter_ms`. Harmonics and noise stay those of the
@@ -145,7 +148,15 @@ class Generator(nn.Module):
         # compute in bfloat16: True, False, or None for where the device gains by it
         self.bf16 = None
         n_out = 1 if cfg.filter_output else 2
-        if cfg.encoder == "compact":
+        unet: nn.Module | None = None
+        if cfg.encoder == "convnext":
+            if not cfg.filter_output:
+                raise ParameterError(
+                    "encoder='convnext' gives gains only; set filter_output=True, or "
+                    "encoder='compact'"
+                )
+            self.net, self.step_f, self.step_t = FrameNetwork(cfg), 1, 1
+        elif cfg.encoder == "compact":
             fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
             encoder = compact_encoder(2 * fold, cfg.width, cfg.depth)
             unet = DynamicUnet(encoder, n_out * fold, (64, 64), last_cross=False)
@@ -160,7 +171,9 @@ class Generator(nn.Module):
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
         self.limiter = ChangeLimiter(cfg) if cfg.limit_change and cfg.filter_output else None
-        self.skips = store_skips_by_thread(unet)
+        self.skips = store_skips_by_thread(unet) if unet else []
+        if not unet:
+            return
         last = [m for m in unet.modules() if isinstance(m, nn.Conv2d)][-1]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
