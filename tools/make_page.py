@@ -28,7 +28,8 @@ SPEAKERS = {  # of data/sample: what stands over their sentences, in the order o
     "it_man_carlo": "a man, Italian",
     "fr_woman_june": "a woman, French",
     "ru_woman_ivrvoice": "a woman, Russian",
-    "cs_man_fillets": "a man, Czech, acting",
+    "en_man_librivox": "a man with a low voice, English",
+    "cs_man_fillets": "a man, Czech, acting (3: in a noisy room)",
     "en_woman_allison": "a woman, English",
 }
 ENGLISH = ("demo-instruct-8", "dir-intro-1", "followme-sorry", "queue-periodic-announce")
