@@ -69,20 +69,34 @@ class CorpusItem:
         ParameterError
             If the cached file is damaged; its checksums are verified.
         """
-        try:
-            with np.load(self.cache, allow_pickle=False) as cached:
-                names = ("log_sp", "ap_db", "f0", "wav", "sr", "frame_period_ms")
-                log_sp, ap_db, f0, wav, sr, frame_period_ms = (cached[name] for name in names)
-        except FileNotFoundError as e:
-            raise MissingInput(f"{self.cache} is gone; call prepare again") from e
-        except DAMAGED as e:
-            raise ParameterError(
-                f"{self.cache} is damaged ({e}); remove it and call prepare again"
-            ) from e
+        names = ("log_sp", "ap_db", "f0", "wav", "sr", "frame_period_ms")
+        arrays = load_arrays(self.cache, names, "prepare")
+        log_sp, ap_db, f0, wav, sr, frame_period_ms = arrays
         sp = np.exp(log_sp[frames].astype(np.float64))
         ap = 10 ** (_spread(ap_db[frames].astype(np.float64), sp.shape[1]) / 20)
         f0 = f0[frames].astype(np.float64)
         return wav, Features(f0, sp, ap, int(sr), float(frame_period_ms))
+
+
+def load_arrays(path: Path, names: Sequence[str], maker: str) -> list[np.ndarray]:
+    """Load arrays of a file of the cache; errors name the function that makes it, see `CorpusItem.load`."""
+    try:
+        with np.load(path, allow_pickle=False) as cached:
+            return [cached[name] for name in names]
+    except FileNotFoundError as e:
+        raise MissingInput(f"{path} is gone; call {maker} again") from e
+    except DAMAGED as e:
+        raise ParameterError(f"{path} is damaged ({e}); remove it and call {maker} again") from e
+
+
+def save_arrays(path: Path, **arrays) -> None:
+    """Write arrays to a file of the cache, atomically."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as f:
+            np.savez(f, **arrays)
+
+    atomically(path, write)
 
 
 def _stored_bins(n_bins: int) -> np.ndarray:
@@ -225,7 +239,8 @@ def _analyze_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
     features = analyze(wav, cfg.sr, cfg)
     if not features.voiced.any():
         return False
-    arrays = dict(
+    save_arrays(
+        cache,
         wav=wav,
         f0=features.f0.astype(np.float32),
         log_sp=np.log(np.maximum(features.sp, FLOOR_POWER)).astype(np.float16),
@@ -234,12 +249,6 @@ def _analyze_to(cache: Path, wav: np.ndarray, cfg: Config) -> bool:
         frame_period_ms=features.frame_period_ms,
         seconds=len(wav) / cfg.sr,
     )
-
-    def write(part: Path) -> None:
-        with part.open("wb") as f:
-            np.savez(f, **arrays)
-
-    atomically(cache, write)
     return True
 
 

@@ -52,8 +52,8 @@ def test_a_pseudo_stranger_has_the_register_and_envelope_of_the_stranger(
     prepared, target_cfg, low_voice
 ):
     wav, features = prepared[-1].load()
-    own = module._own_by_ratio(prepared, [low_voice], target_cfg)
-    own = own[module._ratio(target_cfg.target, low_voice)]
+    ratio = module._ratio(target_cfg.target, low_voice)
+    own = module._own_by_ratio(prepared, [ratio])[ratio]
     spoken = speak_as(wav, features, low_voice, own, target_cfg)
     assert spoken.shape == wav.shape and np.abs(spoken).max() <= 1
     before, after = (speaker_stats([analyze(w, SR, target_cfg)]) for w in (wav, spoken))
@@ -86,8 +86,8 @@ def test_silence_in_a_room_stays_silent():
 
 def test_the_pair_has_the_pitch_of_the_original(prepared, target_cfg, low_voice):
     wav, features = prepared[-1].load()
-    own = module._own_by_ratio(prepared, [low_voice], target_cfg)
-    own = own[module._ratio(target_cfg.target, low_voice)]
+    ratio = module._ratio(target_cfg.target, low_voice)
+    own = module._own_by_ratio(prepared, [ratio])[ratio]
     spoken = speak_as(wav, features, low_voice, own, target_cfg)
     f0 = analyze(anonymize_stranger(spoken, features.f0, target_cfg), SR, target_cfg).f0
     both = (f0 > 0) & (features.f0 > 0)

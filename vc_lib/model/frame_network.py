@@ -2,13 +2,12 @@
 
 import math
 
-import librosa
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..config import Config
-from ..spectrogram import DECADES, NEPERS, log_magnitude
+from ..spectrogram import DECADES, FLOOR, NEPERS, log_magnitude
 
 N_MELS = 64  # bands of the input at most; a quarter of the bins, so that none is empty
 WIDTHS = 6  # channels for each of `cfg.width`
@@ -50,6 +49,8 @@ class FrameNetwork(nn.Module):
 
     def __init__(self, cfg: Config):
         super().__init__()
+        import librosa  # here, because importing it takes seconds, and few voices need it
+
         self.cfg, width = cfg, WIDTHS * cfg.width
         n_bins = cfg.n_freqs - 1  # the Nyquist row is left out, as for a U-Net
         n_mels = min(N_MELS, max(2, n_bins // 4))
@@ -73,6 +74,6 @@ class FrameNetwork(nn.Module):
 
     def forward(self, img):  # (B, 2, n_freqs - 1, n_frames) to (B, 1, n_freqs - 1, n_frames)
         magnitude = 10 ** ((log_magnitude(img, self.cfg) - 1) * DECADES / 2)
-        bands = 2 * (1 + 2 / DECADES * torch.log10(self.mel @ magnitude + 1e-5))
+        bands = 2 * (1 + 2 / DECADES * torch.log10(self.mel @ magnitude + FLOOR))
         quefrencies = self.last(self.blocks(self.first(bands)))
         return (self.cosines.T @ quefrencies)[:, None]

@@ -9,10 +9,9 @@ and normalized to the target. Only its F0 is that of the original, so that harmo
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 import joblib
@@ -25,10 +24,10 @@ from ..anonymize.dials import VTL_RATIOS, scale_formants, vtl_ratio
 from ..anonymize.hybrid import hybrid
 from ..anonymize.pipeline import choose_grains, measured_source
 from ..config import AnonymizeConfig, Config
-from ..corpus import DAMAGED, CorpusItem, parallel
+from ..corpus import CorpusItem, load_arrays, parallel, save_arrays
 from ..errors import MissingInput, ParameterError
 from ..fields import check_number
-from ..files import atomically
+from ..files import sha256
 from ..speaker import SpeakerStats
 
 STRANGERS = Path(__file__).with_name("strangers.npz")  # made by tools/measure_strangers.py
@@ -111,18 +110,22 @@ def add_strangers(
         raise ParameterError(
             "the target has less than a quarter of a second of voiced speech; add recordings"
         )
-    own = _own_by_ratio(recordings, known, cfg)
     key, cache_dir = _key(cfg), Path(cache_dir).absolute()
-    jobs, with_strangers = [], []
+    missing, with_strangers = [], []
     for item in recordings:
         paths = []
         for version in range(n_strangers):
-            seed = [cfg.seed, version, zlib.crc32(item.cache.name.encode())]
-            stranger = known[np.random.default_rng(seed).integers(len(known))]
             paths.append(cache_dir / f"{item.cache.stem}.{key}.{version}.npz")
-            source = own[_ratio(cfg.target, stranger)]
-            jobs.append(joblib.delayed(_make_pair)(item, paths[-1], stranger, source, cfg, seed))
+            if not _is_whole(paths[-1]):
+                seed = [cfg.seed, version, zlib.crc32(item.cache.name.encode())]
+                stranger = known[np.random.default_rng(seed).integers(len(known))]
+                missing.append((item, paths[-1], stranger, seed))
         with_strangers.append(replace(item, strangers=tuple(paths)))
+    ratios = {_ratio(cfg.target, stranger) for _, _, stranger, _ in missing}
+    own = _own_by_ratio(recordings, ratios) if ratios else {}
+    jobs = [
+        joblib.delayed(_make_pair)(*pair, own[_ratio(cfg.target, pair[2])], cfg) for pair in missing
+    ]
     for _ in progress_bar(parallel(n_jobs)(jobs), total=len(jobs), leave=False):
         pass
     return with_strangers
@@ -138,14 +141,17 @@ def load_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
     ParameterError
         If it is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as pair:
-            anonymized, original = pair["anonymized"], pair["original"]
-    except FileNotFoundError as e:
-        raise MissingInput(f"{path} is gone; call add_strangers again") from e
-    except DAMAGED as e:
-        raise ParameterError(f"{path} is damaged ({e}); remove it, call add_strangers again") from e
+    anonymized, original = load_arrays(path, ("anonymized", "original"), "add_strangers")
     return anonymized.astype(np.float32) / 32767, original.astype(np.float32) / 32767
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a pair is cached and undamaged."""
+    try:
+        load_pair(path)
+        return True
+    except (MissingInput, ParameterError):
+        return False
 
 
 def _key(cfg: Config) -> str:
@@ -153,7 +159,7 @@ def _key(cfg: Config) -> str:
     settings = asdict(cfg)
     names = [f.name for f in fields(AnonymizeConfig)]
     relevant = [PAIR_VERSION, cfg.sr, cfg.seed, *(settings[name] for name in names)]
-    return sha256(json.dumps(relevant).encode()).hexdigest()[:12]
+    return sha256(json.dumps(relevant).encode())[:12]
 
 
 def _ratio(target: SpeakerStats, stranger: SpeakerStats) -> float:
@@ -163,12 +169,11 @@ def _ratio(target: SpeakerStats, stranger: SpeakerStats) -> float:
 
 
 def _own_by_ratio(
-    recordings: Sequence[CorpusItem], known: Sequence[SpeakerStats], cfg: Config
+    recordings: Sequence[CorpusItem], ratios: Iterable[float]
 ) -> dict[float, SpeakerStats]:
-    """The target's statistics with formants scaled by each ratio that occurs."""
+    """The target's statistics with formants scaled by each ratio."""
     some = recordings[:: -(-len(recordings) // OWN_RECORDINGS)]
     features = [item.load(slice(None, None, OWN_STEP))[1] for item in some]
-    ratios = sorted({_ratio(cfg.target, stranger) for stranger in known})
     measured = {}
     for ratio in ratios:
         scaled = (replace(f, sp=scale_formants(f.sp, ratio)) for f in features)
@@ -180,27 +185,17 @@ def _make_pair(
     item: CorpusItem,
     path: Path,
     stranger: SpeakerStats,
+    seed: list[int],
     own: SpeakerStats,
     cfg: Config,
-    seed: list[int],
 ) -> None:
-    """Write the pair of a recording and a stranger, unless it is there."""
-    try:
-        load_pair(path)
-        return
-    except (MissingInput, ParameterError):
-        pass
+    """Write the pair of a recording and a stranger."""
     wav, features = item.load()
     rng = np.random.default_rng([*seed, 1])
     spoken = speak_as(wav, features, stranger, own, cfg)
     room = np.clip(add_room(spoken, cfg.sr, rng), -1, 1)
     anonymized = anonymize_stranger(room, features.f0, cfg)
-
-    def write(part: Path) -> None:
-        with part.open("wb") as f:
-            np.savez(f, anonymized=_int16(anonymized), original=_int16(wav))
-
-    atomically(path, write)
+    save_arrays(path, anonymized=_int16(anonymized), original=_int16(wav))
 
 
 def _int16(wav: np.ndarray) -> np.ndarray:
