@@ -1,4 +1,4 @@
-"""The installed package: all rooms and the shipped voice are in the wheel, and it speaks from any folder."""
+"""The installed package: all rooms and the shipped voices are in the wheel, and it speaks from any folder."""
 
 import os
 import re
@@ -16,15 +16,17 @@ from vc_lib.convert import voice
 
 REPO = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+VOICES = ("kathleen", "ljspeech")  # that ship
 SPEAK = """
 import sys, numpy as np
 for name in ("IPython", "ipywidgets", "anywidget", "jupyterlab"):
     sys.modules[name] = None  # as where no notebook is installed
 import vc_lib
 from vc_lib.convert import load_voice
-voice = load_voice("ljspeech")
 wav = 0.1 * np.random.default_rng(0).normal(size=8_000).astype(np.float32)
-assert len(voice.convert(wav, voice.sr)) == len(wav) and voice.name == "ljspeech"
+for name in sys.argv[1:]:
+    voice = load_voice(name)
+    assert len(voice.convert(wav, voice.sr)) == len(wav) and voice.name == name
 print(vc_lib.__file__)
 """
 
@@ -41,7 +43,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"  # a build leaves folders behind
     junk = shutil.ignore_patterns("__pycache__", "*.pt", "*.npy")
-    for name in ("vc_lib", "models/ljspeech", "tests"):
+    for name in ("vc_lib", "models/kathleen", "models/ljspeech", "tests"):
         shutil.copytree(REPO / name, tree / name, ignore=junk)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPO / name, tree)
@@ -74,13 +76,13 @@ def test_wheel_holds_the_package_and_the_voice(installed, wheel):
     shipped = ("card.md", "config.json", "generator.safetensors")
     expected = {str(f.relative_to(REPO)) for f in ours}
     expected |= {f"vc_lib/training/strangers.{kind}" for kind in ("npz", "md")}
-    expected |= {f"vc_lib/voices/ljspeech/{name}" for name in shipped}
+    expected |= {f"vc_lib/voices/{voice}/{name}" for voice in VOICES for name in shipped}
     assert {name.replace(os.sep, "/") for name in packed} == expected
 
 
 def test_installed_voice_speaks_from_any_folder(installed, tmp_path):
     env = os.environ | {"PYTHONPATH": str(installed)}
-    run = [sys.executable, "-W", "ignore", "-c", SPEAK]
+    run = [sys.executable, "-W", "ignore", "-c", SPEAK, *VOICES]
     done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
     assert Path(done.stdout.strip()).is_relative_to(installed)
@@ -88,7 +90,8 @@ def test_installed_voice_speaks_from_any_folder(installed, tmp_path):
 
 def test_voice_of_the_clone_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert voice.find_voice("ljspeech").resolve() == REPO / "models" / "ljspeech"
+    for name in VOICES:
+        assert voice.find_voice(name).resolve() == REPO / "models" / name
 
 
 @pytest.mark.parametrize("name", ["requirements", "requirements-eval", "requirements-dev"])

@@ -1,20 +1,20 @@
 """Train a voice as the one that ships was, with nothing but what the notebooks call: the generator
-alone, the critic alone, then both.
+alone, the critic alone, both, then the refiner.
 
-    python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1]
-    [--gan-epochs 5] [--held-out 40] [--strangers 0] [--set FIELD=VALUE ...] [--cache data/cache]
+    python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1] [--gan-epochs 5]
+    [--refiner-epochs 20] [--held-out 40] [--set FIELD=VALUE ...] [--cache data/cache]
 
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
 validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. With --epochs 0
 both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
-neither the generator changes nothing. With --strangers N, half of the crops are spoken by N
-pseudo-strangers of each recording, see vc_lib/training/strangers.py. FIELD is one of `Config`'s.
-Interrupted at any time, the same command goes on.
+neither only the refiner changes anything. Half of the refiner's crops are spoken by pseudo-strangers, see
+vc_lib/training/strangers.py. FIELD is one of `Config`'s. Interrupted at any time, the same command
+goes on.
 
-On several GPUs or machines (`pip install accelerate`), the generator alone; the same command without `accelerate
-launch` and --gan-epochs 0 then trains the rest, in one process:
+On several GPUs or machines (`pip install accelerate`), generator and refiner. For a critic, first the generator
+alone; the same command without `accelerate launch` then trains the rest, in one process:
 
-    accelerate launch --num_processes 4 tools/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0
+    accelerate launch --num_processes 4 tools/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0 --refiner-epochs 0
 
 Without GPUs that starts a single process; `torchrun --nproc_per_node 2` in its place starts two.
 """
@@ -37,6 +37,7 @@ from vc_lib.training.stages import (
     critic_learner,
     gan_learner,
     generator_learner,
+    refiner_learner,
     save_generated,
 )
 from vc_lib.training.strangers import add_strangers
@@ -54,13 +55,12 @@ def main():
     p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--critic-epochs", type=int, default=1)
     p.add_argument("--gan-epochs", type=int, default=5)
-    p.add_argument("--strangers", type=int, default=0)
+    p.add_argument("--refiner-epochs", type=int, default=20)
     p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     p.add_argument("--cache", default="data/cache")
     a = p.parse_args()
-    epochs = a.epochs, a.critic_epochs, a.gan_epochs
-    changes = settings(a.set)
-    train(a.recordings, a.run_dir, epochs, a.held_out, changes, a.cache, a.strangers)
+    epochs = a.epochs, a.critic_epochs, a.gan_epochs, a.refiner_epochs
+    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache)
     if not rank_distrib():
         print(read_history(a.run_dir / "history.csv")[-1:])
 
@@ -80,14 +80,13 @@ def settings(texts: list[str]) -> dict:
 def train(
     folder,
     run: Path,
-    epochs: tuple[int, int, int],
+    epochs: tuple[int, int, int, int],
     n_held_out: int,
     changes: dict,
     cache,
-    n_strangers: int = 0,
 ) -> None:
-    """Train a voice for so many `epochs` of generator, critic and both."""
-    n_generator, n_critic, n_gan = epochs
+    """Train a voice for so many `epochs` of generator, critic, both, and the refiner."""
+    n_generator, n_critic, n_gan, n_refiner = epochs
     if n_gan and num_distrib() > 1:
         raise ParameterError(
             f"--gan-epochs {n_gan} must be 0 with {num_distrib()} processes; train the generator alone on several: "
@@ -103,8 +102,7 @@ def train(
     cfg = learn_target(known, cfg)
     if not n_generator:
         cfg = replace(cfg, lr_gan=cfg.lr)  # the rate that it would have had before
-    spoken = add_strangers(known, cfg, n_strangers, cache) if n_strangers else []
-    dls = make_dls([*known, *spoken], held_out, cfg)
+    dls = make_dls(known, held_out, cfg)
     if first:
         print(f"{len(known)} recordings to train on, {len(held_out)} held out", flush=True)
 
@@ -126,6 +124,12 @@ def train(
         learn = gan_learner(dls, generator, critic)
         with learn.no_mbar():
             fit(learn, run, "gan", n_gan)
+        generator = learn.model.generator
+    if n_refiner:
+        dls = make_dls([*known, *add_strangers(known, cfg, cache_dir=cache)], held_out, cfg)
+        learn = refiner_learner(dls, generator or Generator(cfg))
+        with distributed(learn), learn.no_mbar():
+            fit(learn, run, "refiner", n_refiner)
 
 
 if __name__ == "__main__":

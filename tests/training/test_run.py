@@ -4,6 +4,7 @@ import csv
 import resource
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from vc_lib.errors import NotWritten, ParameterError
 from vc_lib.model.networks import Generator
 from vc_lib.model.voice_folder import save_voice
 from vc_lib.training.run import Interrupted, fit
-from vc_lib.training.run_folder import load_checkpoint, read_history, write_history
+from vc_lib.training.run_folder import STAGES, load_checkpoint, read_history, write_history
 from vc_lib.training.stages import (
     gan_learner,
     save_generated,
@@ -46,7 +47,7 @@ REPO = Path(__file__).parents[2]
 def test_a_run_leaves_its_files_and_no_partial_ones(whole_run):
     run, _ = whole_run
     names = {"generator.safetensors", "config.json", "card.md", "history.csv", "generated.npy"}
-    names |= {f"{stage}.checkpoint.pt" for stage in ("generator", "critic", "gan")}
+    names |= {f"{stage}.checkpoint.pt" for stage in STAGES}
     assert {file.name for file in run.iterdir()} == names
 
 
@@ -54,15 +55,16 @@ def test_the_voice_of_a_run_converts(whole_run, voice, corpus):
     run, learn = whole_run
     loaded = load_voice(run, device="cpu")
     assert loaded.config == corpus[1] == Config.load(run / "config.json")
-    assert same(loaded.generator.state_dict(), learn["gan"].model.generator.state_dict())
+    assert same(loaded.generator.state_dict(), learn["refiner"].model.state_dict())
     out = loaded.convert(voice(0.3), SR)
     assert out.shape == (4_800,) and np.isfinite(out).all()
 
 
 def test_the_saved_voice_is_the_average(whole_run):
     run, learn = whole_run
+    last = load_checkpoint(run / "refiner.checkpoint.pt")
+    assert same(load_file(run / "generator.safetensors"), last["average"])
     checkpoint = load_checkpoint(run / "gan.checkpoint.pt")
-    assert same(load_file(run / "generator.safetensors"), checkpoint["average"])
     raw = {k[10:]: v for k, v in checkpoint["model"].items() if k.startswith("generator.")}
     assert not same(raw, checkpoint["average"])
     assert same(learn["gan"].model.generator.state_dict(), checkpoint["average"])
@@ -95,13 +97,14 @@ def test_the_same_seed_gives_the_same_bytes(make, tmp_path):
 def test_history_has_a_row_for_each_epoch_of_each_stage(whole_run):
     rows = read_history(whole_run[0] / "history.csv")
     assert [(r["stage"], r["epoch"]) for r in rows] == [
-        (stage, str(epoch)) for stage in ("generator", "critic", "gan") for epoch in (0, 1)
+        (stage, str(epoch)) for stage in STAGES for epoch in (0, 1)
     ]
     filled = {
         "generator": {"train_loss", "valid_loss", "lsd_db"},
         "critic": {"train_loss", "valid_loss", "patch_accuracy"},
         "gan": {"train_loss", "valid_loss", "lsd_db", "gen_loss", "crit_loss"}
         | {"critic_steps", "generator_steps", "capped"},
+        "refiner": {"train_loss", "valid_loss", "lsd_db"},
     }
     for row in rows:
         values = {k: v for k, v in row.items() if k not in ("stage", "epoch") and v}
@@ -123,7 +126,7 @@ def test_history_rows_with_different_columns_are_read_back(tmp_path):
         assert next(csv.reader(f)) == ["stage", "epoch", "x", "y"]
 
 
-@pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
+@pytest.mark.parametrize("stage", ["generator", "critic", "gan", "refiner"])
 def test_a_checkpoint_holds_no_code(whole_run, stage):
     checkpoint = torch.load(whole_run[0] / f"{stage}.checkpoint.pt", weights_only=True)
     assert (checkpoint["epoch"], checkpoint["n_epoch"]) == (1, 2)
@@ -136,7 +139,9 @@ def test_a_damaged_checkpoint_is_refused(make, tmp_path, damage):
     fit(make(), run, "generator", 1)
     path = run / "generator.checkpoint.pt"
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    with zipfile.ZipFile(path) as archive:  # not in the padding between two files
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    data[largest.header_offset + largest.file_size // 2] ^= 1
     broken = dict(cut=data[: len(data) // 2], flip=data, text=b"no checkpoint", empty=b"")[damage]
     path.write_bytes(bytes(broken))
     before = (run / "generator.safetensors").read_bytes()
@@ -148,7 +153,7 @@ def test_a_damaged_checkpoint_is_refused(make, tmp_path, damage):
 # Interrupt and resume
 
 
-@pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
+@pytest.mark.parametrize("stage", ["generator", "critic", "gan", "refiner"])
 def test_an_interrupted_run_resumes_bit_for_bit(make, whole_run, tmp_path, stage):
     fit_interrupted(make(stage), tmp_path / "run", stage, N_EPOCHS, at=1)
     assert load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")["epoch"] == 0
@@ -158,7 +163,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(make, whole_run, tmp_path, stage
 
 @pytest.mark.parametrize("act", [interrupt, spoil])
 @pytest.mark.parametrize("epoch", [0, 1])
-@pytest.mark.parametrize("stage", ["generator", "gan"])
+@pytest.mark.parametrize("stage", ["generator", "gan", "refiner"])
 def test_the_same_learner_resumes_bit_for_bit(make, whole_run, tmp_path, stage, epoch, act):
     """As when a notebook cell is interrupted, or fails, and is run again."""
     learn = make(stage)
@@ -228,7 +233,7 @@ def test_a_finished_stage_can_be_extended(make, tmp_path):
     assert [r["epoch"] for r in read_history(tmp_path / "run" / "history.csv")] == ["0", "1"]
 
 
-@pytest.mark.parametrize("stage", ["generator", "gan"])
+@pytest.mark.parametrize("stage", ["generator", "gan", "refiner"])
 def test_a_finished_stage_is_loaded_and_not_trained(make, whole_run, monkeypatch, capsys, stage):
     run, trained = whole_run
     before = {file.name: file.read_bytes() for file in run.iterdir()}

@@ -31,6 +31,7 @@ from vc_lib.training.stages import (
     gan_learner,
     patch_accuracy,
     patch_loss,
+    refiner_learner,
     save_generated,
     suggest_lr,
 )
@@ -93,7 +94,7 @@ def test_a_fitted_learner_shows_its_results(whole_run):
     plt.close("all")
 
 
-@pytest.mark.parametrize("stage", ["generator", "gan"])
+@pytest.mark.parametrize("stage", ["generator", "gan", "refiner"])
 def test_validation_runs_in_evaluation_mode(make, tmp_path, stage):
     """As conversion does: batch norm uses its running statistics."""
     modes = []
@@ -214,6 +215,26 @@ def test_an_interrupted_lr_find_does_not_change_later_training(make, whole_run, 
     assert_as_undisturbed(whole_run, tmp_path / "run", "generator")
     fit(learn, tmp_path / "other", "generator", 1)
     assert not same(load_file(tmp_path / "other" / "generator.safetensors"), before), "averaged"
+
+
+# The refiner
+
+
+def test_the_refiner_learns_and_the_rest_stays(whole_run):
+    learn = whole_run[1]
+    before, after = (
+        state_of(network) for network in (learn["gan"].model.generator, learn["refiner"].model)
+    )
+    moved = {k for k in before if not torch.equal(before[k], after[k])}
+    assert moved and all(k.startswith("refiner.") for k in moved)
+    assert learn["refiner"].model.refiner.trained
+
+
+def test_a_generator_without_refiner_is_refused(make):
+    dls = make().dls
+    dls.cfg = replace(dls.cfg, refiner_depth=0)
+    with pytest.raises(ParameterError, match=r"refiner_depth=0 must be at least 1"):
+        refiner_learner(dls, Generator(dls.cfg))
 
 
 # bfloat16

@@ -8,6 +8,7 @@ import pytest
 from vc_lib.anonymize import analyze, speaker_stats, transform
 from vc_lib.corpus import CorpusItem
 from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.evaluate.metrics import log_spectral_distance_db
 from vc_lib.training import strangers as module
 from vc_lib.training.dataset import crop_pair, make_dls
 from vc_lib.training.strangers import (
@@ -108,9 +109,21 @@ def test_training_crops_come_from_the_pairs(made):
         and np.array_equal(wav[first : first + len(original)], anonymized)
     ]
     assert len(found) == 1
-    assert not np.array_equal(crop_pair(items[-1], cfg, rng(2))[0], anonymized)
+    assert not np.array_equal(crop_pair(items[-1], cfg, rng(4))[0], anonymized)
     recording, _ = items[-1].load()
     assert np.abs(pairs[0][1] - recording).max() < 1 / 32_000
+
+
+def test_some_training_crops_are_the_target_unchanged(made):
+    items, cfg = made
+    anonymized, original = crop_pair(items[-1], cfg, rng(3))  # draws .09, under OWN_SHARE
+    recording = items[-1].load()[0]
+    starts = range(len(recording) - len(original) + 1)
+    assert any(np.array_equal(recording[i : i + len(original)], original) for i in starts)
+    own, strange = (
+        log_spectral_distance_db(*crop_pair(items[-1], cfg, rng(seed)), SR) for seed in (3, 1)
+    )
+    assert own < strange / 2
 
 
 def test_short_recordings_are_repeated(made):

@@ -7,12 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import Config
-from ..spectrogram import DECADES, FLOOR, NEPERS, log_magnitude
+from ..spectrogram import NEPERS, log_magnitude
 
-N_MELS = 64  # bands of the input at most; a quarter of the bins, so that none is empty
-WIDTHS = 6  # channels for each of `cfg.width`
 KERNEL = 7  # frames that a block sees
-LOWEST_HZ = 60.0  # the gain fades out at and below this frequency; no voice is lower
 
 
 class Block(nn.Module):
@@ -38,42 +35,38 @@ class Block(nn.Module):
 class FrameNetwork(nn.Module):
     """Give each frame of an image a gain, as smooth as a filter of `cfg.lifter_ms`.
 
-    It sees a log-mel spectrum, and draws the gain as a cosine series along frequency. An untrained
+    It sees the log-magnitudes, and draws the gain as a cosine series along frequency. An untrained
     network gives no gain.
 
     Parameters
     ----------
     cfg : Config
-        `width` sets the channels, `depth` the number of blocks.
+    width : int
+        Number of channels.
+    depth : int
+        Number of blocks.
     """
 
-    def __init__(self, cfg: Config):
+    def __init__(self, cfg: Config, width: int, depth: int):
         super().__init__()
-        import librosa  # here, because importing it takes seconds, and few voices need it
-
-        self.cfg, width = cfg, WIDTHS * cfg.width
+        self.cfg = cfg
         n_bins = cfg.n_freqs - 1  # the Nyquist row is left out, as for a U-Net
-        n_mels = min(N_MELS, max(2, n_bins // 4))
-        mel = librosa.filters.mel(sr=cfg.sr, n_fft=cfg.n_fft, n_mels=n_mels)[:, :n_bins]
-        self.register_buffer("mel", torch.from_numpy(mel), persistent=False)
         n = (
             min(max(2, math.ceil(cfg.lifter_ms / 1000 * cfg.sr)), n_bins)
             if cfg.lifter_ms
             else n_bins
         )
-        row = torch.arange(n_bins)
-        cosines = torch.cos(math.pi / n_bins * torch.arange(n)[:, None] * row)
+        order = torch.arange(n)[:, None]
+        cosines = torch.cos(math.pi / n_bins * order * torch.arange(n_bins))
         cosines[1:] *= 2
-        fade = torch.sigmoid((row * cfg.sr / cfg.n_fft - LOWEST_HZ) / 20)
-        self.register_buffer("cosines", cosines * fade / NEPERS, persistent=False)
-        self.first = nn.Conv1d(n_mels, width, 5, padding=2)
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(cfg.depth)))
+        self.register_buffer("cosines", cosines / NEPERS, persistent=False)
+        self.first = nn.Conv1d(n_bins, width, 5, padding=2)
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(depth)))
         self.last = nn.Conv1d(width, n, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, img):  # (B, 2, n_freqs - 1, n_frames) to (B, 1, n_freqs - 1, n_frames)
-        magnitude = 10 ** ((log_magnitude(img, self.cfg) - 1) * DECADES / 2)
-        bands = 2 * (1 + 2 / DECADES * torch.log10(self.mel @ magnitude + FLOOR))
-        quefrencies = self.last(self.blocks(self.first(bands)))
+        level = 1 + 2 * log_magnitude(img, self.cfg)  # speech is about -1..1
+        quefrencies = self.last(self.blocks(self.first(level)))
         return (self.cosines.T @ quefrencies)[:, None]

@@ -109,7 +109,7 @@ class MultiResolutionSTFT(nn.Module):
 
 
 class MultiResolutionMel(nn.Module):
-    """Log-mel L1 of waveforms (B, n_samples), at three resolutions [nepers].
+    """Log-mel L1 of waveforms (B, n_samples), at several resolutions [nepers].
 
     A mel band sums over bins that the ear does not separate, such as those of a noise. With an L1
     of single bins the network would smooth noise, as the best prediction of a random bin is its
@@ -150,11 +150,14 @@ class GeneratorLoss(nn.Module):
         Its weights: `image_weight` of `image_l1` and `variance_weight` of `global_variance`;
         `mr_stft_weight` of `MultiResolutionSTFT` and `mel_weight` of `MultiResolutionMel`, both
         of the images' waveforms.
+    mel_resolutions : sequence of (int, int)
+        Window [samples] and number of bands of each resolution of `MultiResolutionMel`.
     """
 
-    def __init__(self, cfg: Config):
+    def __init__(self, cfg: Config, mel_resolutions=MEL_RESOLUTIONS):
         super().__init__()
-        self.cfg, self.mr_stft, self.mel = cfg, MultiResolutionSTFT(), MultiResolutionMel(cfg.sr)
+        self.cfg, self.mr_stft = cfg, MultiResolutionSTFT()
+        self.mel = MultiResolutionMel(cfg.sr, mel_resolutions)
 
     def forward(self, pred, original, *_):  # both (B, 2, n_freqs, n_frames)
         pred, original = pred.as_subclass(torch.Tensor), original.as_subclass(torch.Tensor)

@@ -1,4 +1,4 @@
-"""The two networks: a U-Net generator that changes images, and a critic that judges patches of them.
+"""The networks: a U-Net generator that changes images, its refiner, and a critic that judges patches.
 
 They are those of pix2pix (Isola et al., CVPR 2017) with fastai's DynamicUnet. No weights are
 pretrained on other data.
@@ -33,6 +33,12 @@ CONTRAST = 5.0  # gain of the critic's input: a difference of 10 dB becomes 1
 FADE = (-0.7, -0.5)
 LOUD_SHARE = 0.95  # quantile of the frame levels that is the level of loud frames
 STEP_SHARE = 0.02  # weight of the newest step in the limiter's running averages
+LOWEST_HZ, FADE_HZ = (
+    60.0,
+    20.0,
+)  # the change fades out at and below this frequency; no voice is lower
+REFINED_HZ = 7_000.0  # frequencies that the refiner changes; above, its gain swings
+CONVNEXT_WIDTHS = 6  # channels of convolutions over frames for each of `cfg.width`
 WEIGHTS = "generator.safetensors"  # file name in a voice's folder
 
 
@@ -74,8 +80,8 @@ def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
 class ChangeLimiter(nn.Module):
     """Limit the generator's change to what transfers to other speakers.
 
-    The change is removed above `cfg.change_below_hz`, and smoothed over `cfg.change_smooth_ms`. It
-    fades out in frames that are 25 to 35 dB under the loud ones.
+    The change is removed below 60 Hz and above `below_hz`, and smoothed over
+    `cfg.change_smooth_ms`. It fades out in frames that are 25 to 35 dB under the loud ones.
 
     The mean change over loud frames acts as a fixed equalizer. It suits the perturbed target, but
     moves other speakers away from the target. So it is subtracted: the mean of the batch in
@@ -83,7 +89,7 @@ class ChangeLimiter(nn.Module):
     so that the network need not learn one.
     """
 
-    def __init__(self, cfg: Config):
+    def __init__(self, cfg: Config, below_hz: float):
         super().__init__()
         self.cfg, self.train_equalizer = cfg, False
         sigma = max(cfg.change_smooth_ms / 1000 * cfg.sr / cfg.hop_length, 1e-3)  # [frames]
@@ -91,7 +97,8 @@ class ChangeLimiter(nn.Module):
         kernel = torch.exp(-0.5 * (t / sigma) ** 2)
         self.register_buffer("kernel", (kernel / kernel.sum())[None, None, None], persistent=False)
         hz = torch.linspace(0, cfg.sr / 2, cfg.n_freqs)[:, None]
-        self.register_buffer("band", (hz < cfg.change_below_hz).float(), persistent=False)
+        band = torch.sigmoid((hz - LOWEST_HZ) / FADE_HZ) * (hz < below_hz)
+        self.register_buffer("band", band, persistent=False)
         # Running sums that `counted` divides: unlike their quotients, AverageWeights can average them.
         self.register_buffer("mean", torch.zeros(cfg.n_freqs, 1))
         self.register_buffer("loud", torch.tensor(0.0))  # level of loud frames [50 dB]
@@ -123,6 +130,43 @@ class ChangeLimiter(nn.Module):
         return total / self.counted if self.counted > 0 else torch.full_like(total, default)
 
 
+class Refiner(nn.Module):
+    """Filter an image once more, as pseudo-strangers teach.
+
+    Pseudo-strangers differ from the target in another way than perturbed speech. The rest of the
+    generator learns from perturbed speech, the refiner from both. One after the other they bring
+    other speakers nearer to the target than either. The filter changes 60 Hz to 7 kHz, limited by
+    `ChangeLimiter`.
+
+    Parameters
+    ----------
+    cfg : Config
+        `refiner_depth` sets the number of blocks.
+    n_quefrencies : int or None
+        Number of cepstral coefficients of the filter; None for all.
+    """
+
+    def __init__(self, cfg: Config, n_quefrencies: int | None):
+        super().__init__()
+        self.cfg, self.n_quefrencies = cfg, n_quefrencies
+        self.net = FrameNetwork(cfg, CONVNEXT_WIDTHS * cfg.width, cfg.refiner_depth)
+        self.limiter = ChangeLimiter(cfg, REFINED_HZ)
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has seen a batch in training."""
+        return bool(self.limiter.counted > 0)
+
+    def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames)
+        change = self.limiter(with_nyquist(self.net(img[:, :, :-1])), img)
+        return filtered(img, strength * change, self.cfg, self.n_quefrencies)
+
+
+def with_nyquist(change: torch.Tensor) -> torch.Tensor:
+    """A change (B, C, n_freqs - 1, n_frames) and a Nyquist row, which is a copy of the row below."""
+    return torch.cat([change, change[:, :, -1:]], 2)
+
+
 class Generator(nn.Module):
     """Change an anonymized image into one of the target's voice.
 
@@ -135,6 +179,9 @@ class Generator(nn.Module):
     smooth along frequency as a filter of `cfg.lifter_ms`. Harmonics and noise stay those of the
     anonymized sound. Where channel 0 is a logarithm, the filter's minimum phase is added to the
     phase. With `cfg.limit_change`, `ChangeLimiter` limits the change first.
+
+    A `Refiner` follows once it is trained. In training either the refiner runs or the rest, see
+    `refine`.
 
     Parameters
     ----------
@@ -155,7 +202,8 @@ class Generator(nn.Module):
                     "encoder='convnext' gives gains only; set filter_output=True, or "
                     "encoder='compact'"
                 )
-            self.net, self.step_f, self.step_t = FrameNetwork(cfg), 1, 1
+            self.net = FrameNetwork(cfg, CONVNEXT_WIDTHS * cfg.width, cfg.depth)
+            self.step_f = self.step_t = 1
         elif cfg.encoder == "compact":
             fold, self.step_t = cfg.fold, 2 ** (cfg.depth - 1)
             encoder = compact_encoder(2 * fold, cfg.width, cfg.depth)
@@ -170,7 +218,10 @@ class Generator(nn.Module):
             body = create_body(resnet18(weights=None), n_in=2, pretrained=False)
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
-        self.limiter = ChangeLimiter(cfg) if cfg.limit_change and cfg.filter_output else None
+        limited = cfg.limit_change and cfg.filter_output
+        self.limiter = ChangeLimiter(cfg, cfg.change_below_hz) if limited else None
+        self.refiner = Refiner(cfg, self.n_quefrencies) if cfg.refiner_depth else None
+        self.refining = False  # True: training is that of the refiner, not of the rest
         self.skips = store_skips_by_thread(unet) if unet else []
         if not unet:
             return
@@ -179,9 +230,17 @@ class Generator(nn.Module):
         nn.init.zeros_(last.bias)
 
     def train_equalizer(self, on: bool) -> "Generator":
-        """Turn the equalizer of `ChangeLimiter` on (in training) or off; returns the generator."""
+        """Turn the equalizer of `ChangeLimiter` on (in training) or off; returns the generator.
+
+        The refiner trains without one: with it, more words were lost.
+        """
         if self.limiter:
             self.limiter.train_equalizer = on
+        return self
+
+    def refine(self, on: bool) -> "Generator":
+        """Train the refiner (True) or the rest (False); returns the generator."""
+        self.refining = on
         return self
 
     def laid_out_for(self, device: torch.device) -> "Generator":
@@ -195,6 +254,15 @@ class Generator(nn.Module):
 
     def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames)
         img = img.as_subclass(torch.Tensor)
+        if self.training and self.refining:
+            return self.refiner(img, strength)
+        out = self._first(img, strength)
+        if self.refiner and self.refiner.trained and not self.training:
+            out = self.refiner(out, strength)
+        return out
+
+    def _first(self, img, strength: float):
+        """What the generator gives without its refiner."""
         below = img[:, :, :-1]
         n_freqs, n_frames = below.shape[-2:]
         padded = F.pad(
@@ -207,7 +275,7 @@ class Generator(nn.Module):
         for hook in self.skips:
             hook.forget()
         change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
-        change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
+        change = with_nyquist(change)  # (B, 1 or 2, n_freqs, n_frames)
         if not self.cfg.filter_output:
             return img + strength * change
         if self.limiter:

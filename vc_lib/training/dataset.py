@@ -39,6 +39,9 @@ KNOWN = ("f0_hz", "f0_std_semitones", "level_db", "noise_db")
 # against the prior: the envelope is known less well than that of a converted source, and more of
 # the perturbation is left to learn from.
 STATS_STEP = 4
+# Share of the crops of a recording with pseudo-strangers that are not changed at all. Without them the
+# target's own speech is moved, too.
+OWN_SHARE = 0.3
 MARGIN = 10  # run-in of the synthesis before and after a crop, cut off afterwards [WORLD frames]
 
 
@@ -83,9 +86,9 @@ def crop_pair(
     cfg : Config
         With its `target` set; the image is `cfg.n_frames` wide.
     rng : np.random.Generator, optional
-        Given, for training: place and speaker are random. The speaker is one of the recording's
-        pseudo-strangers if it has any, or else a perturbation. Perturbed speech is normalized by
-        statistics of the whole recording, as a source's is at conversion.
+        Given, for training: place and speaker are random. The speaker is a perturbation, normalized
+        by statistics of the whole recording, as a source is at conversion. If the recording has
+        pseudo-strangers it is one of these, or in 30 % of the crops the target.
         Not given, for validation: the middle of the recording, not perturbed.
 
     Returns
@@ -93,7 +96,7 @@ def crop_pair(
     anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
     """
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
-    if rng is not None and recording.strangers:
+    if rng is not None and recording.strangers and rng.random() >= OWN_SHARE:
         return _stranger_crop(recording, n_samples, rng)
     hop = cfg.sr * cfg.frame_period_ms / 1000
     n_world = int(np.ceil(n_samples / hop)) + 1
@@ -104,7 +107,8 @@ def crop_pair(
     frames = np.arange(first - MARGIN, first + n_world + MARGIN) % n_recorded
     wav, own = recording.load(frames)
     features, source = own, cfg.target
-    if rng is not None:  # measure the perturbed envelope, as that of a converted source
+    if rng is not None and not recording.strangers:
+        # measure the perturbed envelope, as that of a converted source
         perturbation = SpeakerPerturbation.draw(cfg, cfg.target, rng)
         whole = perturbation.apply(recording.load(slice(None, None, STATS_STEP))[1])
         features = perturbation.apply(own)
