@@ -116,7 +116,7 @@ def test_training_crops_come_from_the_pairs(made):
 
 def test_some_training_crops_are_the_target_unchanged(made):
     items, cfg = made
-    anonymized, original = crop_pair(items[-1], cfg, rng(3))  # draws .09, under OWN_SHARE
+    _, original = crop_pair(items[-1], cfg, rng(3))  # draws .09, under OWN_SHARE
     recording = items[-1].load()[0]
     starts = range(len(recording) - len(original) + 1)
     assert any(np.array_equal(recording[i : i + len(original)], original) for i in starts)
