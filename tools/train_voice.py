@@ -7,7 +7,7 @@ alone, the critic alone, both, then the refiner.
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
 validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. With --epochs 0
 both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
-neither only the refiner changes anything. Half of the refiner's crops are spoken by pseudo-strangers, see
+neither only the refiner changes anything. A third of the refiner's crops are spoken by pseudo-strangers, see
 vc_lib/training/strangers.py. FIELD is one of `Config`'s. Interrupted at any time, the same command
 goes on.
 
@@ -23,6 +23,8 @@ import argparse
 import ast
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from vc_lib.audio import list_audio
 from vc_lib.config import Config
@@ -40,7 +42,7 @@ from vc_lib.training.stages import (
     refiner_learner,
     save_generated,
 )
-from vc_lib.training.strangers import add_strangers
+from vc_lib.training.strangers import add_strangers, strangers
 
 from fastai.torch_core import num_distrib, rank_distrib
 
@@ -89,8 +91,14 @@ def train(
     n_generator, n_critic, n_gan, n_refiner = epochs
     if n_gan and num_distrib() > 1:
         raise ParameterError(
-            f"--gan-epochs {n_gan} must be 0 with {num_distrib()} processes; train the generator alone on several: "
-            "then the same command in one process goes on with the rest"
+            f"--gan-epochs {n_gan} must be 0 with {num_distrib()} processes; train the generator alone on several, "
+            "with --refiner-epochs 0: then the same command in one process goes on with the rest"
+        )
+    ready = Config(**changes)
+    if n_refiner and not (ready.refiner_depth and strangers(ready.sr)):
+        raise ParameterError(
+            f"--refiner-epochs {n_refiner} must be 0 with refiner_depth={ready.refiner_depth} and sr={ready.sr} Hz: "
+            "a refiner needs a depth of at least 1, and 16000 Hz"
         )
     first = not rank_distrib()  # it writes and speaks for all
     files = list_audio(folder)
@@ -113,7 +121,10 @@ def train(
             fit(learn, run, "generator", n_generator)
         generator = learn.model
     elif not n_gan:
-        save_voice(Generator(cfg).state_dict(), cfg, run)
+        torch.manual_seed(cfg.seed)
+        generator = Generator(cfg)
+        if first and not n_refiner:
+            save_voice(generator.state_dict(), cfg, run)
     if n_gan and generator and n_critic:
         save_generated(generator, dls, run)
         learn = critic_learner(run, cfg)
@@ -127,7 +138,7 @@ def train(
         generator = learn.model.generator
     if n_refiner:
         dls = make_dls([*known, *add_strangers(known, cfg, cache_dir=cache)], held_out, cfg)
-        learn = refiner_learner(dls, generator or Generator(cfg))
+        learn = refiner_learner(dls, generator)
         with distributed(learn), learn.no_mbar():
             fit(learn, run, "refiner", n_refiner)
 

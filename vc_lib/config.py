@@ -174,7 +174,7 @@ class TrainConfig(Checked):
     bs: int = number(8, 1, 1_024)  # crops in a step
     max_crops: int = number(400, 1, 1_000_000)  # most crops in an epoch; the next epoch goes on
     valid_share: float = number(0.1, 0.0, 0.9)  # share of the files held out for validation
-    lr: float = number(1e-3, 1e-8, 1)  # generator alone: peak of the one-cycle schedule
+    lr: float = number(1e-3, 1e-8, 1)  # generator or refiner alone: peak of the one-cycle schedule
     lr_critic: float = number(5e-4, 1e-8, 1)  # critic
     lr_gan: float = number(3e-4, 1e-8, 1)  # generator against critic
     image_weight: float = number(0.0, 0, 1_000)  # loss: L1 of the log-magnitude image [50 dB]

@@ -230,6 +230,20 @@ def test_the_refiner_learns_and_the_rest_stays(whole_run):
     assert learn["refiner"].model.refiner.trained
 
 
+def test_the_rest_stays_also_right_after_its_own_training(make, tmp_path):
+    learn = make(image_weight=1.0)
+    fit(learn, tmp_path / "run", "generator", 1)
+    before = state_of(learn.model)
+    refiner_learn = refiner_learner(learn.dls, learn.model)
+    fit(refiner_learn, tmp_path / "run", "refiner", 1)
+    after = state_of(refiner_learn.model)
+    assert {k.startswith("refiner.") for k in before if not torch.equal(before[k], after[k])} == {
+        True
+    }
+    assert same(state_of(learn.model), before) and not learn.model.refining
+    assert not refiner_learn.model.limiter.train_equalizer, "validated as it converts"
+
+
 def test_a_generator_without_refiner_is_refused(make):
     dls = make().dls
     dls.cfg = replace(dls.cfg, refiner_depth=0)

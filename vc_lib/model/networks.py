@@ -80,7 +80,7 @@ def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
 class ChangeLimiter(nn.Module):
     """Limit the generator's change to what transfers to other speakers.
 
-    The change is removed below 60 Hz and above `below_hz`, and smoothed over
+    The change is removed above `below_hz`, fades out below 60 Hz, and is smoothed over
     `cfg.change_smooth_ms`. It fades out in frames that are 25 to 35 dB under the loud ones.
 
     The mean change over loud frames acts as a fixed equalizer. It suits the perturbed target, but
@@ -135,7 +135,7 @@ class Refiner(nn.Module):
 
     Pseudo-strangers differ from the target in another way than perturbed speech. The rest of the
     generator learns from perturbed speech, the refiner from both. One after the other they bring
-    other speakers nearer to the target than either. The filter changes 60 Hz to 7 kHz, limited by
+    other speakers nearer to the target than either alone. The filter changes 60 Hz to 7 kHz, limited by
     `ChangeLimiter`.
 
     Parameters

@@ -16,7 +16,7 @@ from .players import same_loudness
 from .plots import plot_spectrograms
 
 BLOCK_S = 0.02  # block of a sound card [s]
-MAX_PNG_BYTES = 150_000  # largest figure in readme/
+MAX_PNG_BYTES = 150_000  # largest figure of an example in readme/
 NOTE = """Speech in the voice {voice_dir}, converted from {source} by 03_output-without-pretrain.ipynb.
 Each <name>_converted.wav is as long as its source.
 
@@ -97,5 +97,6 @@ def write_examples(
     if of_target:
         save_wav(folder / "target.mp3", same_loudness(of_target, voice.sr)["target"], voice.sr)
         plot_spectrograms(of_target, voice.sr).save(folder / "target.png")
-    too_large = [p.name for p in folder.glob("*.png") if p.stat().st_size > MAX_PNG_BYTES]
+    written = [folder / f"{name}.png" for name in (*excerpts, *(["target"] if of_target else []))]
+    too_large = [p.name for p in written if p.stat().st_size > MAX_PNG_BYTES]
     assert not too_large, f"{too_large} take more than {MAX_PNG_BYTES} bytes"

@@ -105,7 +105,7 @@ def _fit(learn: Learner, run_dir: Path, stage: str, n_epochs: int, cbs: list[Cal
     if saved and saved["earlier_stages"] != before:
         raise ParameterError(
             f"{checkpoint} was begun after {saved['earlier_stages']} epochs of the earlier stages, which now have "
-            f"{before}; remove it (and the critic's) to train this stage from those"
+            f"{before}; remove it (and those of later stages) to train this stage from those"
         )
     untrained = deepcopy(learn.model.state_dict())
     start = saved["epoch"] + 1 if saved else 0

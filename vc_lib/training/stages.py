@@ -29,6 +29,7 @@ from ..model.losses import MEL_RESOLUTIONS, ConditionalGANLoss, GeneratorLoss, l
 from ..model.networks import Critic, Generator
 from .callbacks import AverageWeights, CappedGANSwitcher, Condition, CriticRate, StopAtNaN
 from .dataset import SetEpoch
+from .run_folder import unwrapped
 
 from fastai.vision.all import (
     Adam,
@@ -38,6 +39,7 @@ from fastai.vision.all import (
     TfmdLists,
     Transform,
     default_device,
+    params,
 )
 from fastai.vision.gan import GANLearner
 
@@ -309,8 +311,8 @@ def gan_learner(
 def refiner_learner(dls: DataLoaders, generator: Generator) -> Learner:
     """Make a Learner that trains the refiner of a generator, and leaves the rest as it is.
 
-    In training the refiner sees anonymized images, not what the rest makes of them. Trained on the
-    latter, it moves the source less far from its speaker: the rest knows these pairs too well.
+    In training the refiner sees anonymized images, not the output of the U-Net. Trained on that
+    output it removes less of the source speaker, as the U-Net knows these recordings too well.
 
     Parameters
     ----------
@@ -318,7 +320,7 @@ def refiner_learner(dls: DataLoaders, generator: Generator) -> Learner:
         From `dataset.make_dls`, of recordings with pseudo-strangers beside the recordings
         themselves, see `strangers.add_strangers`. Its config is `dls.cfg`.
     generator : Generator
-        From `generator_learner` or `gan_learner`, trained.
+        A trained generator, whose weights are copied; it is not changed.
 
     Returns
     -------
@@ -332,14 +334,17 @@ def refiner_learner(dls: DataLoaders, generator: Generator) -> Learner:
     cfg = dls.cfg
     if generator.refiner is None:
         raise ParameterError(
-            f"refiner_depth={cfg.refiner_depth} must be at least 1 for a refiner; train a new voice with it"
+            f"refiner_depth={generator.cfg.refiner_depth} must be at least 1 for a refiner; train a new voice with it"
         )
+    torch.manual_seed(cfg.seed)
+    generator = _with_weights_of(generator, Generator(generator.cfg))
     weights = replace(cfg, variance_weight=REFINER_VARIANCE * cfg.variance_weight)
     cbs = [SetEpoch(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
     return Learner(
         dls,
-        generator.refine(True).laid_out_for(dls.device),
+        generator.refine(True).train_equalizer(False).laid_out_for(dls.device),
         GeneratorLoss(weights, REFINER_RESOLUTIONS),
+        splitter=lambda model: params(unwrapped(model).refiner),
         lr=cfg.lr,
         wd=0.01,
         metrics=LogSpectralDistance(cfg),

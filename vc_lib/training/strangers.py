@@ -86,8 +86,8 @@ def add_strangers(
     Returns
     -------
     list of CorpusItem
-        The recordings with their `strangers`, of whom `make_dls` takes their crops. Put the
-        recordings themselves beside them, and a share of the crops is perturbed instead.
+        The recordings with their `strangers`. 70 % of their crops are of strangers, 30 % of the
+        target. For perturbed crops add the plain recordings to the list.
 
     Raises
     ------
