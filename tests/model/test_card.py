@@ -16,6 +16,11 @@ def test_a_new_card_states_register_and_settings(voice_cfg):
     assert "'max_crops': 4" in text and "'lr'" not in text
 
 
+def test_a_new_card_names_the_licence_of_the_statistics(voice_cfg):
+    assert "LibriSpeech (Vassil Panayotov, 2014; CC BY 4.0)" in card(voice_cfg, "run")
+    assert "LibriSpeech" not in card(replace(voice_cfg, refiner_depth=0), "run")
+
+
 def test_save_voice_keeps_an_edited_card(voice_cfg, tmp_path):
     (tmp_path / "card.md").write_text("My voice.", encoding="utf-8")
     save_voice(Generator(voice_cfg).state_dict(), voice_cfg, tmp_path)
