@@ -4,8 +4,8 @@
 
 LJSPEECH is a folder of LJSpeech recordings, of which 40 are held out, SOURCES one of clips of other
 speakers. `tools/train_voice.py` trains the voice into FOLDER/NAME, with its options, --gan-epochs 0
-and --refiner-epochs 0 unless given; with no epochs at all the generator changes nothing, so that the row is that of the
-anonymized speech. Scored on the first 8 s of every third source and every fourth held-out recording;
+and --refiner-epochs 0 unless given; with no epochs at all the generator changes nothing, so that the
+row is that of the anonymized speech. Scored on the first 8 s of every third source and every fourth held-out recording;
 the row is printed and added to FOLDER/ablation.md. Needs the judges (requirements-eval.txt).
 """
 

@@ -7,12 +7,13 @@ alone, the critic alone, both, then the refiner.
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
 validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. With --epochs 0
 both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
-neither only the refiner changes anything. A third of the refiner's crops are spoken by pseudo-strangers, see
-vc_lib/training/strangers.py. FIELD is one of `Config`'s. Interrupted at any time, the same command
-goes on.
+neither only the refiner changes anything. A third of the refiner's crops are spoken by
+pseudo-strangers, see vc_lib/training/strangers.py. FIELD is one of `Config`'s. Interrupted at any
+time, the same command goes on.
 
-On several GPUs or machines (`pip install accelerate`), generator and refiner. For a critic, first the generator
-alone; the same command without `accelerate launch` then trains the rest, in one process:
+On several GPUs or machines (`pip install accelerate`), generator and refiner. For a critic, first
+the generator alone; the same command without `accelerate launch` and --refiner-epochs 0 then trains
+the rest, in one process:
 
     accelerate launch --num_processes 4 tools/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0 --refiner-epochs 0
 
@@ -94,15 +95,14 @@ def train(
             f"--gan-epochs {n_gan} must be 0 with {num_distrib()} processes; train the generator alone on several, "
             "with --refiner-epochs 0: then the same command in one process goes on with the rest"
         )
-    ready = Config(**changes)
-    if n_refiner and not (ready.refiner_depth and strangers(ready.sr)):
+    files = list_audio(folder)
+    cfg = replace(Config(valid_share=n_held_out / len(files)), **changes)
+    if n_refiner and not (cfg.refiner_depth and strangers(cfg.sr)):
         raise ParameterError(
-            f"--refiner-epochs {n_refiner} must be 0 with refiner_depth={ready.refiner_depth} and sr={ready.sr} Hz: "
+            f"--refiner-epochs {n_refiner} must be 0 with refiner_depth={cfg.refiner_depth} and sr={cfg.sr} Hz: "
             "a refiner needs a depth of at least 1, and 16000 Hz"
         )
     first = not rank_distrib()  # it writes and speaks for all
-    files = list_audio(folder)
-    cfg = replace(Config(valid_share=n_held_out / len(files)), **changes)
     known, held_out = split(prepare(files, cfg, cache), cfg)
     if first:
         run.mkdir(parents=True, exist_ok=True)

@@ -317,3 +317,9 @@ def learn_target(recordings: Sequence[CorpusItem], cfg: Config) -> Config:
     """
     features = (recording.load()[1] for recording in recordings)
     return replace(cfg, target=speaker_stats(features, n_classes=cfg.n_classes))
+
+
+def check_target(cfg: Config) -> None:
+    """Raise ParameterError if `cfg` has no target yet."""
+    if cfg.target is None:
+        raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")

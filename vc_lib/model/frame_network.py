@@ -12,6 +12,11 @@ from ..spectrogram import NEPERS, log_magnitude
 KERNEL = 7  # frames that a block sees
 
 
+def n_quefrencies(cfg: Config) -> int | None:
+    """Number of cepstral coefficients of a filter of `cfg.lifter_ms`; None for a gain of each bin."""
+    return math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
+
+
 class Block(nn.Module):
     """A ConvNeXt block over frames: (B, width, n_frames) to the same.
 
@@ -51,11 +56,7 @@ class FrameNetwork(nn.Module):
         super().__init__()
         self.cfg = cfg
         n_bins = cfg.n_freqs - 1  # the Nyquist row is left out, as for a U-Net
-        n = (
-            min(max(2, math.ceil(cfg.lifter_ms / 1000 * cfg.sr)), n_bins)
-            if cfg.lifter_ms
-            else n_bins
-        )
+        n = min(max(2, n_quefrencies(cfg) or n_bins), n_bins)
         order = torch.arange(n)[:, None]
         cosines = torch.cos(math.pi / n_bins * order * torch.arange(n_bins))
         cosines[1:] *= 2

@@ -23,7 +23,7 @@ from ..spectrogram import (
     stft,
 )
 from .compat import autocast, store_skips_by_thread
-from .frame_network import FrameNetwork
+from .frame_network import FrameNetwork, n_quefrencies
 
 from fastai.layers import ConvLayer, NormType, ResBlock
 from fastai.vision.models.unet import DynamicUnet
@@ -142,13 +142,11 @@ class Refiner(nn.Module):
     ----------
     cfg : Config
         `refiner_depth` sets the number of blocks.
-    n_quefrencies : int or None
-        Number of cepstral coefficients of the filter; None for all.
     """
 
-    def __init__(self, cfg: Config, n_quefrencies: int | None):
+    def __init__(self, cfg: Config):
         super().__init__()
-        self.cfg, self.n_quefrencies = cfg, n_quefrencies
+        self.cfg = cfg
         self.net = FrameNetwork(cfg, CONVNEXT_WIDTHS * cfg.width, cfg.refiner_depth)
         self.limiter = ChangeLimiter(cfg, REFINED_HZ)
 
@@ -159,7 +157,7 @@ class Refiner(nn.Module):
 
     def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames)
         change = self.limiter(with_nyquist(self.net(img[:, :, :-1])), img)
-        return filtered(img, strength * change, self.cfg, self.n_quefrencies)
+        return filtered(img, strength * change, self.cfg, n_quefrencies(self.cfg))
 
 
 def with_nyquist(change: torch.Tensor) -> torch.Tensor:
@@ -191,7 +189,6 @@ class Generator(nn.Module):
     def __init__(self, cfg: Config):
         super().__init__()
         self.cfg = cfg
-        self.n_quefrencies = math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
         # compute in bfloat16: True, False, or None for where the device gains by it
         self.bf16 = None
         n_out = 1 if cfg.filter_output else 2
@@ -220,7 +217,7 @@ class Generator(nn.Module):
             self.net, self.step_f, self.step_t = unet, 32, 32
         limited = cfg.limit_change and cfg.filter_output
         self.limiter = ChangeLimiter(cfg, cfg.change_below_hz) if limited else None
-        self.refiner = Refiner(cfg, self.n_quefrencies) if cfg.refiner_depth else None
+        self.refiner = Refiner(cfg) if cfg.refiner_depth else None
         self.refining = False  # True: training is that of the refiner, not of the rest
         self.skips = store_skips_by_thread(unet) if unet else []
         if not unet:
@@ -280,7 +277,7 @@ class Generator(nn.Module):
             return img + strength * change
         if self.limiter:
             change = self.limiter(change, img)
-        return filtered(img, strength * change, self.cfg, self.n_quefrencies)
+        return filtered(img, strength * change, self.cfg, n_quefrencies(self.cfg))
 
 
 class Critic(nn.Module):

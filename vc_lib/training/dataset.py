@@ -14,7 +14,7 @@ from plum import dispatch
 
 from ..anonymize import SpeakerPerturbation, render, speaker_stats, transform
 from ..config import Config
-from ..corpus import CorpusItem
+from ..corpus import CorpusItem, check_target
 from ..errors import ParameterError
 from ..model import compat  # noqa: F401
 from ..parallel import one_blas_thread
@@ -200,8 +200,7 @@ def make_dls(
     ParameterError
         If `cfg` has no target, or `train` or `valid` is empty.
     """
-    if cfg.target is None:
-        raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")
+    check_target(cfg)
     if not len(train) or not len(valid):
         raise ParameterError(
             f"{'valid' if len(train) else 'train'} holds no recordings; take train and valid from split"

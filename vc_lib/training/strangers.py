@@ -24,7 +24,7 @@ from ..anonymize.dials import VTL_RATIOS, scale_formants, vtl_ratio
 from ..anonymize.hybrid import hybrid
 from ..anonymize.pipeline import choose_grains, measured_source
 from ..config import AnonymizeConfig, Config
-from ..corpus import CorpusItem, load_arrays, parallel, save_arrays
+from ..corpus import CorpusItem, check_target, load_arrays, parallel, save_arrays
 from ..errors import MissingInput, ParameterError
 from ..fields import check_number
 from ..files import sha256
@@ -97,8 +97,7 @@ def add_strangers(
     NotWritten
         If the disk is full, or the folder is read-only.
     """
-    if cfg.target is None:
-        raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")
+    check_target(cfg)
     check_number("n_strangers", n_strangers, 1, 100, whole=True)
     known = strangers(cfg.sr)
     if not known:
@@ -119,13 +118,11 @@ def add_strangers(
             if not _is_whole(paths[-1]):
                 seed = [cfg.seed, version, zlib.crc32(item.cache.name.encode())]
                 stranger = known[np.random.default_rng(seed).integers(len(known))]
-                missing.append((item, paths[-1], stranger, seed))
+                ratio = _ratio(cfg.target, stranger)
+                missing.append((ratio, (item, paths[-1], stranger, seed)))
         with_strangers.append(replace(item, strangers=tuple(paths)))
-    ratios = {_ratio(cfg.target, stranger) for _, _, stranger, _ in missing}
-    own = _own_by_ratio(recordings, ratios) if ratios else {}
-    jobs = [
-        joblib.delayed(_make_pair)(*pair, own[_ratio(cfg.target, pair[2])], cfg) for pair in missing
-    ]
+    own = _own_by_ratio(recordings, {ratio for ratio, _ in missing}) if missing else {}
+    jobs = [joblib.delayed(_make_pair)(*pair, own[ratio], cfg) for ratio, pair in missing]
     for _ in progress_bar(parallel(n_jobs)(jobs), total=len(jobs), leave=False):
         pass
     return with_strangers
