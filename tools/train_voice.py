@@ -2,14 +2,15 @@
 alone, the critic alone, both, then the refiner.
 
     python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1] [--gan-epochs 5]
-    [--refiner-epochs 20] [--held-out 40] [--set FIELD=VALUE ...] [--cache data/cache]
+    [--refiner-epochs 20] [--held-out 40] [--base FOLDER] [--set FIELD=VALUE ...] [--cache data/cache]
 
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
 validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. With --epochs 0
 both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
 neither only the refiner changes anything. A third of the refiner's crops are spoken by
-pseudo-strangers, see vc_lib/training/strangers.py. FIELD is one of `Config`'s. Interrupted at any
-time, the same command goes on.
+pseudo-strangers, see vc_lib/training/strangers.py. With --base the networks begin as those of a
+base, see tools/train_base.py. FIELD is one of `Config`'s. Interrupted at any time, the same command
+goes on.
 
 On several GPUs or machines (`pip install accelerate`), generator and refiner. For a critic, first
 the generator alone; the same command without `accelerate launch` and --refiner-epochs 0 then trains
@@ -33,6 +34,7 @@ from vc_lib.corpus import learn_target, prepare, split
 from vc_lib.errors import ParameterError
 from vc_lib.model.networks import Generator
 from vc_lib.model.voice_folder import save_voice
+from vc_lib.training.base import from_base
 from vc_lib.training.dataset import make_dls
 from vc_lib.training.run import distributed, fit
 from vc_lib.training.run_folder import read_history
@@ -59,11 +61,12 @@ def main():
     p.add_argument("--critic-epochs", type=int, default=1)
     p.add_argument("--gan-epochs", type=int, default=5)
     p.add_argument("--refiner-epochs", type=int, default=20)
+    p.add_argument("--base", type=Path)
     p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     p.add_argument("--cache", default="data/cache")
     a = p.parse_args()
     epochs = a.epochs, a.critic_epochs, a.gan_epochs, a.refiner_epochs
-    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache)
+    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache, a.base)
     if not rank_distrib():
         print(read_history(a.run_dir / "history.csv")[-1:])
 
@@ -87,6 +90,7 @@ def train(
     n_held_out: int,
     changes: dict,
     cache,
+    base: Path | None = None,
 ) -> None:
     """Train a voice for so many `epochs` of generator, critic, both, and the refiner."""
     n_generator, n_critic, n_gan, n_refiner = epochs
@@ -114,15 +118,15 @@ def train(
     if first:
         print(f"{len(known)} recordings to train on, {len(held_out)} held out", flush=True)
 
-    generator = critic = None
+    generator, critic = from_base(cfg, base) if base else None, None
     if n_generator:
-        learn = generator_learner(dls)
+        learn = generator_learner(dls, generator)
         with distributed(learn), learn.no_mbar():
             fit(learn, run, "generator", n_generator)
         generator = learn.model
     elif not n_gan:
         torch.manual_seed(cfg.seed)
-        generator = Generator(cfg)
+        generator = generator or Generator(cfg)
         if first and not n_refiner:
             save_voice(generator.state_dict(), cfg, run)
     if n_gan and generator and n_critic:

@@ -23,6 +23,7 @@ from .audio import blocks, chunks, list_audio
 from .config import Config
 from .errors import MissingInput, NotWritten, ParameterError
 from .files import atomically, sweep, writing
+from .speaker import SpeakerStats
 
 CACHE_VERSION = 2  # version of the cache's format; part of the names of its files
 # Errors when a damaged cache is read; zipfile raises NotImplementedError for unknown compressions
@@ -48,6 +49,7 @@ class CorpusItem:
     seconds: float  # length [s]
     n_frames: int  # number of WORLD frames
     strangers: tuple[Path, ...] = ()  # files of its pseudo-strangers, see training.strangers
+    speaker: SpeakerStats | None = None  # who speaks, in a corpus of many speakers
 
     def load(self, frames: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, Features]:
         """Load the waveform and its WORLD features from the cache.

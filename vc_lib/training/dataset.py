@@ -84,20 +84,24 @@ def crop_pair(
     ----------
     recording : CorpusItem
     cfg : Config
-        With its `target` set; the image is `cfg.n_frames` wide.
+        With its `target` set; the image is `cfg.n_frames` wide. If the recording has a `speaker`,
+        that is the target.
     rng : np.random.Generator, optional
         Given, for training: place and speaker are random. The speaker is a perturbation, normalized
         by statistics of the whole recording, as a source is at conversion. If the recording has
         pseudo-strangers it is one of these, or in 30 % of the crops the target.
-        Not given, for validation: the middle of the recording, not perturbed.
+        Not given, for validation: the middle of the recording, not perturbed; or of its first
+        pseudo-stranger.
 
     Returns
     -------
     anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
     """
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
-    if rng is not None and recording.strangers and rng.random() >= OWN_SHARE:
+    if recording.strangers and (rng is None or rng.random() >= OWN_SHARE):
         return _stranger_crop(recording, n_samples, rng)
+    if recording.speaker:
+        cfg = replace(cfg, target=recording.speaker)
     hop = cfg.sr * cfg.frame_period_ms / 1000
     n_world = int(np.ceil(n_samples / hop)) + 1
     n_recorded = recording.n_frames
@@ -127,12 +131,16 @@ def crop_pair(
 
 
 def _stranger_crop(
-    recording: CorpusItem, n_samples: int, rng: np.random.Generator
+    recording: CorpusItem, n_samples: int, rng: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A crop at a random place of one of a recording's pseudo-strangers; a short one is repeated."""
-    path = recording.strangers[rng.integers(len(recording.strangers))]
+    """A crop of one of a recording's pseudo-strangers; a short one is repeated.
+
+    Stranger and place are random; without `rng`, they are the first and the middle.
+    """
+    path = recording.strangers[rng.integers(len(recording.strangers)) if rng else 0]
     anonymized, original = load_pair(path)
-    first = int(rng.integers(0, max(len(original) - n_samples, 0) + 1))
+    last = max(len(original) - n_samples, 0)
+    first = int(rng.integers(0, last + 1)) if rng else last // 2
     samples = np.arange(first, first + n_samples) % len(original)
     return anonymized[samples], original[samples]
 
