@@ -1,4 +1,4 @@
-"""Train a base, from which voices are trained: how models/base was made.
+"""Train a base, from which the training of voices begins.
 
     python tools/train_base.py RUN_DIR --one-each FOLDER --speaker FOLDER [NAMES] [--speaker ...]
     [--epochs 100] [--strangers 2] [--held-out 8] [--cache data/cache]

@@ -7,35 +7,24 @@ speaker says but few. So the base learns what the anonymizer and the vocoder do 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from fastprogress.fastprogress import progress_bar
 
-from ..config import Config
+from ..config import AudioConfig, Config, ModelConfig
 from ..corpus import CorpusItem, learn_target, prepare
 from ..errors import ParameterError
 from ..model.networks import Generator
 from ..model.voice_folder import read_voice
 from .strangers import add_strangers
 
-# settings of networks and images, which the base and a voice have in common
-SHARED = (
-    "sr",
-    "n_fft",
-    "hop_length",
-    "second_channel",
-    "encoder",
-    "width",
-    "depth",
-    "fold",
-    "filter_output",
-    "lifter_ms",
-    "limit_change",
-    "change_below_hz",
-    "change_smooth_ms",
-    "refiner_depth",
+# settings of images and of the generator, which the base and a voice have in common
+SHARED = tuple(
+    f.name
+    for f in (*fields(AudioConfig), *fields(ModelConfig))
+    if f.name not in ("change_strength", "critic_width", "critic_depth")
 )
 
 

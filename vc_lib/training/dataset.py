@@ -90,15 +90,16 @@ def crop_pair(
         Given, for training: place and speaker are random. The speaker is a perturbation, normalized
         by statistics of the whole recording, as a source is at conversion. If the recording has
         pseudo-strangers it is one of these, or in 30 % of the crops the target.
-        Not given, for validation: the middle of the recording, not perturbed; or of its first
-        pseudo-stranger.
+        Not given, for validation: the middle of the recording, not perturbed; if it has a
+        `speaker`, of its first pseudo-stranger.
 
     Returns
     -------
     anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
     """
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
-    if recording.strangers and (rng is None or rng.random() >= OWN_SHARE):
+    # validation is on strangers in a corpus of many speakers only
+    if recording.strangers and (rng.random() >= OWN_SHARE if rng else recording.speaker):
         return _stranger_crop(recording, n_samples, rng)
     if recording.speaker:
         cfg = replace(cfg, target=recording.speaker)
