@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from vc_lib.model import compat
 
 REPO = Path(__file__).parents[2]
 
@@ -41,3 +44,9 @@ def test_operators_are_declared_only_if_the_library_lacks_them(tmp_path, act):
 def test_torchvision_imports_after_compat():
     code = "import vc_lib.model.compat, torchvision.ops"
     subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True)
+
+
+@pytest.mark.parametrize("narrowest, expected", [(2, True), (1, False), (0.5, False)])
+def test_autocast_is_off_where_a_strided_image_is_one_column_wide(narrowest, expected):
+    with compat.autocast(torch.device("cpu"), True, narrowest):
+        assert torch.is_autocast_enabled("cpu") == expected

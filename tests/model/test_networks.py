@@ -46,6 +46,7 @@ def make_generator(tiny_cfg):
         generator, drawn = built[cfg]
         generator.load_state_dict(drawn)
         generator.zero_grad()
+        generator.bf16 = None
         return generator.refine(False).train()
 
     return make
@@ -292,6 +293,7 @@ def test_the_first_step_moves_the_last_layer(tiny_cfg, make_generator):
 def test_a_batch_of_one_equals_a_batch_of_many(tiny_cfg, make_generator, encoder):
     size = dict(n_fft=128, hop_length=32)
     generator = perturbed(make_generator(encoder=encoder, **size), 0.02).eval()
+    generator.bf16 = False  # other sizes would round differently
     batch = images(replace(tiny_cfg, **size), 3, 32)
     with torch.no_grad():
         many, one = generator(batch), torch.cat([generator(img[None]) for img in batch])
@@ -305,6 +307,7 @@ def test_a_batch_of_one_equals_a_batch_of_many(tiny_cfg, make_generator, encoder
 )
 def test_overlapping_parts_equal_the_whole_away_from_the_cut(tiny_cfg, make_generator, settings):
     generator = perturbed(make_generator(**settings)).eval()
+    generator.bf16 = False  # other sizes would round differently
     img = images(tiny_cfg, 1, 320)
     with torch.no_grad():
         whole = generator(img)

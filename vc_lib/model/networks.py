@@ -267,7 +267,7 @@ class Generator(nn.Module):
         )
         if padded.is_cpu:
             padded = padded.contiguous(memory_format=torch.channels_last)
-        with autocast(img.device, self.bf16):
+        with autocast(img.device, self.bf16, padded.shape[-1] / self.step_t):
             change = self.net(padded)
         for hook in self.skips:
             hook.forget()
@@ -326,7 +326,7 @@ class Critic(nn.Module):
     def forward(self, img, anonymized):  # both (B, 2, n_freqs, n_frames)
         img, anonymized = self.seen(img), self.seen(anonymized)
         pair = CONTRAST * torch.cat([img, img - anonymized], 1)
-        with autocast(pair.device):
+        with autocast(pair.device, narrowest=pair.shape[-1] / 2**self.cfg.critic_depth):
             logits = self.net(pair)  # (B, 1, n_freqs/2**depth, n_frames/2**depth)
         return logits.as_subclass(torch.Tensor).float()
 
