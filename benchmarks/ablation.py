@@ -3,10 +3,10 @@
     python benchmarks/ablation.py NAME LJSPEECH SOURCES FOLDER [OPTIONS OF TRAINING ...]
 
 LJSPEECH is a folder of LJSpeech recordings, of which 40 are held out, SOURCES one of clips of other
-speakers. `tools/train_voice.py` trains the voice into FOLDER/NAME, with its options, --gan-epochs 0
-and --refiner-epochs 0 unless given; with no epochs at all the generator changes nothing, so that the
-row is that of the anonymized speech. Scored on the first 8 s of every third source and every fourth held-out recording;
-the row is printed and added to FOLDER/ablation.md. Needs the judges (requirements-eval.txt).
+speakers. `tools/train_voice.py` trains the voice into FOLDER/NAME, with its options. With --epochs 0
+--from-nothing the generator changes nothing: the row is that of the anonymized speech. Scored on the
+first 8 s of every third source and every fourth held-out recording; the row is printed and added to
+FOLDER/ablation.md. Needs the judges (requirements-eval.txt).
 """
 
 import argparse
@@ -55,7 +55,6 @@ def main():
         REPO / "tools" / "train_voice.py",
         a.ljspeech,
         run,
-        *("--gan-epochs", "0", "--refiner-epochs", "0"),
     ]
     subprocess.run([*train, *options], check=True, stdout=sys.stderr)
     minutes = (time.monotonic() - began) / 60

@@ -48,7 +48,7 @@ class Step:
     def __init__(self, cfg: Config, bf16: bool, laid_out: bool = True, compiled: bool = False):
         torch.manual_seed(0)
         self.generator, self.loss = Generator(cfg), GeneratorLoss(cfg)
-        self.generator.train_equalizer(True).bf16 = bf16
+        self.generator.bf16 = bf16
         if laid_out:
             self.generator.laid_out_for(torch.device("cpu"))
         if compiled:

@@ -147,7 +147,7 @@ def test_dials_are_a_copy(cfg):
         (dict(perturb_formants=True), "perturb_formants=True must be a number"),
         (dict(encoder="vgg"), "encoder='vgg' must be one of " + ", ".join(ENCODERS)),
         (dict(width=2), r"width=2 must be an int in 4\.\.512"),
-        (dict(fold=4.0), r"fold=4\.0 must be an int in 1\.\.16"),
+        (dict(fold=4.0), r"fold=4\.0 must be an int in 1\.\.128"),
         (dict(n_frames=8), r"n_frames=8 must be an int in 16\.\.8192"),
         (dict(bs=0), r"bs=0 must be an int in 1\.\."),
         (dict(lr=0), r"lr=0 must be a number in 1e-08\.\.1"),

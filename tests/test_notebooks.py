@@ -26,8 +26,8 @@ from test_repo import NOTEBOOKS, REPO
 
 # All defaults, on the whole sample; of a notebook that trains, one epoch of each stage.
 ONE_EPOCH = {
-    "02-1_train-with-pretraining.ipynb": "epochs, critic_epochs, gan_epochs, refiner_epochs = 1, 1, 1, 1",
-    "02-2_train-without-pretrain.ipynb": "gan_epochs, refiner_epochs = 1, 1",
+    "02-1_train-with-pretraining.ipynb": "epochs, critic_epochs, gan_epochs = 1, 1, 1",
+    "02-2_train-without-pretrain.ipynb": "gan_epochs = 1",
 }
 
 

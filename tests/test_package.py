@@ -17,6 +17,7 @@ from vc_lib.convert import voice
 REPO = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 VOICES = ("kathleen", "ljspeech")  # that ship
+BASE = "base"  # ships too, and is no voice
 SPEAK = """
 import sys, numpy as np
 for name in ("IPython", "ipywidgets", "anywidget", "jupyterlab"):
@@ -76,7 +77,7 @@ def test_wheel_holds_the_package_and_the_voice(installed, wheel):
     shipped = ("card.md", "config.json", "generator.safetensors")
     expected = {str(f.relative_to(REPO)) for f in ours}
     expected |= {f"vc_lib/training/strangers.{kind}" for kind in ("npz", "md")}
-    expected |= {f"vc_lib/voices/{voice}/{name}" for voice in VOICES for name in shipped}
+    expected |= {f"vc_lib/voices/{voice}/{name}" for voice in (BASE, *VOICES) for name in shipped}
     assert {name.replace(os.sep, "/") for name in packed} == expected
 
 
@@ -90,7 +91,7 @@ def test_installed_voice_speaks_from_any_folder(installed, tmp_path):
 
 def test_voice_of_the_clone_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in VOICES:
+    for name in (BASE, *VOICES):
         assert voice.find_voice(name).resolve() == REPO / "models" / name
 
 

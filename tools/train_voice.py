@@ -1,22 +1,20 @@
-"""Train a voice as the one that ships was, with nothing but what the notebooks call: the generator
-alone, the critic alone, both, then the refiner.
+"""Train a voice with nothing but what the notebooks call: the generator alone, the critic alone, both.
 
-    python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 5] [--critic-epochs 1] [--gan-epochs 5]
-    [--refiner-epochs 20] [--held-out 40] [--base FOLDER] [--set FIELD=VALUE ...] [--cache data/cache]
+    python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 16] [--critic-epochs 1] [--gan-epochs 0]
+    [--base FOLDER | --from-nothing] [--held-out 40] [--strangers 2] [--set FIELD=VALUE ...]
+    [--cache data/cache]
 
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
-validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. With --epochs 0
-both networks begin from nothing, as in notebook 02-2; with --gan-epochs 0 there is no critic; with
-neither only the refiner changes anything. A third of the refiner's crops are spoken by
-pseudo-strangers, see vc_lib/training/strangers.py. With --base the networks begin as those of a
-base, see tools/train_base.py. FIELD is one of `Config`'s. Interrupted at any time, the same command
-goes on.
+validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. The generator
+begins as the base that ships, as another one, or from nothing; see tools/train_base.py. With
+--gan-epochs 0 there is no critic; with --epochs 0 both are trained from the beginning. A recording
+is spoken by so many pseudo-strangers, see vc_lib/training/strangers.py; with 0 speakers are random
+perturbations. FIELD is one of `Config`'s. Interrupted at any time, the same command goes on.
 
-On several GPUs or machines (`pip install accelerate`), generator and refiner. For a critic, first
-the generator alone; the same command without `accelerate launch` and --refiner-epochs 0 then trains
-the rest, in one process:
+On several GPUs or machines (`pip install accelerate`), the generator alone. The same command with
+--gan-epochs and without `accelerate launch` then trains the rest, in one process:
 
-    accelerate launch --num_processes 4 tools/train_voice.py RECORDINGS RUN_DIR --gan-epochs 0 --refiner-epochs 0
+    accelerate launch --num_processes 4 tools/train_voice.py RECORDINGS RUN_DIR
 
 Without GPUs that starts a single process; `torchrun --nproc_per_node 2` in its place starts two.
 """
@@ -33,7 +31,7 @@ from vc_lib.config import Config
 from vc_lib.corpus import learn_target, prepare, split
 from vc_lib.errors import ParameterError
 from vc_lib.model.networks import Generator
-from vc_lib.model.voice_folder import save_voice
+from vc_lib.model.voice_folder import BASE, save_voice
 from vc_lib.training.base import from_base
 from vc_lib.training.dataset import make_dls
 from vc_lib.training.run import distributed, fit
@@ -42,10 +40,9 @@ from vc_lib.training.stages import (
     critic_learner,
     gan_learner,
     generator_learner,
-    refiner_learner,
     save_generated,
 )
-from vc_lib.training.strangers import add_strangers, strangers
+from vc_lib.training.strangers import add_strangers
 
 from fastai.torch_core import num_distrib, rank_distrib
 
@@ -57,16 +54,19 @@ def main():
     p.add_argument("recordings")
     p.add_argument("run_dir", type=Path)
     p.add_argument("--held-out", type=int, default=40)
-    p.add_argument("--epochs", type=int, default=5)
+    p.add_argument("--epochs", type=int, default=16)
     p.add_argument("--critic-epochs", type=int, default=1)
-    p.add_argument("--gan-epochs", type=int, default=5)
-    p.add_argument("--refiner-epochs", type=int, default=20)
-    p.add_argument("--base", type=Path)
+    p.add_argument("--gan-epochs", type=int, default=0)
+    begin = p.add_mutually_exclusive_group()
+    begin.add_argument("--base", default=BASE)
+    begin.add_argument("--from-nothing", dest="base", action="store_const", const=None)
+    p.add_argument("--strangers", type=int, default=2)
     p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     p.add_argument("--cache", default="data/cache")
     a = p.parse_args()
-    epochs = a.epochs, a.critic_epochs, a.gan_epochs, a.refiner_epochs
-    train(a.recordings, a.run_dir, epochs, a.held_out, settings(a.set), a.cache, a.base)
+    epochs = a.epochs, a.critic_epochs, a.gan_epochs
+    changes = settings(a.set)
+    train(a.recordings, a.run_dir, epochs, a.held_out, a.strangers, changes, a.cache, a.base)
     if not rank_distrib():
         print(read_history(a.run_dir / "history.csv")[-1:])
 
@@ -86,49 +86,46 @@ def settings(texts: list[str]) -> dict:
 def train(
     folder,
     run: Path,
-    epochs: tuple[int, int, int, int],
+    epochs: tuple[int, int, int],
     n_held_out: int,
+    n_strangers: int,
     changes: dict,
     cache,
-    base: Path | None = None,
+    base: str | None,
 ) -> None:
-    """Train a voice for so many `epochs` of generator, critic, both, and the refiner."""
-    n_generator, n_critic, n_gan, n_refiner = epochs
+    """Train a voice for so many `epochs` of generator, critic, and both."""
+    n_generator, n_critic, n_gan = epochs
     if n_gan and num_distrib() > 1:
         raise ParameterError(
-            f"--gan-epochs {n_gan} must be 0 with {num_distrib()} processes; train the generator alone on several, "
-            "with --refiner-epochs 0: then the same command in one process goes on with the rest"
+            f"--gan-epochs {n_gan} must be 0 with {num_distrib()} processes; train the generator alone on several: "
+            "then the same command in one process goes on with the rest"
         )
     files = list_audio(folder)
     cfg = replace(Config(valid_share=n_held_out / len(files)), **changes)
-    if n_refiner and not (cfg.refiner_depth and strangers(cfg.sr)):
-        raise ParameterError(
-            f"--refiner-epochs {n_refiner} must be 0 with refiner_depth={cfg.refiner_depth} and sr={cfg.sr} Hz: "
-            "a refiner needs a depth of at least 1, and 16000 Hz"
-        )
     first = not rank_distrib()  # it writes and speaks for all
     known, held_out = split(prepare(files, cfg, cache), cfg)
     if first:
         run.mkdir(parents=True, exist_ok=True)
         (run / "held_out.txt").write_text("".join(f"{r.path.stem}\n" for r in held_out))
     cfg = learn_target(known, cfg)
+    generator, critic = from_base(cfg, base) if base else None, None
+    if n_strangers:
+        known = add_strangers(known, cfg, n_strangers, cache)
+        held_out = add_strangers(held_out, cfg, 1, cache)
     if not n_generator:
         cfg = replace(cfg, lr_gan=cfg.lr)  # the rate that it would have had before
     dls = make_dls(known, held_out, cfg)
     if first:
         print(f"{len(known)} recordings to train on, {len(held_out)} held out", flush=True)
 
-    generator, critic = from_base(cfg, base) if base else None, None
     if n_generator:
         learn = generator_learner(dls, generator)
         with distributed(learn), learn.no_mbar():
             fit(learn, run, "generator", n_generator)
         generator = learn.model
-    elif not n_gan:
+    elif first and not n_gan:
         torch.manual_seed(cfg.seed)
-        generator = generator or Generator(cfg)
-        if first and not n_refiner:
-            save_voice(generator.state_dict(), cfg, run)
+        save_voice((generator or Generator(cfg)).state_dict(), cfg, run)
     if n_gan and generator and n_critic:
         save_generated(generator, dls, run)
         learn = critic_learner(run, cfg)
@@ -139,12 +136,6 @@ def train(
         learn = gan_learner(dls, generator, critic)
         with learn.no_mbar():
             fit(learn, run, "gan", n_gan)
-        generator = learn.model.generator
-    if n_refiner:
-        dls = make_dls([*known, *add_strangers(known, cfg, cache_dir=cache)], held_out, cfg)
-        learn = refiner_learner(dls, generator)
-        with distributed(learn), learn.no_mbar():
-            fit(learn, run, "refiner", n_refiner)
 
 
 if __name__ == "__main__":

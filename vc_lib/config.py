@@ -150,18 +150,18 @@ class ModelConfig(Checked):
 
     # compact: a U-Net that a CPU trains; convnext: no U-Net, faster; resnet18: that of 2019
     encoder: str = choice("compact", ENCODERS)
-    width: int = number(32, 4, 512)  # channels of compact's first stage; convnext: a sixth of all
-    depth: int = number(4, 2, 6)  # stages of compact, blocks of convnext
+    width: int = number(48, 4, 512)  # channels of compact's first stage; convnext: a sixth of all
+    depth: int = number(3, 2, 6)  # stages of compact, blocks of convnext
     # True: the generator filters the anonymized sound; False: it generates both channels
     filter_output: bool = flag(True)
     lifter_ms: float = number(2.0, 0, 20, "ms")  # length of the filter; 0: a gain for each bin
     limit_change: bool = flag(True)  # limit the change with networks.ChangeLimiter
-    change_below_hz: float = number(3_000.0, 0, 96_000, "Hz")  # frequencies that are changed
+    change_below_hz: float = number(7_000.0, 0, 96_000, "Hz")  # frequencies that are changed
     change_smooth_ms: float = number(24.0, 0, 500, "ms")  # smoothing of the change over time, std
     change_strength: float = number(1.0, 0, 2)  # conversion: change times this; 0: none
-    # blocks of the refiner, a second network that pseudo-strangers train; 0: none
-    refiner_depth: int = number(4, 0, 12)
-    fold: int = number(8, 1, 16)  # frequency rows folded into channels before the encoder
+    # blocks of a second network, which some earlier voices have; it is not trained any more
+    refiner_depth: int = number(0, 0, 12)
+    fold: int = number(64, 1, 128)  # frequency rows folded into channels before the encoder
     critic_width: int = number(32, 4, 256)  # channels of the critic's first layer
     critic_depth: int = number(3, 1, 5)  # strided layers; each doubles the size of a patch
 
@@ -174,13 +174,13 @@ class TrainConfig(Checked):
     bs: int = number(8, 1, 1_024)  # crops in a step
     max_crops: int = number(400, 1, 1_000_000)  # most crops in an epoch; the next epoch goes on
     valid_share: float = number(0.1, 0.0, 0.9)  # share of the files held out for validation
-    lr: float = number(1e-3, 1e-8, 1)  # generator or refiner alone: peak of the one-cycle schedule
+    lr: float = number(1e-3, 1e-8, 1)  # generator alone: peak of the one-cycle schedule
     lr_critic: float = number(5e-4, 1e-8, 1)  # critic
     lr_gan: float = number(3e-4, 1e-8, 1)  # generator against critic
     image_weight: float = number(0.0, 0, 1_000)  # loss: L1 of the log-magnitude image [50 dB]
     mr_stft_weight: float = number(0.0, 0, 1_000)  # loss: multi-resolution STFT of the waveform
     mel_weight: float = number(3.0, 0, 1_000)  # loss: log-mel spectra of the waveform
-    variance_weight: float = number(3.0, 0, 1_000)  # loss: global variance of the cepstra
+    variance_weight: float = number(1.0, 0, 1_000)  # loss: global variance of the cepstra
     gan_weight: float = number(0.5, 0, 1_000)  # loss: opinion of the critic
     mismatch_weight: float = number(0.3, 0, 1)  # critic: share of mismatched pairs among the fakes
     # loss of the critic at which the generator's turn begins

@@ -27,8 +27,8 @@ def saved(target_cfg, tmp_path_factory):
     with torch.no_grad():
         for p in generator.parameters():
             p.add_(0.02 * torch.randn_like(p))
-        generator.refiner.limiter.loud.fill_(-0.8)  # as after a step: -40 dB
-        generator.refiner.limiter.counted.fill_(1.0)
+        generator.limiter.loud.fill_(-0.8)  # as after a step: -40 dB
+        generator.limiter.counted.fill_(1.0)
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_voice(generator.state_dict(), target_cfg, folder)
     return folder

@@ -113,13 +113,13 @@ def test_examples_are_sounds_and_figures(excerpt, trained, tmp_path):
 # The panel
 
 
-def test_voices_are_found_newest_first(voice_dir, tmp_path, monkeypatch):
+def test_voices_are_found_newest_first_and_a_base_is_none(voice_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_voices(voice_dir) == [voice_dir]
-    for name in ("old", "new"):
+    for name in ("old", "new", "base"):
         (tmp_path / "models" / name).mkdir(parents=True)
         (tmp_path / "models" / name / "generator.safetensors").write_bytes(b"")
-    assert {path.name for path in find_voices(voice_dir)[:2]} == {"old", "new"}
+    assert {path.name for path in find_voices(voice_dir)} == {"old", "new", voice_dir.name}
 
 
 def test_the_panel_converts_saves_and_plays(trained, voice_dir, clip, tmp_path, monkeypatch):

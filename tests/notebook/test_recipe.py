@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from vc_lib.config import Config
+from vc_lib.convert import Voice
+from vc_lib.model.networks import Generator
 from vc_lib.notebook import recipe
 
 
@@ -25,3 +30,13 @@ def test_clips_are_cut_and_spread_over_the_speakers(prepared, target_cfg, record
     assert [len(wav) for wav in own] == [len(prepared[0].load()[0]), len(prepared[1].load()[0])]
     assert [len(wav) for wav in others] == [target_cfg.sr, target_cfg.sr]
     assert (others[0] != others[1]).any()
+
+
+def test_a_generator_in_training_converts_as_its_voice_does(target_cfg, voice):
+    torch.manual_seed(0)
+    generator = Generator(target_cfg).train()
+    wav = voice(0.5, f0=120.0)
+    converted = recipe.convert(generator, target_cfg, wav)
+    of_voice = Voice(generator, target_cfg, torch.device("cpu")).convert(wav, target_cfg.sr)
+    np.testing.assert_array_equal(converted, of_voice)
+    assert converted.shape == wav.shape and converted.std() > 0.01

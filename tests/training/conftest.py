@@ -17,10 +17,8 @@ from vc_lib.training.stages import (
     critic_learner,
     gan_learner,
     generator_learner,
-    refiner_learner,
     save_generated,
 )
-from vc_lib.training.strangers import add_strangers
 
 from fastai.torch_core import default_device
 
@@ -54,14 +52,7 @@ def corpus(tmp_path_factory, voice, tiny_cfg):
 
 
 @pytest.fixture(scope="package")
-def spoken(corpus, tmp_path_factory):
-    """Two of the recordings, and as a pseudo-stranger speaks them."""
-    (recordings, cfg), cache = corpus, tmp_path_factory.mktemp("strangers")
-    return [*recordings[1:], *add_strangers(recordings[1:], cfg, 1, cache, n_jobs=1)]
-
-
-@pytest.fixture(scope="package")
-def whole_run(corpus, spoken, tmp_path_factory):
+def whole_run(corpus, tmp_path_factory):
     """An undisturbed run of every stage: its folder, and its learners by stage."""
     (recordings, cfg), run = corpus, tmp_path_factory.mktemp("models") / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -75,16 +66,11 @@ def whole_run(corpus, spoken, tmp_path_factory):
         networks = deepcopy((learn["generator"].model, learn["critic"].model))
         learn["gan"] = gan_learner(dls, *networks)
         fit(learn["gan"], run, "gan", N_EPOCHS)
-        generator = deepcopy(learn["gan"].model.generator)
-        learn["refiner"] = refiner_learner(
-            make_dls(spoken, recordings[:1], cfg, num_workers=0), generator
-        )
-        fit(learn["refiner"], run, "refiner", N_EPOCHS)
     return run, learn
 
 
 @pytest.fixture
-def make(corpus, spoken, whole_run):
+def make(corpus, whole_run):
     """`make(stage, **settings)`: a new learner of the stage, as in another session."""
     (recordings, cfg), (run, learn) = corpus, whole_run
 
@@ -92,9 +78,6 @@ def make(corpus, spoken, whole_run):
         changed = replace(cfg, **settings)
         if stage == "critic":
             return critic_learner(run, changed, num_workers=0)
-        if stage == "refiner":
-            dls = make_dls(spoken, recordings[:1], changed, num_workers=0)
-            return refiner_learner(dls, deepcopy(learn["gan"].model.generator))
         dls = make_dls(recordings[1:], recordings[:1], changed, num_workers=0)
         if stage == "generator":
             return generator_learner(dls)

@@ -15,7 +15,7 @@ from vc_lib.model.voice_folder import save_voice
 from vc_lib.training.base import SHARED, from_base, many_speakers
 from vc_lib.training.dataset import crop_pair, make_dls
 from vc_lib.training.run import fit
-from vc_lib.training.stages import refiner_learner
+from vc_lib.training.stages import generator_learner
 from vc_lib.training.strangers import load_pair
 
 SR = 16_000
@@ -79,11 +79,11 @@ def test_a_base_trains_and_a_voice_begins_from_it(many, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     items, cfg = many
     dls = make_dls(items[1:], items[:1], cfg, num_workers=0)
-    learn = refiner_learner(dls, Generator(cfg))
-    fit(learn, "base", "refiner", 2)
+    learn = generator_learner(dls)
+    fit(learn, "base", "generator", 2)
     voice_cfg = replace(cfg, target=items[0].speaker, lr=1e-4, seed=7)
     generator = from_base(voice_cfg, "base")
-    assert generator.refiner.trained and generator.cfg is voice_cfg
+    assert generator.cfg is voice_cfg
     average = learn.average_weights.network.state_dict()
     for name, weight in generator.state_dict().items():
         assert torch.equal(weight, average[name]), name
@@ -93,7 +93,7 @@ def test_a_base_trains_and_a_voice_begins_from_it(many, tmp_path, monkeypatch):
 def test_a_base_of_other_networks_is_refused(name, many, tmp_path):
     _, cfg = many
     save_voice(Generator(cfg).state_dict(), cfg, tmp_path / "base")
-    values = dict(second_channel="real_imag", encoder="convnext", sr=22_050)
+    values = dict(second_channel="real_imag", encoder="convnext", sr=22_050, refiner_depth=1)
     old = getattr(cfg, name)
     if name == "filter_output" or name == "limit_change":
         other = not old

@@ -55,16 +55,15 @@ def test_the_voice_of_a_run_converts(whole_run, voice, corpus):
     run, learn = whole_run
     loaded = load_voice(run, device="cpu")
     assert loaded.config == corpus[1] == Config.load(run / "config.json")
-    assert same(loaded.generator.state_dict(), learn["refiner"].model.state_dict())
+    assert same(loaded.generator.state_dict(), learn["gan"].model.generator.state_dict())
     out = loaded.convert(voice(0.3), SR)
     assert out.shape == (4_800,) and np.isfinite(out).all()
 
 
 def test_the_saved_voice_is_the_average(whole_run):
     run, learn = whole_run
-    last = load_checkpoint(run / "refiner.checkpoint.pt")
-    assert same(load_file(run / "generator.safetensors"), last["average"])
     checkpoint = load_checkpoint(run / "gan.checkpoint.pt")
+    assert same(load_file(run / "generator.safetensors"), checkpoint["average"])
     raw = {k[10:]: v for k, v in checkpoint["model"].items() if k.startswith("generator.")}
     assert not same(raw, checkpoint["average"])
     assert same(learn["gan"].model.generator.state_dict(), checkpoint["average"])
@@ -104,7 +103,6 @@ def test_history_has_a_row_for_each_epoch_of_each_stage(whole_run):
         "critic": {"train_loss", "valid_loss", "patch_accuracy"},
         "gan": {"train_loss", "valid_loss", "lsd_db", "gen_loss", "crit_loss"}
         | {"critic_steps", "generator_steps", "capped"},
-        "refiner": {"train_loss", "valid_loss", "lsd_db"},
     }
     for row in rows:
         values = {k: v for k, v in row.items() if k not in ("stage", "epoch") and v}
@@ -126,7 +124,7 @@ def test_history_rows_with_different_columns_are_read_back(tmp_path):
         assert next(csv.reader(f)) == ["stage", "epoch", "x", "y"]
 
 
-@pytest.mark.parametrize("stage", ["generator", "critic", "gan", "refiner"])
+@pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
 def test_a_checkpoint_holds_no_code(whole_run, stage):
     checkpoint = torch.load(whole_run[0] / f"{stage}.checkpoint.pt", weights_only=True)
     assert (checkpoint["epoch"], checkpoint["n_epoch"]) == (1, 2)
@@ -153,7 +151,7 @@ def test_a_damaged_checkpoint_is_refused(make, tmp_path, damage):
 # Interrupt and resume
 
 
-@pytest.mark.parametrize("stage", ["generator", "critic", "gan", "refiner"])
+@pytest.mark.parametrize("stage", ["generator", "critic", "gan"])
 def test_an_interrupted_run_resumes_bit_for_bit(make, whole_run, tmp_path, stage):
     fit_interrupted(make(stage), tmp_path / "run", stage, N_EPOCHS, at=1)
     assert load_checkpoint(tmp_path / "run" / f"{stage}.checkpoint.pt")["epoch"] == 0
@@ -163,7 +161,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(make, whole_run, tmp_path, stage
 
 @pytest.mark.parametrize("act", [interrupt, spoil])
 @pytest.mark.parametrize("epoch", [0, 1])
-@pytest.mark.parametrize("stage", ["generator", "gan", "refiner"])
+@pytest.mark.parametrize("stage", ["generator", "gan"])
 def test_the_same_learner_resumes_bit_for_bit(make, whole_run, tmp_path, stage, epoch, act):
     """As when a notebook cell is interrupted, or fails, and is run again."""
     learn = make(stage)
@@ -233,7 +231,7 @@ def test_a_finished_stage_can_be_extended(make, tmp_path):
     assert [r["epoch"] for r in read_history(tmp_path / "run" / "history.csv")] == ["0", "1"]
 
 
-@pytest.mark.parametrize("stage", ["generator", "gan", "refiner"])
+@pytest.mark.parametrize("stage", ["generator", "gan"])
 def test_a_finished_stage_is_loaded_and_not_trained(make, whole_run, monkeypatch, capsys, stage):
     run, trained = whole_run
     before = {file.name: file.read_bytes() for file in run.iterdir()}

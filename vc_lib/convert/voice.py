@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,18 +15,15 @@ from ..audio import check_level, check_sr, check_wav, chunks
 from ..audio.level import attenuate_pauses
 from ..audio.wav import _resample
 from ..config import Config
-from ..errors import MissingInput, ParameterError
+from ..errors import ParameterError
 from ..model.networks import Generator
-from ..model.voice_folder import read_voice
+from ..model.voice_folder import find_voice, read_voice
 from ..speaker import SpeakerStats
 from ..spectrogram import image_to_wav, wav_to_image
 from .long import convert_long, estimate_speaker
 from .streaming import Stream
 
 WIDTH = 64  # image widths are padded to a multiple, so that the network sees few sizes [frames]
-PACKAGE = Path(__file__).parents[1]
-# folders in which a voice is found by name; the last is the clone's, with `pip install -e`
-VOICES = ("models", PACKAGE / "voices", PACKAGE.parent / "models")
 
 
 class Voice:
@@ -50,7 +46,6 @@ class Voice:
     ):
         self.name = name
         self.generator, self.config, self.device = generator.to(device).eval(), config, device
-        self.generator.train_equalizer(False)
         self.live: Stream | None = None
         if device.type == "cpu":
             self.generator.to(memory_format=torch.channels_last)
@@ -195,27 +190,6 @@ def load_voice(folder, device=None) -> Voice:
     generator.load_state_dict(weights)
     device = torch.device(device) if device else best_device()
     return Voice(generator, config, device, folder.resolve().name)
-
-
-def find_voice(folder) -> Path:
-    """The folder of a voice, given the folder or the voice's name.
-
-    Raises
-    ------
-    MissingInput
-        If no voice has this name.
-    """
-    folder = Path(folder)
-    if folder.exists() or len(folder.parts) != 1:
-        return folder
-    for candidate in (Path(parent) / folder for parent in VOICES):
-        if candidate.is_dir():
-            return candidate
-    known = sorted({f.parent.name for parent in VOICES for f in Path(parent).glob("*/config.json")})
-    raise MissingInput(
-        f"{folder} is neither a folder nor the name of a voice "
-        f"({', '.join(known) or 'there is none'}); give a voice's folder, such as models/<run>"
-    )
 
 
 def best_device() -> torch.device:

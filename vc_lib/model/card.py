@@ -13,8 +13,9 @@ MAX_CARD_BYTES = 1_000_000  # size from which a card is refused [bytes]
 CONSENT, DATA = "Whose voice, and did they agree?", "Recordings:"  # lines that a person fills in
 DISCLOSE = "Speech converted with this voice has to be disclosed as such wherever it is heard."
 # the attribution that the licence of vc_lib/training/strangers.npz asks for
-STATISTICS = """- **Statistics of real speakers:** the refiner, if history.csv has such a stage, learned from
-  those of 203 speakers of LibriSpeech (Vassil Panayotov, 2014; CC BY 4.0)
+STATISTICS = """- **Other speakers:** training used statistics of 203 speakers of
+  LibriSpeech (Vassil Panayotov, 2014; CC BY 4.0), and a base trained on their recordings unless it
+  began from nothing
 """
 
 
@@ -29,7 +30,7 @@ def card(cfg: Config, name: str) -> str:
 - **Register:** {target.f0_hz:.0f} Hz, spread {target.f0_std_semitones:.1f} semitones
 - **Settings that differ from the defaults:** {changed or "none"}
 - **How it was trained:** see history.csv
-{STATISTICS if cfg.refiner_depth else ""}
+{STATISTICS if cfg.sr == 16_000 else ""}
 {DISCLOSE}
 """
 

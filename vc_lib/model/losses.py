@@ -18,7 +18,7 @@ from . import compat  # noqa: F401
 from fastai.vision.gan import GANLoss
 
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # n_fft, hop, window [samples]
-MEL_RESOLUTIONS = ((512, 40), (1024, 80), (2048, 128))  # n_fft = window [samples], bands
+MEL_RESOLUTIONS = ((512, 40),)  # n_fft = window [samples], bands
 N_CEPSTRA = 48  # number of cepstral coefficients whose variance is compared, 0 included
 DB_PER_UNIT = 50  # a log-magnitude of -1..1 spans 100 dB
 

@@ -1,4 +1,4 @@
-"""The networks: a U-Net generator that changes images, its refiner, and a critic that judges patches.
+"""The networks: a U-Net generator that changes images, and a critic that judges patches.
 
 They are those of pix2pix (Isola et al., CVPR 2017) with fastai's DynamicUnet. No weights are
 pretrained on other data.
@@ -37,7 +37,7 @@ LOWEST_HZ, FADE_HZ = (
     60.0,
     20.0,
 )  # the change fades out at and below this frequency; no voice is lower
-REFINED_HZ = 7_000.0  # frequencies that the refiner changes; above, its gain swings
+REFINED_HZ = 7_000.0  # frequencies that a refiner changes
 CONVNEXT_WIDTHS = 6  # channels of convolutions over frames for each of `cfg.width`
 WEIGHTS = "generator.safetensors"  # file name in a voice's folder
 
@@ -83,15 +83,14 @@ class ChangeLimiter(nn.Module):
     The change is removed above `below_hz`, fades out below 60 Hz, and is smoothed over
     `cfg.change_smooth_ms`. It fades out in frames that are 25 to 35 dB under the loud ones.
 
-    The mean change over loud frames acts as a fixed equalizer. It suits the perturbed target, but
+    The mean change over loud frames acts as a fixed equalizer. It suits the training crops, but
     moves other speakers away from the target. So it is subtracted: the mean of the batch in
-    training, a running average later. In training (`train_equalizer`) a learned equalizer is added,
-    so that the network need not learn one.
+    training, a running average later.
     """
 
     def __init__(self, cfg: Config, below_hz: float):
         super().__init__()
-        self.cfg, self.train_equalizer = cfg, False
+        self.cfg = cfg
         sigma = max(cfg.change_smooth_ms / 1000 * cfg.sr / cfg.hop_length, 1e-3)  # [frames]
         t = torch.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
         kernel = torch.exp(-0.5 * (t / sigma) ** 2)
@@ -103,7 +102,8 @@ class ChangeLimiter(nn.Module):
         self.register_buffer("mean", torch.zeros(cfg.n_freqs, 1))
         self.register_buffer("loud", torch.tensor(0.0))  # level of loud frames [50 dB]
         self.register_buffer("counted", torch.tensor(0.0))  # sum of the weights of all steps
-        self.equalizer = nn.Parameter(torch.zeros(cfg.n_freqs, 1))
+        # unused; the files of voices hold it
+        self.register_buffer("equalizer", torch.zeros(cfg.n_freqs, 1))
 
     def forward(self, change, img):  # (B, 1, n_freqs, n_frames), (B, 2, n_freqs, n_frames)
         reach = self.kernel.shape[-1] // 2
@@ -120,10 +120,7 @@ class ChangeLimiter(nn.Module):
                 one = torch.ones_like(self.counted)
                 for total, new in ((self.mean, mean), (self.loud, loud), (self.counted, one)):
                     total.lerp_(new, STEP_SHARE)
-        change = change - mean
-        if self.train_equalizer:
-            change = change + self.equalizer
-        return change * gate * self.band
+        return (change - mean) * gate * self.band
 
     def _average(self, total: torch.Tensor, default: float) -> torch.Tensor:
         """Running average of a buffer; `default` before the first step of training."""
@@ -131,12 +128,10 @@ class ChangeLimiter(nn.Module):
 
 
 class Refiner(nn.Module):
-    """Filter an image once more, as pseudo-strangers teach.
+    """A second network of earlier voices: it filters once more what the first makes.
 
-    Pseudo-strangers differ from the target in another way than perturbed speech. The rest of the
-    generator learns from perturbed speech, the refiner from both. One after the other they bring
-    other speakers nearer to the target than either alone. The filter changes 60 Hz to 7 kHz, limited by
-    `ChangeLimiter`.
+    The filter changes 60 Hz to 7 kHz, limited by `ChangeLimiter`. It converts, and is not trained
+    any more.
 
     Parameters
     ----------
@@ -178,8 +173,7 @@ class Generator(nn.Module):
     anonymized sound. Where channel 0 is a logarithm, the filter's minimum phase is added to the
     phase. With `cfg.limit_change`, `ChangeLimiter` limits the change first.
 
-    A `Refiner` follows once it is trained. In training either the refiner runs or the rest, see
-    `refine`.
+    In voices with `cfg.refiner_depth` a `Refiner` follows.
 
     Parameters
     ----------
@@ -218,27 +212,12 @@ class Generator(nn.Module):
         limited = cfg.limit_change and cfg.filter_output
         self.limiter = ChangeLimiter(cfg, cfg.change_below_hz) if limited else None
         self.refiner = Refiner(cfg) if cfg.refiner_depth else None
-        self.refining = False  # True: training is that of the refiner, not of the rest
         self.skips = store_skips_by_thread(unet) if unet else []
         if not unet:
             return
         last = [m for m in unet.modules() if isinstance(m, nn.Conv2d)][-1]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-
-    def train_equalizer(self, on: bool) -> "Generator":
-        """Turn the equalizer of `ChangeLimiter` on (in training) or off; returns the generator.
-
-        The refiner trains without one: with it, more words were lost.
-        """
-        if self.limiter:
-            self.limiter.train_equalizer = on
-        return self
-
-    def refine(self, on: bool) -> "Generator":
-        """Train the refiner (True) or the rest (False); returns the generator."""
-        self.refining = on
-        return self
 
     def laid_out_for(self, device: torch.device) -> "Generator":
         """On a CPU, store weights with channels last, as the input is; returns the generator.
@@ -251,8 +230,6 @@ class Generator(nn.Module):
 
     def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames)
         img = img.as_subclass(torch.Tensor)
-        if self.training and self.refining:
-            return self.refiner(img, strength)
         out = self._first(img, strength)
         if self.refiner and self.refiner.trained and not self.training:
             out = self.refiner(out, strength)

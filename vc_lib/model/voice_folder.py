@@ -36,6 +36,10 @@ WHICH_FOLDER = (
     "notebook 02-1 or 02-2"
 )
 COPY_AGAIN = "copy both again"
+PACKAGE = Path(__file__).parents[1]
+# folders in which a voice is found by name; the last is the clone's, with `pip install -e`
+VOICES = ("models", PACKAGE / "voices", PACKAGE.parent / "models")
+BASE = "base"  # name of the base, from which voices begin; it is no voice
 
 
 def save_voice(
@@ -160,6 +164,28 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
         if name.endswith(("running_var", "num_batches_tracked", "counted")) and (value < 0).any():
             raise misfit(f"{name} is negative")
     return weights, config, generator
+
+
+def find_voice(folder) -> Path:
+    """The folder of a voice, given the folder or the voice's name.
+
+    Raises
+    ------
+    MissingInput
+        If no voice has this name.
+    """
+    folder = Path(folder)
+    if folder.exists() or len(folder.parts) != 1:
+        return folder
+    for candidate in (Path(parent) / folder for parent in VOICES):
+        if candidate.is_dir():
+            return candidate
+    known = {f.parent.name for parent in VOICES for f in Path(parent).glob("*/config.json")}
+    known = sorted(known - {BASE})
+    raise MissingInput(
+        f"{folder} is neither a folder nor the name of a voice "
+        f"({', '.join(known) or 'there is none'}); give a voice's folder, such as models/<run>"
+    )
 
 
 def trained_until(folder) -> tuple[str, int] | None:

@@ -12,10 +12,10 @@ from fastprogress.fastprogress import progress_bar
 from ..anonymize import Features, envelope_from_cepstrum, resynthesize
 from ..audio import blocks, load_wav, resample
 from ..convert import Voice, load_voice
-from ..convert.voice import find_voice
 from ..errors import MissingInput, ParameterError
 from ..evaluate import METRICS, Clip, evaluate, judges
 from ..evaluate.baselines import world_statistics
+from ..model.voice_folder import find_voice
 from ..speaker import SpeakerStats
 from .measure import coarse_envelope
 

@@ -10,15 +10,16 @@ import numpy as np
 
 from ..audio import resample, save_wav
 from ..convert import Voice, load_voice
-from ..convert.voice import find_voice
 from ..model.networks import WEIGHTS
+from ..model.voice_folder import BASE, find_voice
 from .players import play
 from .widgets import LOOK, SpeechInput
 
 
 def find_voices(voice_dir, folder="models") -> list[Path]:
     """`voice_dir` and the voices in `folder`, newest first."""
-    found = {find_voice(voice_dir), *(path.parent for path in Path(folder).glob(f"*/{WEIGHTS}"))}
+    trained = {path.parent for path in Path(folder).glob(f"*/{WEIGHTS}")} - {Path(folder) / BASE}
+    found = {find_voice(voice_dir), *trained}
     return sorted(found, key=lambda path: (-(path / WEIGHTS).stat().st_mtime, path))
 
 

@@ -1,4 +1,4 @@
-"""Steps that the two 02 notebooks share: a tiny run, a summary of the corpus, clips to evaluate."""
+"""Steps that the two 02 notebooks share: a tiny run, a summary of the corpus, clips to evaluate and convert."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +9,9 @@ import numpy as np
 
 from ..audio import list_audio, load_wav
 from ..config import Config
+from ..convert import Voice
 from ..corpus import CorpusItem
+from ..model.networks import Generator
 
 TINY: dict[str, Any] = dict(
     f0_method="dio", width=8, depth=3, critic_width=8, n_frames=64, bs=2, max_crops=6
@@ -66,3 +68,22 @@ def evaluation_clips(
     paths = paths[:: max(1, len(paths) // n)][:n]
     own = [item.load()[0][:n_samples] for item in valid[:n]]
     return own, [load_wav(path, cfg.sr)[:n_samples] for path in paths]
+
+
+def convert(generator: Generator, cfg: Config, wav: np.ndarray) -> np.ndarray:
+    """Convert speech with a generator that is still in training.
+
+    Parameters
+    ----------
+    generator : Generator
+        It stays as it is, but for its mode: `eval`.
+    cfg : Config
+        With its `target` set.
+    wav : np.ndarray [shape=(n_samples,), -1..1], at `cfg.sr`
+
+    Returns
+    -------
+    converted : np.ndarray [shape=(n_samples,), float32, -1..1]
+    """
+    device = next(generator.parameters()).device
+    return Voice(generator, cfg, device).convert(wav, cfg.sr)

@@ -17,7 +17,7 @@ from ..config import AudioConfig, Config, ModelConfig
 from ..corpus import CorpusItem, learn_target, prepare
 from ..errors import ParameterError
 from ..model.networks import Generator
-from ..model.voice_folder import read_voice
+from ..model.voice_folder import BASE, find_voice, read_voice
 from .strangers import add_strangers
 
 # settings of images and of the generator, which the base and a voice have in common
@@ -70,7 +70,7 @@ def many_speakers(
     return made
 
 
-def from_base(cfg: Config, folder) -> Generator:
+def from_base(cfg: Config, folder=BASE) -> Generator:
     """A new generator with the weights of a base.
 
     Parameters
@@ -78,7 +78,8 @@ def from_base(cfg: Config, folder) -> Generator:
     cfg : Config
         Of the voice to train.
     folder : str or Path
-        The folder of the base, or of any voice.
+        The folder of a base or of any voice, or the name of one that ships; by default the base
+        that ships.
 
     Returns
     -------
@@ -87,9 +88,10 @@ def from_base(cfg: Config, folder) -> Generator:
     Raises
     ------
     MissingInput, ParameterError
-        If `read_voice` refuses the folder, or the base has other networks or images than `cfg`.
+        If `find_voice` or `read_voice` refuses the folder, or the base has other networks or
+        images than `cfg`.
     """
-    weights, known, _ = read_voice(folder)
+    weights, known, _ = read_voice(find_voice(folder))
     other = [name for name in SHARED if getattr(known, name) != getattr(cfg, name)]
     if other:
         name = other[0]

@@ -41,7 +41,7 @@ KNOWN = ("f0_hz", "f0_std_semitones", "level_db", "noise_db")
 STATS_STEP = 4
 # Share of the crops of a recording with pseudo-strangers that are not changed at all. Without them the
 # target's own speech is moved, too.
-OWN_SHARE = 0.3
+OWN_SHARE = 0.2
 MARGIN = 10  # run-in of the synthesis before and after a crop, cut off afterwards [WORLD frames]
 
 
@@ -89,17 +89,16 @@ def crop_pair(
     rng : np.random.Generator, optional
         Given, for training: place and speaker are random. The speaker is a perturbation, normalized
         by statistics of the whole recording, as a source is at conversion. If the recording has
-        pseudo-strangers it is one of these, or in 30 % of the crops the target.
-        Not given, for validation: the middle of the recording, not perturbed; if it has a
-        `speaker`, of its first pseudo-stranger.
+        pseudo-strangers it is one of these, or in 20 % of the crops the target.
+        Not given, for validation: the middle of the first pseudo-stranger, or of the recording,
+        not perturbed, if it has none.
 
     Returns
     -------
     anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
     """
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
-    # validation is on strangers in a corpus of many speakers only
-    if recording.strangers and (rng.random() >= OWN_SHARE if rng else recording.speaker):
+    if recording.strangers and (rng is None or rng.random() >= OWN_SHARE):
         return _stranger_crop(recording, n_samples, rng)
     if recording.speaker:
         cfg = replace(cfg, target=recording.speaker)

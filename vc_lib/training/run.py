@@ -50,12 +50,11 @@ def fit(learn: Learner, run_dir, stage: str, n_epochs: int, cbs=()) -> None:
     Parameters
     ----------
     learn : Learner
-        From `generator_learner`, `critic_learner`, `gan_learner` or `refiner_learner`.
+        From `generator_learner`, `critic_learner` or `gan_learner`.
     run_dir : str or Path
         The run's folder, `models/<run>`.
     stage : str
-        "generator", "critic", "gan" or "refiner": the name of the checkpoint and of the rows in
-        history.csv.
+        "generator", "critic" or "gan": the name of the checkpoint and of the rows in history.csv.
     n_epochs : int
         Number of epochs of the whole stage, epochs trained before included.
     cbs : sequence of Callback
@@ -153,7 +152,7 @@ def distributed(learn: Learner):
     Parameters
     ----------
     learn : Learner
-        From `generator_learner`, `critic_learner` or `refiner_learner`.
+        From `generator_learner` or `critic_learner`.
 
     Yields
     ------
@@ -169,7 +168,7 @@ def distributed(learn: Learner):
         return
     try:
         compat.distribute_without_cuda()
-        from accelerate import DistributedDataParallelKwargs
+        import accelerate  # noqa: F401
     except (ImportError, NameError) as e:  # NameError: of fastai, without Accelerate
         raise MissingInput(
             "training in several processes needs a package: pip install accelerate"
@@ -179,10 +178,8 @@ def distributed(learn: Learner):
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
         learn.dls.to(device)
-    # a stage trains the refiner, or all but the refiner
-    parts = DistributedDataParallelKwargs(find_unused_parameters=True)
     # SyncBatchNorm needs CUDA
-    with learn.distrib_ctx(sync_bn=on_gpus, cpu=not on_gpus, kwargs_handlers=[parts]):
+    with learn.distrib_ctx(sync_bn=on_gpus, cpu=not on_gpus):
         yield learn
 
 

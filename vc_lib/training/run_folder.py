@@ -13,7 +13,7 @@ from ..config import Config
 from ..errors import ParameterError
 from ..files import atomically
 
-STAGES = ("generator", "critic", "gan", "refiner")  # stages in the order of training
+STAGES = ("generator", "critic", "gan")  # stages in the order of training
 
 
 def load_checkpoint(path: Path) -> dict | None:

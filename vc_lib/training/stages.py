@@ -4,7 +4,6 @@
     save_generated      save the images it generates, for the critic
     critic_learner      the critic alone, to tell these images from recordings
     gan_learner         both in turns
-    refiner_learner     the generator's refiner alone, on pseudo-strangers
 
 A run is a folder `models/<run>/`. It holds a checkpoint of each stage, history.csv, and the voice:
 generator.safetensors, config.json and card.md. The voice is saved after every epoch, from the
@@ -12,7 +11,6 @@ running average of the weights.
 """
 
 import json
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +23,10 @@ from ..config import Config
 from ..errors import MissingInput, ParameterError
 from ..files import atomically, only_process
 from ..model import compat  # noqa: F401
-from ..model.losses import MEL_RESOLUTIONS, ConditionalGANLoss, GeneratorLoss, lsd_db
+from ..model.losses import ConditionalGANLoss, GeneratorLoss, lsd_db
 from ..model.networks import Critic, Generator
 from .callbacks import AverageWeights, CappedGANSwitcher, Condition, CriticRate, StopAtNaN
 from .dataset import SetEpoch
-from .run_folder import unwrapped
 
 from fastai.vision.all import (
     Adam,
@@ -39,14 +36,11 @@ from fastai.vision.all import (
     TfmdLists,
     Transform,
     default_device,
-    params,
 )
 from fastai.vision.gan import GANLearner
 
 GENERATED = "generated.npy"  # file name in a run's folder, as is LR_FIND
 LR_FIND = "lr_find.json"
-# loss of the refiner: one resolution, and a share of `cfg.variance_weight`
-REFINER_RESOLUTIONS, REFINER_VARIANCE = MEL_RESOLUTIONS[:1], 1 / 3
 LR_RANGE = (1e-5, 1e-2)  # limits of the suggested learning rate
 
 
@@ -83,7 +77,7 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     cbs = [SetEpoch(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
     return Learner(
         dls,
-        generator.refine(False).train_equalizer(True).laid_out_for(dls.device),
+        generator.laid_out_for(dls.device),
         GeneratorLoss(cfg),
         lr=cfg.lr,
         wd=0.0,
@@ -282,7 +276,7 @@ def gan_learner(
         _with_weights_of(given, new)
         for given, new in ((generator, Generator(cfg)), (critic, Critic(cfg)))
     )
-    generator.train_equalizer(True).laid_out_for(dls.device)
+    generator.laid_out_for(dls.device)
     switcher = CappedGANSwitcher(cfg.critic_threshold, cfg.max_critic_steps)
     cbs = [SetEpoch(), StopAtNaN(), Condition(), CriticRate(cfg.lr_critic / cfg.lr_gan)]
     cbs.append(AverageWeights(generator, cfg.ema_decay))
@@ -303,53 +297,6 @@ def gan_learner(
     )
     learn.loss_func = ConditionalGANLoss(cfg, learn.model)
     return learn
-
-
-# The refiner alone
-
-
-def refiner_learner(dls: DataLoaders, generator: Generator) -> Learner:
-    """Make a Learner that trains the refiner of a generator, and leaves the rest as it is.
-
-    In training the refiner sees anonymized images, not the output of the U-Net. Trained on that
-    output it removes less of the source speaker, as the U-Net knows these recordings too well.
-
-    Parameters
-    ----------
-    dls : DataLoaders
-        From `dataset.make_dls`, of recordings with pseudo-strangers beside the recordings
-        themselves, see `strangers.add_strangers`. Its config is `dls.cfg`.
-    generator : Generator
-        A trained generator, whose weights are copied; it is not changed.
-
-    Returns
-    -------
-    learn : Learner
-
-    Raises
-    ------
-    ParameterError
-        If the generator has no refiner.
-    """
-    cfg = dls.cfg
-    if generator.refiner is None:
-        raise ParameterError(
-            f"refiner_depth={generator.cfg.refiner_depth} must be at least 1 for a refiner; train a new voice with it"
-        )
-    torch.manual_seed(cfg.seed)
-    generator = _with_weights_of(generator, Generator(generator.cfg))
-    weights = replace(cfg, variance_weight=REFINER_VARIANCE * cfg.variance_weight)
-    cbs = [SetEpoch(), StopAtNaN(), AverageWeights(generator, cfg.ema_decay)]
-    return Learner(
-        dls,
-        generator.refine(True).train_equalizer(False).laid_out_for(dls.device),
-        GeneratorLoss(weights, REFINER_RESOLUTIONS),
-        splitter=lambda model: params(unwrapped(model).refiner),
-        lr=cfg.lr,
-        wd=0.01,
-        metrics=LogSpectralDistance(cfg),
-        cbs=cbs,
-    )
 
 
 def _with_weights_of(given: torch.nn.Module | None, new: torch.nn.Module) -> torch.nn.Module:

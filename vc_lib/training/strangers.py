@@ -86,8 +86,8 @@ def add_strangers(
     Returns
     -------
     list of CorpusItem
-        The recordings with their `strangers`. 70 % of their crops are of strangers, 30 % of the
-        target. For perturbed crops add the plain recordings to the list.
+        The recordings with their `strangers`. 80 % of their training crops are of strangers, 20 % of
+        the target.
 
     Raises
     ------
