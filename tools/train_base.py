@@ -5,8 +5,8 @@
 
 Of --one-each FOLDER each file is another speaker. Of --speaker FOLDER all files are of one speaker;
 those whose stems the text file NAMES holds are left out, since that speaker's voice is evaluated on
-them. So many speakers of --one-each are held out and validated on. FIELD is one of `Config`'s. See
-vc_lib/training/base.py. Interrupted at any time, the same command goes on.
+them. --held-out is the number of speakers of --one-each that are held out for validation. FIELD is
+one of `Config`'s. See vc_lib/training/base.py. Interrupted at any time, the same command goes on.
 """
 
 import argparse

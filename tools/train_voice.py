@@ -7,9 +7,11 @@
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
 validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. The generator
 begins as the base that ships, as another one, or from nothing; see tools/train_base.py. With
---gan-epochs 0 there is no critic; with --epochs 0 both are trained from the beginning. A recording
-is spoken by so many pseudo-strangers, see vc_lib/training/strangers.py; with 0 speakers are random
-perturbations. FIELD is one of `Config`'s. Interrupted at any time, the same command goes on.
+--gan-epochs 0 there is no critic. With --epochs 0 the generator is not trained alone; with
+--from-nothing too, generator and critic train against each other from the start, as in notebook
+02-2. --strangers is the number of pseudo-strangers that speak each recording, see
+vc_lib/training/strangers.py; with 0 each crop is a random perturbation instead. FIELD is one of
+`Config`'s. Interrupted at any time, the same command goes on.
 
 On several GPUs or machines (`pip install accelerate`), the generator alone. The same command with
 --gan-epochs and without `accelerate launch` then trains the rest, in one process:
@@ -109,7 +111,7 @@ def train(
         (run / "held_out.txt").write_text("".join(f"{r.path.stem}\n" for r in held_out))
     cfg = learn_target(known, cfg)
     generator, critic = from_base(cfg, base) if base else None, None
-    if n_strangers:
+    if n_strangers and (n_generator or n_gan):
         known = add_strangers(known, cfg, n_strangers, cache)
         held_out = add_strangers(held_out, cfg, 1, cache)
     if not n_generator:

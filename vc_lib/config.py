@@ -108,9 +108,11 @@ class AnonymizeConfig(Checked):
     unvoiced: str | None = choice(None, UNVOICED)  # where all other sound comes from
     pause_depth_db: float = number(30.0, 0, 100, "dB")  # conversion: attenuation of pauses
 
-    perturb_formants: float = number(0.1, 0, 0.5)  # training: formants times up to 1.1 or 1 / 1.1
-    perturb_cepstrum: float = number(0.45, 0, 2)  # training: random map of the cepstrum, std
-    perturb_ap_db: float = number(3.0, 0, 20, "dB")  # training: random offset of aperiodicity, std
+    perturb_formants: float = number(
+        0.1, 0, 0.5
+    )  # training without strangers: formants times up to 1.1 or 1 / 1.1
+    perturb_cepstrum: float = number(0.45, 0, 2)  # the same: random map of the cepstrum, std
+    perturb_ap_db: float = number(3.0, 0, 20, "dB")  # the same: random offset of aperiodicity, std
 
     target: SpeakerStats | None = None  # the voice's statistics, set by training
 
@@ -148,7 +150,7 @@ class AnonymizeConfig(Checked):
 class ModelConfig(Checked):
     """Settings of the networks."""
 
-    # compact: a U-Net that a CPU trains; convnext: no U-Net, faster; resnet18: that of 2019
+    # compact: a U-Net that a CPU trains; convnext: no U-Net; resnet18: that of 2019
     encoder: str = choice("compact", ENCODERS)
     width: int = number(48, 4, 512)  # channels of compact's first stage; convnext: a sixth of all
     depth: int = number(3, 2, 6)  # stages of compact, blocks of convnext

@@ -29,6 +29,7 @@ from vc_lib.training.stages import (
     JudgedPair,
     critic_learner,
     gan_learner,
+    generator_learner,
     patch_accuracy,
     patch_loss,
     save_generated,
@@ -109,6 +110,14 @@ def test_validation_runs_in_evaluation_mode(make, tmp_path, stage):
     assert modes and not any(modes)
 
 
+@pytest.mark.parametrize("learner", [generator_learner, gan_learner])
+def test_a_refiner_is_not_trained(make, learner):
+    dls = make().dls
+    dls.cfg = replace(dls.cfg, refiner_depth=1)
+    with pytest.raises(ParameterError, match="refiner_depth=1 must be 0"):
+        learner(dls)
+
+
 def test_gan_learner_copies_its_networks(make, tmp_path):
     first, critic = make(), make("critic")
     before = state_of(first.model), state_of(critic.model)
@@ -171,7 +180,10 @@ def test_suggest_lr_measures_once_in_a_run(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Learner, "lr_find", lambda *a, **kw: calls.append(1) or find(*a, num_it=12, **kw)
     )
-    lr = suggest_lr(dls, tmp_path / "run")
+    generator = Generator(cfg)
+    before = state_of(generator)
+    lr = suggest_lr(dls, tmp_path / "run", generator)
+    assert same(generator.state_dict(), before)
     assert 1e-5 <= lr <= 1e-2 and suggest_lr(dls, tmp_path / "run") == lr and len(calls) == 1
     (tmp_path / "run" / "lr_find.json").write_text("{")
     with pytest.raises(ParameterError, match="is damaged .* remove it to measure"):

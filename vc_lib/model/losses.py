@@ -150,14 +150,12 @@ class GeneratorLoss(nn.Module):
         Its weights: `image_weight` of `image_l1` and `variance_weight` of `global_variance`;
         `mr_stft_weight` of `MultiResolutionSTFT` and `mel_weight` of `MultiResolutionMel`, both
         of the images' waveforms.
-    mel_resolutions : sequence of (int, int)
-        Window [samples] and number of bands of each resolution of `MultiResolutionMel`.
     """
 
-    def __init__(self, cfg: Config, mel_resolutions=MEL_RESOLUTIONS):
+    def __init__(self, cfg: Config):
         super().__init__()
         self.cfg, self.mr_stft = cfg, MultiResolutionSTFT()
-        self.mel = MultiResolutionMel(cfg.sr, mel_resolutions)
+        self.mel = MultiResolutionMel(cfg.sr)
 
     def forward(self, pred, original, *_):  # both (B, 2, n_freqs, n_frames)
         pred, original = pred.as_subclass(torch.Tensor), original.as_subclass(torch.Tensor)

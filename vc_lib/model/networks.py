@@ -1,7 +1,7 @@
 """The networks: a U-Net generator that changes images, and a critic that judges patches.
 
-They are those of pix2pix (Isola et al., CVPR 2017) with fastai's DynamicUnet. No weights are
-pretrained on other data.
+They are those of pix2pix (Isola et al., CVPR 2017) with fastai's DynamicUnet. No weights
+come from elsewhere.
 """
 
 import math

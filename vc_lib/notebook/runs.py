@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from ..config import Config
 from ..errors import MissingInput, ParameterError
 from ..evaluate import METRICS
-from ..model.voice_folder import HISTORY
+from ..model.voice_folder import BASE, HISTORY
 from ..training.run_folder import STAGES
 from .style import COLORS, STYLE, Figure, figure, line_style, plain, rounded
 from .tables import table
@@ -178,7 +178,7 @@ def _mark_best(ax, epochs: np.ndarray, values: np.ndarray, column: str, color: s
 
 
 def find_runs(folder="models") -> dict[str, Path]:
-    """Find the runs in a folder: subfolders with a history.csv, by name.
+    """Find the runs in a folder: subfolders with a history.csv, by name, without the base.
 
     Raises
     ------
@@ -186,6 +186,7 @@ def find_runs(folder="models") -> dict[str, Path]:
         If there is none.
     """
     found = {path.parent.name: path.parent for path in sorted(Path(folder).glob(f"*/{HISTORY}"))}
+    found.pop(BASE, None)
     if not found:
         raise MissingInput(f"{folder} holds no run; train a voice with one of the 02 notebooks")
     return found

@@ -1,7 +1,7 @@
 """The fastai dataset: pairs of images (anonymized, original), cut out of analyzed recordings.
 
-WORLD's analysis is slow and never changes, so `corpus` runs it once. Speaker perturbation is cheap
-and must be new each time, so each crop of each epoch gets its own.
+WORLD's analysis is slow and never changes, so `corpus` runs it once, and `add_strangers` makes
+pseudo-strangers once. Only without these is each crop a new random speaker.
 """
 
 from collections.abc import Sequence
@@ -87,9 +87,9 @@ def crop_pair(
         With its `target` set; the image is `cfg.n_frames` wide. If the recording has a `speaker`,
         that is the target.
     rng : np.random.Generator, optional
-        Given, for training: place and speaker are random. The speaker is a perturbation, normalized
-        by statistics of the whole recording, as a source is at conversion. If the recording has
-        pseudo-strangers it is one of these, or in 20 % of the crops the target.
+        Given, for training: place and speaker are random. With pseudo-strangers: one of these, or
+        in 20 % of the crops the target, unchanged. Without: a perturbation, normalized by
+        statistics of the whole recording, as a source is at conversion.
         Not given, for validation: the middle of the first pseudo-stranger, or of the recording,
         not perturbed, if it has none.
 

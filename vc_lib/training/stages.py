@@ -69,8 +69,14 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     Returns
     -------
     learn : Learner
+
+    Raises
+    ------
+    ParameterError
+        If `cfg.refiner_depth` is not 0.
     """
     cfg = dls.cfg
+    _check_no_refiner(cfg)
     if generator is None:
         torch.manual_seed(cfg.seed)
         generator = Generator(cfg)
@@ -86,7 +92,7 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     )
 
 
-def suggest_lr(dls: DataLoaders, run_dir) -> float:
+def suggest_lr(dls: DataLoaders, run_dir, generator: Generator | None = None) -> float:
     """Suggest a learning rate for the generator alone, by fastai's `lr_find`.
 
     It is measured once in a run, and saved in lr_find.json: a resumed run gets the same rate.
@@ -97,6 +103,8 @@ def suggest_lr(dls: DataLoaders, run_dir) -> float:
         From `dataset.make_dls`.
     run_dir : str or Path
         The run's folder.
+    generator : Generator, optional
+        The generator to train, which is not changed. By default a new one.
 
     Returns
     -------
@@ -110,7 +118,8 @@ def suggest_lr(dls: DataLoaders, run_dir) -> float:
     """
     path = Path(run_dir) / LR_FIND
     if not path.is_file():
-        learn = generator_learner(dls)
+        torch.manual_seed(dls.cfg.seed)
+        learn = generator_learner(dls, _with_weights_of(generator, Generator(dls.cfg)))
         valley = learn.lr_find(show_plot=False).valley
         measured = dict(
             valley=float(np.clip(valley, *LR_RANGE)),
@@ -269,8 +278,14 @@ def gan_learner(
     Returns
     -------
     learn : GANLearner
+
+    Raises
+    ------
+    ParameterError
+        If `cfg.refiner_depth` is not 0.
     """
     cfg = dls.cfg
+    _check_no_refiner(cfg)
     torch.manual_seed(cfg.seed)
     generator, critic = (
         _with_weights_of(given, new)
@@ -297,6 +312,13 @@ def gan_learner(
     )
     learn.loss_func = ConditionalGANLoss(cfg, learn.model)
     return learn
+
+
+def _check_no_refiner(cfg: Config) -> None:
+    if cfg.refiner_depth:
+        raise ParameterError(
+            f"refiner_depth={cfg.refiner_depth} must be 0: a refiner converts, but is not trained any more"
+        )
 
 
 def _with_weights_of(given: torch.nn.Module | None, new: torch.nn.Module) -> torch.nn.Module:

@@ -73,7 +73,7 @@ def add_strangers(
     Parameters
     ----------
     recordings : sequence of CorpusItem
-        Recordings to train on.
+        Recordings to train on, or to validate on.
     cfg : Config
         With its `target` set.
     n_strangers : int [1..100]
