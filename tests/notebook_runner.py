@@ -24,6 +24,7 @@ from test_repo import NOTEBOOKS, REPO
 NEEDED = (
     "vc_lib",
     "data/sample",
+    "models/base",
     "models/ljspeech",
     "readme",
     "benchmarks",

@@ -44,7 +44,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"  # a build leaves folders behind
     junk = shutil.ignore_patterns("__pycache__", "*.pt", "*.npy")
-    for name in ("vc_lib", "models/kathleen", "models/ljspeech", "tests"):
+    for name in ("vc_lib", "models/base", "models/kathleen", "models/ljspeech", "tests"):
         shutil.copytree(REPO / name, tree / name, ignore=junk)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPO / name, tree)
