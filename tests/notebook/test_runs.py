@@ -145,6 +145,19 @@ def test_runs_are_compared_by_what_differs_and_how_they_came_out(models):
     assert "train_loss" not in table
 
 
+def test_a_stage_of_an_earlier_version_is_counted_last(models):
+    stages = HISTORY.assign(stage="refiner"), HISTORY.assign(stage="generator")
+    pd.concat(stages).to_csv(models / "soft" / "history.csv", index=False)
+    n = len(HISTORY)
+    assert runs.compare_runs(models)["epochs"]["soft"] == f"generator {n}, refiner {n}"
+
+
+def test_the_base_is_no_run(models):
+    (models / "base").mkdir()
+    (models / "base" / "history.csv").write_bytes((models / "soft" / "history.csv").read_bytes())
+    assert list(runs.find_runs(models)) == ["sharp", "soft"]
+
+
 def test_a_run_whose_config_is_broken_is_still_compared(models):
     (models / "soft" / "config.json").write_text("{", encoding="utf-8")
     table = runs.compare_runs(models)

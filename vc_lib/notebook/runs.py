@@ -94,8 +94,7 @@ def _by_stage(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
     if "stage" not in frame:
         return frame, {0: ""}
     names = frame["stage"].astype(str)
-    known = [stage for stage in STAGES if (names == stage).any()]
-    order = {name: i for i, name in enumerate(dict.fromkeys([*known, *names]))}
+    order = {name: i for i, name in enumerate(_stages(names))}
     frame = frame.assign(stage=names, order=names.map(order))
     frame = frame.sort_values(["order", "epoch"], kind="stable", ignore_index=True)
     frame, stage = frame.drop(columns="order"), frame["stage"]
@@ -248,8 +247,14 @@ def _epochs(history: pd.DataFrame) -> str:
     """Number of epochs of each stage, as in "generator 15, critic 2, gan 10"."""
     if "stage" not in history:
         return str(len(history))
-    counts = history["stage"].value_counts()
-    return ", ".join(f"{stage} {counts[stage]}" for stage in STAGES if stage in counts)
+    names = history["stage"].astype(str)
+    counts = names.value_counts()
+    return ", ".join(f"{stage} {counts[stage]}" for stage in _stages(names))
+
+
+def _stages(names: pd.Series) -> list[str]:
+    """The stages of a history in the order of training; those of earlier versions last."""
+    return list(dict.fromkeys([*(stage for stage in STAGES if (names == stage).any()), *names]))
 
 
 @matplotlib.rc_context(STYLE)
