@@ -44,14 +44,17 @@ from fastai.learner import Learner
 
 def test_one_batch_can_be_overfitted(corpus):
     recordings, cfg = corpus
-    cfg = replace(cfg, n_frames=16, image_weight=10.0, mel_weight=0.0, limit_change=False, fold=8)
+    cfg = replace(cfg, n_frames=16, image_weight=10.0, mel_weight=0.0, limit_change=False)
+    cfg = replace(
+        cfg, fold=8, variance_weight=3.0
+    )  # eight rows leave a tiny network enough weights
     pair = crop_pair(recordings[2], cfg, np.random.default_rng(0))
     anonymized, original = (torch.from_numpy(wav_to_image(wav, cfg))[None] for wav in pair)
     torch.manual_seed(0)
     generator, loss = Generator(cfg), GeneratorLoss(cfg)
     opt = torch.optim.Adam(generator.parameters(), 1e-2)
     values = []
-    for _ in range(160):
+    for _ in range(90):
         value = loss(generator(anonymized), original)
         opt.zero_grad()
         value.backward()

@@ -136,6 +136,15 @@ def test_short_recordings_are_repeated(made):
     assert np.array_equal(anonymized[:n], anonymized[n : 2 * n])
 
 
+def test_validation_is_on_the_middle_of_the_first_stranger(made):
+    items, cfg = made
+    for wav, whole in zip(
+        crop_pair(items[-1], cfg), load_pair(items[-1].strangers[0]), strict=True
+    ):
+        first = (len(whole) - len(wav)) // 2
+        np.testing.assert_array_equal(wav, whole[first : first + len(wav)])
+
+
 def test_strangers_differ_between_versions_and_are_made_once(made, prepared):
     items, cfg = made
     first, second = (load_pair(path)[0] for path in items[-1].strangers)
