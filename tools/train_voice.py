@@ -108,7 +108,8 @@ def train(
     known, held_out = split(prepare(files, cfg, cache), cfg)
     if first:
         run.mkdir(parents=True, exist_ok=True)
-        (run / "held_out.txt").write_text("".join(f"{r.path.stem}\n" for r in held_out))
+        names = dict.fromkeys(r.path.stem for r in held_out)  # a long file has several chunks
+        (run / "held_out.txt").write_text("".join(f"{name}\n" for name in names))
     cfg = learn_target(known, cfg)
     generator, critic = from_base(cfg, base) if base else None, None
     if n_strangers and (n_generator or n_gan):
