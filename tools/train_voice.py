@@ -1,8 +1,8 @@
 """Train a voice with nothing but what the notebooks call: the generator alone, the critic alone, both.
 
     python tools/train_voice.py RECORDINGS RUN_DIR [--epochs 16] [--critic-epochs 1] [--gan-epochs 0]
-    [--base FOLDER | --from-nothing] [--held-out 40] [--strangers 2] [--set FIELD=VALUE ...]
-    [--cache data/cache]
+    [--base FOLDER | --from-nothing] [--held-out 40] [--strangers 2] [--statistics VOICE]
+    [--set FIELD=VALUE ...] [--cache data/cache]
 
 RECORDINGS is a folder of recordings of one speaker. So many of them are held out: they are
 validated on and never trained on; their names are kept in RUN_DIR/held_out.txt. The generator
@@ -10,8 +10,9 @@ begins as the base that ships, as another one, or from nothing; see tools/train_
 --gan-epochs 0 there is no critic. With --epochs 0 the generator is not trained alone; with
 --from-nothing too, generator and critic train against each other from the start, as in notebook
 02-2. --strangers is the number of pseudo-strangers that speak each recording, see
-vc_lib/training/strangers.py; with 0 each crop is a random perturbation instead. FIELD is one of
-`Config`'s. Interrupted at any time, the same command goes on.
+vc_lib/training/strangers.py; with 0 each crop is a random perturbation instead. With --statistics
+the target's statistics are not measured, but those of VOICE, the folder or name of a voice. FIELD is
+one of `Config`'s. Interrupted at any time, the same command goes on.
 
 On several GPUs or machines (`pip install accelerate`), the generator alone. The same command with
 --gan-epochs and without `accelerate launch` then trains the rest, in one process:
@@ -33,7 +34,8 @@ from vc_lib.config import Config
 from vc_lib.corpus import learn_target, prepare, split
 from vc_lib.errors import ParameterError
 from vc_lib.model.networks import Generator
-from vc_lib.model.voice_folder import BASE, save_voice
+from vc_lib.model.voice_folder import BASE, find_voice, read_voice, save_voice
+from vc_lib.speaker import SpeakerStats
 from vc_lib.training.base import from_base
 from vc_lib.training.dataset import make_dls
 from vc_lib.training.run import distributed, fit
@@ -63,12 +65,16 @@ def main():
     begin.add_argument("--base", default=BASE)
     begin.add_argument("--from-nothing", dest="base", action="store_const", const=None)
     p.add_argument("--strangers", type=int, default=2)
+    p.add_argument("--statistics")
     p.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     p.add_argument("--cache", default="data/cache")
     a = p.parse_args()
     epochs = a.epochs, a.critic_epochs, a.gan_epochs
     changes = settings(a.set)
-    train(a.recordings, a.run_dir, epochs, a.held_out, a.strangers, changes, a.cache, a.base)
+    target = a.statistics and read_voice(find_voice(a.statistics))[1].target
+    train(
+        a.recordings, a.run_dir, epochs, a.held_out, a.strangers, changes, a.cache, a.base, target
+    )
     if not rank_distrib():
         print(read_history(a.run_dir / "history.csv")[-1:])
 
@@ -94,6 +100,7 @@ def train(
     changes: dict,
     cache,
     base: str | None,
+    target: SpeakerStats | None = None,
 ) -> None:
     """Train a voice for so many `epochs` of generator, critic, and both."""
     n_generator, n_critic, n_gan = epochs
@@ -110,7 +117,7 @@ def train(
         run.mkdir(parents=True, exist_ok=True)
         names = dict.fromkeys(r.path.stem for r in held_out)  # a long file has several chunks
         (run / "held_out.txt").write_text("".join(f"{name}\n" for name in names))
-    cfg = learn_target(known, cfg)
+    cfg = replace(cfg, target=target) if target else learn_target(known, cfg)
     generator, critic = from_base(cfg, base) if base else None, None
     if n_strangers and (n_generator or n_gan):
         known = add_strangers(known, cfg, n_strangers, cache)

@@ -15,7 +15,7 @@ from .fields import Checked, check, check_number, choice, flag, number
 from .files import atomically, parsed_json, read_limited
 from .speaker import SpeakerStats
 
-CONFIG_VERSION = 3  # version of the file format
+CONFIG_VERSION = 4  # version of the file format
 MAX_BYTES = 16_000_000  # largest config file; one with 64 acoustic classes has 100 kB [bytes]
 
 F0_METHODS = ("dio", "harvest", "harvest_fast", "swift-f0")
@@ -161,8 +161,6 @@ class ModelConfig(Checked):
     change_below_hz: float = number(7_000.0, 0, 96_000, "Hz")  # frequencies that are changed
     change_smooth_ms: float = number(24.0, 0, 500, "ms")  # smoothing of the change over time, std
     change_strength: float = number(1.0, 0, 2)  # conversion: change times this; 0: none
-    # blocks of a second network, which some earlier voices have; it is not trained any more
-    refiner_depth: int = number(0, 0, 12)
     fold: int = number(64, 1, 128)  # frequency rows folded into channels before the encoder
     critic_width: int = number(32, 4, 256)  # channels of the critic's first layer
     critic_depth: int = number(3, 1, 5)  # strided layers; each doubles the size of a patch

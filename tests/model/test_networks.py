@@ -151,7 +151,7 @@ def test_filter_of_compressed_images_is_a_positive_gain(tiny_cfg, make_generator
 @pytest.fixture
 def limiter(tiny_cfg):
     """A limiter of a voice at 16 kHz."""
-    return ChangeLimiter(replace(tiny_cfg, change_smooth_ms=24.0), 3_000.0)
+    return ChangeLimiter(replace(tiny_cfg, change_smooth_ms=24.0, change_below_hz=3_000.0))
 
 
 def loud_then_quiet(cfg, quiet_db=60.0):
@@ -332,47 +332,6 @@ def test_convnext_gives_a_smooth_gain(tiny_cfg, make_generator):
 def test_convnext_has_no_second_channel_to_give(tiny_cfg):
     with pytest.raises(ParameterError, match=r"set filter_output=True, or encoder='compact'"):
         Generator(replace(tiny_cfg, encoder="convnext", filter_output=False))
-
-
-# The refiner of earlier voices
-
-
-def with_refiner(generator, tiny_cfg, scale=0.1):
-    """The generator with noise on all weights, and a refiner that has seen a batch."""
-    perturbed(generator, scale).refiner.train()(images(tiny_cfg))
-    return generator
-
-
-def test_a_refiner_filters_what_the_rest_makes(tiny_cfg, make_generator):
-    generator = with_refiner(make_generator(refiner_depth=1), tiny_cfg).eval()
-    img = images(tiny_cfg)
-    with torch.no_grad():
-        assert torch.equal(generator(img, 0.0), img), "the strength scales both"
-        refined, counted = generator(img), generator.refiner.limiter.counted.clone()
-        generator.refiner.limiter.counted.zero_()  # as if untrained
-        rest = generator(img)
-        generator.refiner.limiter.counted.copy_(counted)
-        torch.testing.assert_close(refined, generator.refiner(rest))
-    assert (refined - rest).abs().max() > 0.01
-
-
-def test_an_untrained_refiner_does_nothing(tiny_cfg, make_generator):
-    generator, img = perturbed(make_generator(refiner_depth=1)).eval(), images(tiny_cfg)
-    assert not generator.refiner.trained
-    with torch.no_grad():
-        before = generator(img)
-        perturbed(generator.refiner, 10.0)
-        assert torch.equal(generator(img), before)
-
-
-def test_a_refiner_leaves_rumble_and_the_highest_frequencies(tiny_cfg, make_generator):
-    generator = with_refiner(make_generator(lifter_ms=0.0, refiner_depth=1), tiny_cfg)
-    refiner = generator.refiner.eval()
-    img = images(tiny_cfg)
-    with torch.no_grad():
-        change = (refiner(img) - img)[:, 0].abs().mean((0, 2))
-    hz = torch.linspace(0, 8_000, tiny_cfg.n_freqs)
-    assert change[hz >= 7_000].max() < 1e-6 and change[0] < 0.1 * change[4:100].mean()
 
 
 def test_the_input_is_not_modified(tiny_cfg, make_generator):

@@ -233,8 +233,8 @@ def test_read_voice_rejects_links_out_of_the_folder(voice_dir, name, tmp_path):
 
 
 def test_a_saved_voice_still_sounds_the_same(voice):
-    """tests/voices/3 and its conversion of this sound, made when it was saved."""
-    folder = REPO / "tests" / "voices" / "3"
+    """tests/voices/4 and its conversion of this sound, made when it was saved."""
+    folder = REPO / "tests" / "voices" / "4"
     model = load_voice(folder, "cpu")
     expected = load_wav(folder / "said.flac", model.sr)
     converted = model.convert(voice(1.0, seed=9), SR)
@@ -247,7 +247,7 @@ def test_a_saved_voice_still_sounds_the_same(voice):
 def test_a_voice_of_an_earlier_version_is_refused(voice_dir):
     resaved(voice_dir, version=1)
     with pytest.raises(
-        ParameterError, match=r"config version 1, this code reads 3; .* train the voice again"
+        ParameterError, match=r"config version 1, this code reads 4; .* train the voice again"
     ):
         load_voice(voice_dir, "cpu")
 

@@ -145,11 +145,11 @@ def test_runs_are_compared_by_what_differs_and_how_they_came_out(models):
     assert "train_loss" not in table
 
 
-def test_a_stage_of_an_earlier_version_is_counted_last(models):
-    stages = HISTORY.assign(stage="refiner"), HISTORY.assign(stage="generator")
+def test_an_unknown_stage_is_counted_last(models):
+    stages = HISTORY.assign(stage="finish"), HISTORY.assign(stage="generator")
     pd.concat(stages).to_csv(models / "soft" / "history.csv", index=False)
     n = len(HISTORY)
-    assert runs.compare_runs(models)["epochs"]["soft"] == f"generator {n}, refiner {n}"
+    assert runs.compare_runs(models)["epochs"]["soft"] == f"generator {n}, finish {n}"
 
 
 def test_the_base_is_no_run(models):

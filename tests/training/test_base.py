@@ -93,7 +93,7 @@ def test_a_base_trains_and_a_voice_begins_from_it(many, tmp_path, monkeypatch):
 def test_a_base_of_other_networks_is_refused(name, many, tmp_path):
     _, cfg = many
     save_voice(Generator(cfg).state_dict(), cfg, tmp_path / "base")
-    values = dict(second_channel="real_imag", encoder="convnext", sr=22_050, refiner_depth=1)
+    values = dict(second_channel="real_imag", encoder="convnext", sr=22_050)
     old = getattr(cfg, name)
     if name == "filter_output" or name == "limit_change":
         other = not old

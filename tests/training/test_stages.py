@@ -29,7 +29,6 @@ from vc_lib.training.stages import (
     JudgedPair,
     critic_learner,
     gan_learner,
-    generator_learner,
     patch_accuracy,
     patch_loss,
     save_generated,
@@ -111,14 +110,6 @@ def test_validation_runs_in_evaluation_mode(make, tmp_path, stage):
 
     fit(make(stage), tmp_path / "run", stage, 2, cbs=[Modes()])
     assert modes and not any(modes)
-
-
-@pytest.mark.parametrize("learner", [generator_learner, gan_learner])
-def test_a_refiner_is_not_trained(make, learner):
-    dls = make().dls
-    dls.cfg = replace(dls.cfg, refiner_depth=1)
-    with pytest.raises(ParameterError, match="refiner_depth=1 must be 0"):
-        learner(dls)
 
 
 def test_gan_learner_copies_its_networks(make, tmp_path):

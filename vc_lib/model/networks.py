@@ -37,7 +37,6 @@ LOWEST_HZ, FADE_HZ = (
     60.0,
     20.0,
 )  # the change fades out at and below this frequency; no voice is lower
-REFINED_HZ = 7_000.0  # frequencies that a refiner changes
 CONVNEXT_WIDTHS = 6  # channels of convolutions over frames for each of `cfg.width`
 WEIGHTS = "generator.safetensors"  # file name in a voice's folder
 
@@ -80,7 +79,7 @@ def compact_encoder(n_in: int, width: int, depth: int) -> nn.Sequential:
 class ChangeLimiter(nn.Module):
     """Limit the generator's change to what transfers to other speakers.
 
-    The change is removed above `below_hz`, fades out below 60 Hz, and is smoothed over
+    The change is removed above `cfg.change_below_hz`, fades out below 60 Hz, and is smoothed over
     `cfg.change_smooth_ms`. It fades out in frames that are 25 to 35 dB under the loud ones.
 
     The mean change over loud frames acts as a fixed equalizer. It suits the training crops, but
@@ -88,7 +87,7 @@ class ChangeLimiter(nn.Module):
     training, a running average later.
     """
 
-    def __init__(self, cfg: Config, below_hz: float):
+    def __init__(self, cfg: Config):
         super().__init__()
         self.cfg = cfg
         sigma = max(cfg.change_smooth_ms / 1000 * cfg.sr / cfg.hop_length, 1e-3)  # [frames]
@@ -96,14 +95,12 @@ class ChangeLimiter(nn.Module):
         kernel = torch.exp(-0.5 * (t / sigma) ** 2)
         self.register_buffer("kernel", (kernel / kernel.sum())[None, None, None], persistent=False)
         hz = torch.linspace(0, cfg.sr / 2, cfg.n_freqs)[:, None]
-        band = torch.sigmoid((hz - LOWEST_HZ) / FADE_HZ) * (hz < below_hz)
+        band = torch.sigmoid((hz - LOWEST_HZ) / FADE_HZ) * (hz < cfg.change_below_hz)
         self.register_buffer("band", band, persistent=False)
         # Running sums that `counted` divides: unlike their quotients, AverageWeights can average them.
         self.register_buffer("mean", torch.zeros(cfg.n_freqs, 1))
         self.register_buffer("loud", torch.tensor(0.0))  # level of loud frames [50 dB]
         self.register_buffer("counted", torch.tensor(0.0))  # sum of the weights of all steps
-        # unused; the files of voices hold it
-        self.register_buffer("equalizer", torch.zeros(cfg.n_freqs, 1))
 
     def forward(self, change, img):  # (B, 1, n_freqs, n_frames), (B, 2, n_freqs, n_frames)
         reach = self.kernel.shape[-1] // 2
@@ -127,39 +124,6 @@ class ChangeLimiter(nn.Module):
         return total / self.counted if self.counted > 0 else torch.full_like(total, default)
 
 
-class Refiner(nn.Module):
-    """A second network of earlier voices: it filters once more what the first makes.
-
-    The filter changes 60 Hz to 7 kHz, limited by `ChangeLimiter`. It converts, and is not trained
-    any more.
-
-    Parameters
-    ----------
-    cfg : Config
-        `refiner_depth` sets the number of blocks.
-    """
-
-    def __init__(self, cfg: Config):
-        super().__init__()
-        self.cfg = cfg
-        self.net = FrameNetwork(cfg, CONVNEXT_WIDTHS * cfg.width, cfg.refiner_depth)
-        self.limiter = ChangeLimiter(cfg, REFINED_HZ)
-
-    @property
-    def trained(self) -> bool:
-        """Whether it has seen a batch in training."""
-        return bool(self.limiter.counted > 0)
-
-    def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames)
-        change = self.limiter(with_nyquist(self.net(img[:, :, :-1])), img)
-        return filtered(img, strength * change, self.cfg, n_quefrencies(self.cfg))
-
-
-def with_nyquist(change: torch.Tensor) -> torch.Tensor:
-    """A change (B, C, n_freqs - 1, n_frames) and a Nyquist row, which is a copy of the row below."""
-    return torch.cat([change, change[:, :, -1:]], 2)
-
-
 class Generator(nn.Module):
     """Change an anonymized image into one of the target's voice.
 
@@ -172,8 +136,6 @@ class Generator(nn.Module):
     smooth along frequency as a filter of `cfg.lifter_ms`. Harmonics and noise stay those of the
     anonymized sound. Where channel 0 is a logarithm, the filter's minimum phase is added to the
     phase. With `cfg.limit_change`, `ChangeLimiter` limits the change first.
-
-    In voices with `cfg.refiner_depth` a `Refiner` follows.
 
     Parameters
     ----------
@@ -210,8 +172,7 @@ class Generator(nn.Module):
             unet = DynamicUnet(body, n_out, (128, 128))
             self.net, self.step_f, self.step_t = unet, 32, 32
         limited = cfg.limit_change and cfg.filter_output
-        self.limiter = ChangeLimiter(cfg, cfg.change_below_hz) if limited else None
-        self.refiner = Refiner(cfg) if cfg.refiner_depth else None
+        self.limiter = ChangeLimiter(cfg) if limited else None
         self.skips = store_skips_by_thread(unet) if unet else []
         if not unet:
             return
@@ -230,13 +191,6 @@ class Generator(nn.Module):
 
     def forward(self, img, strength: float = 1.0):  # (B, 2, n_freqs, n_frames)
         img = img.as_subclass(torch.Tensor)
-        out = self._first(img, strength)
-        if self.refiner and self.refiner.trained and not self.training:
-            out = self.refiner(out, strength)
-        return out
-
-    def _first(self, img, strength: float):
-        """What the generator gives without its refiner."""
         below = img[:, :, :-1]
         n_freqs, n_frames = below.shape[-2:]
         padded = F.pad(
@@ -249,7 +203,7 @@ class Generator(nn.Module):
         for hook in self.skips:
             hook.forget()
         change = change.as_subclass(torch.Tensor).float()[:, :, :n_freqs, :n_frames]
-        change = with_nyquist(change)  # (B, 1 or 2, n_freqs, n_frames)
+        change = torch.cat([change, change[:, :, -1:]], 2)  # (B, 1 or 2, n_freqs, n_frames)
         if not self.cfg.filter_output:
             return img + strength * change
         if self.limiter:

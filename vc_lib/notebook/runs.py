@@ -253,7 +253,7 @@ def _epochs(history: pd.DataFrame) -> str:
 
 
 def _stages(names: pd.Series) -> list[str]:
-    """The stages of a history in the order of training; those of earlier versions last."""
+    """The stages of a history in the order of training, unknown ones last."""
     return list(dict.fromkeys([*(stage for stage in STAGES if (names == stage).any()), *names]))
 
 

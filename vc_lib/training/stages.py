@@ -69,14 +69,8 @@ def generator_learner(dls: DataLoaders, generator: Generator | None = None) -> L
     Returns
     -------
     learn : Learner
-
-    Raises
-    ------
-    ParameterError
-        If `cfg.refiner_depth` is not 0.
     """
     cfg = dls.cfg
-    _check_no_refiner(cfg)
     if generator is None:
         torch.manual_seed(cfg.seed)
         generator = Generator(cfg)
@@ -278,14 +272,8 @@ def gan_learner(
     Returns
     -------
     learn : GANLearner
-
-    Raises
-    ------
-    ParameterError
-        If `cfg.refiner_depth` is not 0.
     """
     cfg = dls.cfg
-    _check_no_refiner(cfg)
     torch.manual_seed(cfg.seed)
     generator, critic = (
         _with_weights_of(given, new)
@@ -312,13 +300,6 @@ def gan_learner(
     )
     learn.loss_func = ConditionalGANLoss(cfg, learn.model)
     return learn
-
-
-def _check_no_refiner(cfg: Config) -> None:
-    if cfg.refiner_depth:
-        raise ParameterError(
-            f"refiner_depth={cfg.refiner_depth} must be 0: a refiner converts, but is not trained any more"
-        )
 
 
 def _with_weights_of(given: torch.nn.Module | None, new: torch.nn.Module) -> torch.nn.Module:
