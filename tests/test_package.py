@@ -72,7 +72,7 @@ def run_pip(*args) -> None:
 def test_wheel_holds_the_package_and_the_voice(installed, wheel):
     assert wheel.name.startswith(f"vc_lib-{__version__}-")
     packed = {str(f.relative_to(installed)) for f in installed.rglob("*") if f.is_file()}
-    packed = {name for name in packed if not re.search(r"__pycache__|dist-info", name)}
+    packed = {name for name in packed if not re.search(r"__pycache__|dist-info|^bin.vc$", name)}
     ours = [f for f in (REPO / "vc_lib").rglob("*") if f.suffix in (".py", ".js")]
     shipped = ("card.md", "config.json", "generator.safetensors")
     expected = {str(f.relative_to(REPO)) for f in ours}

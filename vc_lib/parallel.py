@@ -69,7 +69,12 @@ def give_memory_back() -> None:
         mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
-def in_order(function: Callable, items: Iterable, n_threads: int | None = None) -> Iterator:
+def in_order(
+    function: Callable,
+    items: Iterable,
+    n_threads: int | None = None,
+    at_end: Callable[[], object] | None = None,
+) -> Iterator:
     """Call a function on several items at once, and yield the results in the order of the items.
 
     Parameters
@@ -82,6 +87,9 @@ def in_order(function: Callable, items: Iterable, n_threads: int | None = None) 
     n_threads : int, optional
         By default one for each core. A single item, and calls from within `function`, run in the
         caller's thread.
+    at_end : callable, optional
+        Called before threads that still run are waited for, after an error too: it can tell them
+        to stop.
 
     Yields
     ------
@@ -106,6 +114,8 @@ def in_order(function: Callable, items: Iterable, n_threads: int | None = None) 
             while futures:
                 yield futures.popleft().result()
     finally:
+        if at_end:
+            at_end()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
 

@@ -1,7 +1,9 @@
 """Convert a file, or a folder of files."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 from fastprogress.fastprogress import progress_bar
 
@@ -12,7 +14,12 @@ from .long import convert_long
 from .voice import Voice
 
 
-def convert_file(voice: Voice, source_path, destination_path) -> None:
+def convert_file(
+    voice: Voice,
+    source_path,
+    destination_path,
+    progress: Callable[[float], object] | None = None,
+) -> Path:
     """Convert a recording of any length, at constant memory.
 
     Parameters
@@ -22,6 +29,13 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         Any audio file, speech of one speaker.
     destination_path : str or Path
         WAV, FLAC, OGG or MP3 by its suffix. The file appears only when it is complete.
+    progress : callable, optional
+        Called after each chunk with the seconds of speech that are converted so far.
+
+    Returns
+    -------
+    Path
+        The destination.
 
     Raises
     ------
@@ -41,6 +55,9 @@ def convert_file(voice: Voice, source_path, destination_path) -> None:
         block = int(chunks.CHUNK_S * voice.sr)
         for wav in convert_long(voice, blocks(source_path, voice.sr, block)):
             out.write(wav)
+            if progress:
+                progress(out.n_samples / voice.sr)
+    return destination
 
 
 def convert_folder(
@@ -96,18 +113,25 @@ def convert_folder(
             "rename those that share one"
         )
 
+    stopped = Event()
+
+    def stop_if_told(_) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+
     def convert(file: Path) -> str | None:
         if only_new and destinations[file].is_file():
             return None
         try:
-            convert_file(voice, file, destinations[file])
+            convert_file(voice, file, destinations[file], stop_if_told)
         except NotWritten:
             raise  # the other files would fail, too
         except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
             return f"{file.name}: {e}"
         return None
 
-    reasons = list(progress_bar(in_order(convert, files), total=len(files), leave=False))
+    made = in_order(convert, files, at_end=stopped.set)
+    reasons = list(progress_bar(made, total=len(files), leave=False))
     failed = [reason for reason in reasons if reason]
     if len(failed) == len(files):
         raise ParameterError(f"none of {len(files)} files can be converted; first: {failed[0]}")

@@ -1,0 +1,168 @@
+"""The command line: each command does what its function does, says where the result is, and refuses in one line."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vc_lib.__main__ import main
+from vc_lib.anonymize import anonymize
+from vc_lib.audio import load_wav, read_comment
+from vc_lib.config import AnonymizeConfig
+from vc_lib.convert import load_voice
+
+SR = 16_000
+LEAST = 2 / 32_768  # two steps of 16 bits
+
+
+@pytest.fixture
+def clip(voice, tmp_path, monkeypatch):
+    """A recording of a second; the current folder is its own."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("me.wav", voice(1.0, f0=180.0), SR)
+    return load_wav("me.wav", SR)
+
+
+def written(path):
+    wav, sr = soundfile.read(path, dtype="float32")
+    assert sr == SR
+    return wav
+
+
+def folder(name: str) -> Path:
+    Path(name).mkdir(parents=True, exist_ok=True)
+    return Path(name)
+
+
+def refused(capsys, *arguments) -> str:
+    """The line that a command says when it refuses."""
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert not said.out
+    (line,) = said.err.splitlines()
+    return line
+
+
+def test_converts_a_file_and_names_it(clip, capsys):
+    assert main(["convert", "me.wav", "out/her.wav"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "the converted recording is out/her.wav"
+    expected = load_voice("ljspeech").convert(clip, SR)
+    assert np.abs(written("out/her.wav") - expected).max() <= LEAST
+
+
+def test_a_folder_as_destination_names_the_file_after_the_source(clip, capsys):
+    assert main(["convert", "me.wav", "out", "--voice", "kathleen"]) == 0
+    assert "out/me_converted.wav" in capsys.readouterr().out
+    assert "to the voice 'kathleen'" in read_comment("out/me_converted.wav")
+
+
+def test_dials_change_the_sound_as_in_the_config(clip):
+    main(["convert", "me.wav", "plain.wav", "--strength", "0"])
+    voice = load_voice("ljspeech")
+    anonymized = voice.anonymize(clip, SR)
+    assert np.abs(written("plain.wav") - anonymized).max() < 0.01 < np.abs(anonymized).max()
+    main(["convert", "me.wav", "higher.wav", "--semitones", "7"])
+    assert np.abs(written("higher.wav") - written("plain.wav")).max() > 0.05
+
+
+def test_converts_a_folder(clip, capsys):
+    for name in ("a.wav", "b.flac"):
+        soundfile.write(folder("many") / name, clip, SR)
+    assert main(["convert", "many", "out"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "2 converted recordings are in out; listen: out/index.html"
+    )
+    assert np.array_equal(written("out/a_converted.wav"), written("out/b_converted.wav"))
+
+
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        (["none.wav", "out.wav"], "error: none.wav does not exist"),
+        (["me.wav", "out.doc"], "error: out.doc must end in one of .wav"),
+        (["me.wav", "me.wav"], "error: me.wav is the source itself"),
+        (["me.wav", "out.wav", "--voice", "nobody"], "error: nobody is neither a folder nor"),
+        (["me.wav", "out.wav", "--semitones", "99"], "error: f0_shift_semitones=99.0 must be"),
+        (["me.wav", "out.wav", "--strength", "-1"], "error: change_strength=-1.0 must be"),
+        ([".", "out.mp3"], "error: out.mp3 is a file name, must be a folder"),
+        (["me.wav", "n" * 300 + ".wav"], "error: "),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(clip, capsys, tmp_path, arguments, line):
+    assert refused(capsys, "convert", *arguments).startswith(line)
+    assert [path.name for path in tmp_path.iterdir()] == ["me.wav"]
+    assert np.array_equal(load_wav("me.wav", SR), clip)
+
+
+def test_a_wrong_command_exits_with_2_and_help_shows_an_example(capsys):
+    for arguments, code in ((["sing"], 2), (["convert"], 2), (["convert", "--help"], 0)):
+        with pytest.raises(SystemExit) as e:
+            main(arguments)
+        assert e.value.code == code
+    assert "example: vc convert me.m4a converted.wav" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of the shell differ there")
+@pytest.mark.parametrize("source", ["long", "long/0.wav"])
+def test_ctrl_c_leaves_nothing_half_written(voice, tmp_path, source):
+    (tmp_path / "long").mkdir()
+    for i in range(2):
+        soundfile.write(tmp_path / "long" / f"{i}.wav", np.tile(voice(4.0), 100), SR)
+    run = [sys.executable, "-m", "vc_lib", "convert", tmp_path / source, tmp_path / "out"]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    parts, deadline = [], time.monotonic() + 120
+    while not parts and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+        parts = [p for p in tmp_path.glob("out/.*.part") if p.stat().st_size > 1_000]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert parts and process.returncode == 130, err
+    assert not out and err.endswith("Stopped; nothing half-written is left.\n")
+    assert not list(tmp_path.glob("out/*")) and not list(tmp_path.glob("out/.*"))
+
+
+def test_anonymizes_by_a_preset(clip, capsys):
+    assert main(["anonymize", "me.wav", "out", "--preset", "whisper"]) == 0
+    assert capsys.readouterr().out == "the anonymized recording is out/me_whisper.wav\n"
+    expected = anonymize(clip, SR, AnonymizeConfig(preset="whisper"))
+    assert np.abs(written("out/me_whisper.wav") - np.clip(expected, -1, 1)).max() <= LEAST
+    assert "synthetic" in read_comment("out/me_whisper.wav").lower()
+    assert refused(capsys, "anonymize", "me.wav", "me.wav").startswith(
+        "error: me.wav is the source"
+    )
+
+
+@pytest.mark.slow
+def test_trains_a_voice_that_converts(clip, voice, capsys):
+    for i in range(3):
+        soundfile.write(folder("recordings") / f"{i}.wav", voice(1.5, f0=200.0, seed=i), SR)
+    assert main(["train", "recordings", "anna", "--quick", "--epochs", "1"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].endswith("converted.wav --voice models/anna")
+    assert "models/anna speaks already" in said.err
+    assert main(["convert", "me.wav", "anna.wav", "--voice", "anna"]) == 0
+    assert len(written("anna.wav")) == len(clip) and load_voice("anna").name == "anna"
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "base", "anna"])
+def test_training_replaces_no_voice_that_it_did_not_make(clip, capsys, name):
+    folder("models/anna")
+    Path("models/anna/history.csv").write_text("stage,epoch\n")
+    line = refused(capsys, "train", ".", name)
+    assert "must be one word without slashes" in line or "is there already" in line
+    assert [path.name for path in Path("models").rglob("*")] == ["anna", "history.csv"]
+
+
+@pytest.mark.slow
+def test_evaluates_a_voice(clip, voice, capsys):
+    for i in range(2):
+        soundfile.write(folder("sources") / f"{i}.wav", voice(1.0, f0=120.0, seed=i), SR)
+    assert main(["evaluate", "ljspeech", "sources", "--target", "sources"]) == 0
+    table = capsys.readouterr().out
+    assert "anonymized" in table and "converted" in table and "log-F0 corr. with source" in table

@@ -1,0 +1,101 @@
+"""A page to listen to converted recordings: index.html beside them, with a player for each.
+
+It is one file: any browser plays it from a disk, and it asks no server for anything.
+"""
+
+import base64
+import html
+import json
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from string import Template
+
+from ..audio import blocks
+from ..convert import Voice
+from ..errors import ParameterError
+from ..files import atomically
+from .players import Player
+
+MAX_CLIPS = 12  # recordings on the page; more make it slow to open
+SECONDS = 10.0  # longest part of each that is heard, from its beginning [s]
+OURS = b'<meta name="generator" content="vc_lib">'
+PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="vc_lib">
+<title>Converted to $voice</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h2 { margin: 1.4rem 0 .3rem; font-size: 1rem; overflow-wrap: anywhere; }
+</style></head><body>
+<h1>Converted to $voice</h1>
+<p><strong>What is converted is synthetic speech; say so wherever it is heard.</strong> Press play, then
+<kbd>1</kbd> and <kbd>2</kbd> to switch at the same moment. All are equally loud here, the files are not. $shown</p>
+$players
+<script type="module">
+$code
+const all = $data;
+document.querySelectorAll(".here").forEach((root, i) => mount(root, all[i]));
+</script></body></html>
+""")
+
+
+def write_listening_page(voice: Voice, results: Mapping[Path, Path], folder) -> Path:
+    """Write index.html: the beginning of each source over what was made of it.
+
+    Parameters
+    ----------
+    voice : Voice
+    results : dict of Path to Path
+        Converted file of each source, as `convert_folder` returns it; the first 12 are shown.
+    folder : str or Path
+        Folder of the page. An older page of this kind is replaced.
+
+    Returns
+    -------
+    path : Path
+        The page.
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If a file of `results` is gone or damaged, or the folder has an index.html of another kind.
+    NotWritten
+        If the disk is full, or the folder is read-only.
+    """
+    path = Path(folder) / "index.html"
+    if path.exists() and not (path.is_file() and OURS in path.read_bytes()):
+        raise ParameterError(f"{path} is no page of ours; move it, or choose another folder")
+    sections, all_tracks = [], []
+    for source, converted in islice(results.items(), MAX_CLIPS):
+        n_samples = int(SECONDS * voice.sr)
+        files = {"source": source, "converted": converted}
+        wavs = {k: next(blocks(file, voice.sr, n_samples)) for k, file in files.items()}
+        title = html.escape(converted.name)
+        sections.append(f'<section><h2>{title}</h2><div class="here"></div></section>')
+        all_tracks.append([_embedded(track) for track in Player(wavs, voice.sr).tracks])
+    n_more = len(results) - len(sections)
+    text = PAGE.substitute(
+        voice=html.escape(voice.name),
+        shown=f"The folder holds {n_more} more." if n_more else "",
+        players="\n".join(sections),
+        code=Path(__file__).with_name("player.js").read_text(encoding="utf-8"),
+        data=json.dumps(all_tracks, separators=(",", ":")).replace("<", "\\u003c"),
+    )
+    data = text.encode("utf-8", "replace")  # names of files need not be text
+    atomically(path, lambda part: part.write_bytes(data))
+    return path
+
+
+def _embedded(track: Mapping) -> dict:
+    """A track of a `Player` for player.js, with sound and picture in its own text."""
+
+    def url(mime: str, data: bytes) -> str:
+        return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+    kept = {key: track[key] for key in ("label", "note", "seconds", "f0", "period")}
+    return kept | {
+        "src": url(track["mime"], track["sound"]),
+        "picture": url("image/png", track["picture"]),
+    }
