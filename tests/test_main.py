@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,10 @@ def test_ctrl_c_leaves_nothing_half_written(voice, tmp_path, source):
     for i in range(2):
         soundfile.write(tmp_path / "long" / f"{i}.wav", np.tile(voice(4.0), 100), SR)
     run = [sys.executable, "-m", "vc_lib", "convert", tmp_path / source, tmp_path / "out"]
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a shell starts what runs in its background with SIGINT ignored
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(run, preexec_fn=heard, **pipes)
     parts, deadline = [], time.monotonic() + 120
     while not parts and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
