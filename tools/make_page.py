@@ -9,7 +9,6 @@ those of docs/measurements.md.
 
 import argparse
 import html
-import json
 import re
 from pathlib import Path
 from string import Template
@@ -22,6 +21,7 @@ from vc_lib.convert import Voice, load_voice
 from vc_lib.evaluate import Clip
 from vc_lib.evaluate.baselines import world_statistics
 from vc_lib.notebook import Player
+from vc_lib.notebook.listening import DESCRIBED, players_of
 
 REPO = Path(__file__).resolve().parents[1]
 SPEAKERS = {  # of data/sample: what stands over their sentences, in the order of the page
@@ -78,24 +78,16 @@ def made(voice: Voice, path: Path, target: np.ndarray, out: Path, name: str) -> 
         stem = "target" if track["label"] == TARGET else f"{name}_{track['label']}"
         (out / "clips" / f"{stem}.mp3").write_bytes(track["sound"])
         (out / "clips" / f"{stem}.png").write_bytes(track["picture"])
-        kept = {key: track[key] for key in ("label", "note", "seconds", "f0", "period")}
+        kept = {key: track[key] for key in DESCRIBED}
         tracks.append(kept | {"src": f"clips/{stem}.mp3", "picture": f"clips/{stem}.png"})
     return tracks
 
 
 def page(sections: list[tuple[str, list[dict]]], measurements: str) -> str:
-    """The page as HTML, the player's code in it: a browser loads no module from a disk."""
-    code = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8")
-    data = json.dumps([tracks for _, tracks in sections], separators=(",", ":")).replace(
-        "<", "\\u003c"
-    )
-    players = "\n".join(
-        f'<section><h3>{html.escape(title)}</h3><div class="here"></div></section>'
-        for title, _ in sections
-    )
+    """The page as HTML."""
     tables = "\n".join(f'<div class="wide">{table}</div>' for table in tables_of(measurements))
     template = Template((REPO / "tools" / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(players=players, tables=tables, code=code, data=data)
+    return template.substitute(tables=tables, **players_of(sections, "h3"))
 
 
 def tables_of(measurements: str) -> list[str]:

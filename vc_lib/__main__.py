@@ -27,6 +27,9 @@ SILENT_S = 2.0  # time after which progress is shown [s]
 CLIP_S = 8.0  # longest part of a recording that is scored [s]
 # epochs and pseudo-strangers a recording: of `train`, and with --quick
 WHOLE, QUICK = (16, 2), (4, 1)
+# arguments of several commands
+DESTINATION = dict(type=Path, help="a file (.wav, .flac, .ogg or .mp3) or a folder")
+SEMITONES = dict(type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,9 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         "me.m4a converted.wav --voice kathleen",
     )
     add("source", type=Path, help="a recording of one speaker, or a folder of such recordings")
-    add("destination", type=Path, help="a file (.wav, .flac, .ogg or .mp3) or a folder")
+    add("destination", **DESTINATION)
     add("--voice", default="ljspeech", help="name or folder of a voice (default: ljspeech)")
-    add("--semitones", type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
+    add("--semitones", **SEMITONES)
     add("--strength", type=float, help="share of the network's change, 0 to 2 (default: 1)")
 
     add = command(
@@ -98,9 +101,9 @@ def _parser() -> argparse.ArgumentParser:
         "me.m4a whispered.wav --preset whisper",
     )
     add("source", type=Path, help="a recording of one speaker")
-    add("destination", type=Path, help="a file (.wav, .flac, .ogg or .mp3) or a folder")
+    add("destination", **DESTINATION)
     add("--preset", default="neutral", choices=sorted(PRESETS), help="(default: neutral)")
-    add("--semitones", type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
+    add("--semitones", **SEMITONES)
 
     add = command(
         _train,
@@ -173,13 +176,13 @@ def _file_in(destination: Path, source: Path, how: str) -> Path:
 def _anonymize(args) -> str:
     from .anonymize import anonymize
     from .audio import load_wav, save_wav
+    from .files import check_not_source
 
     sr = Config().sr
     cfg = AnonymizeConfig(preset=args.preset, f0_shift_semitones=args.semitones)
     wav = load_wav(args.source, sr)
     destination = _file_in(args.destination, args.source, args.preset)
-    if args.source.exists() and destination.exists() and args.source.samefile(destination):
-        raise ParameterError(f"{destination} is the source itself; give another name")
+    check_not_source(args.source, destination)
     changed = anonymize(wav, sr, cfg)
     save_wav(destination, changed, sr, "Synthetic speech: changed by vc_lib. Disclose it as such.")
     return f"the anonymized recording is {destination}"
@@ -206,8 +209,9 @@ def _train(args) -> str:
         raise ParameterError(f"{args.name} is a voice that is there already; choose another name")
     files = list_audio(args.recordings)
     _say(f"analyzing {len(files)} recordings")
-    known, held_out = split(prepare(files, Config()), Config())
-    cfg = learn_target(known, Config())
+    cfg = Config()
+    known, held_out = split(prepare(files, cfg), cfg)
+    cfg = learn_target(known, cfg)
     generator = from_base(cfg)
     if not (run / HISTORY).exists():
         save_voice(generator.state_dict(), cfg, run)

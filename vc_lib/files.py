@@ -50,6 +50,14 @@ def writing(path) -> Iterator[None]:
         raise
 
 
+def check_not_source(source: Path, destination: Path) -> None:
+    """Raise ParameterError if `destination` is the file `source`, which would be lost."""
+    if source.exists() and destination.exists() and source.samefile(destination):
+        raise ParameterError(
+            f"{destination} is the source itself; give the destination another name"
+        )
+
+
 def atomically(path, write: Callable[[Path], object]) -> None:
     """Write a file whole or not at all: readers see the old file or the new one, also after a power cut.
 

@@ -9,6 +9,7 @@ from fastprogress.fastprogress import progress_bar
 
 from ..audio import WavWriter, blocks, chunks, list_audio
 from ..errors import NotWritten, ParameterError
+from ..files import check_not_source
 from ..parallel import give_memory_back, in_order
 from .long import convert_long
 from .voice import Voice
@@ -45,11 +46,8 @@ def convert_file(
     NotWritten
         If the disk is full or the folder is not writable.
     """
-    source, destination = Path(source_path), Path(destination_path)
-    if source.exists() and destination.exists() and source.samefile(destination):
-        raise ParameterError(
-            f"{destination_path} is the source itself; give the destination another name"
-        )
+    destination = Path(destination_path)
+    check_not_source(Path(source_path), destination)
     give_memory_back()
     with WavWriter(destination_path, voice.sr, voice.disclosure) as out:
         block = int(chunks.CHUNK_S * voice.sr)

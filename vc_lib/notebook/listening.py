@@ -3,10 +3,9 @@
 It is one file: any browser plays it from a disk, and it asks no server for anything.
 """
 
-import base64
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from string import Template
@@ -15,14 +14,16 @@ from ..audio import blocks
 from ..convert import Voice
 from ..errors import ParameterError
 from ..files import atomically
-from .players import Player
+from .players import Player, data_url
 
 MAX_CLIPS = 12  # recordings on the page; more make it slow to open
 SECONDS = 10.0  # longest part of each that is heard, from its beginning [s]
-OURS = b'<meta name="generator" content="vc_lib">'
+GENERATOR = '<meta name="generator" content="vc_lib">'  # tells our pages from others
+# what player.js is told of a track beside its sound and its picture
+DESCRIBED = ("label", "note", "seconds", "f0", "period")
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="vc_lib">
+$generator
 <title>Converted to $voice</title>
 <style>
 :root { color-scheme: light dark; }
@@ -65,37 +66,56 @@ def write_listening_page(voice: Voice, results: Mapping[Path, Path], folder) -> 
         If the disk is full, or the folder is read-only.
     """
     path = Path(folder) / "index.html"
-    if path.exists() and not (path.is_file() and OURS in path.read_bytes()):
+    if path.exists() and not (path.is_file() and GENERATOR.encode() in path.read_bytes()):
         raise ParameterError(f"{path} is no page of ours; move it, or choose another folder")
-    sections, all_tracks = [], []
+    n_samples, clips = int(SECONDS * voice.sr), []
     for source, converted in islice(results.items(), MAX_CLIPS):
-        n_samples = int(SECONDS * voice.sr)
         files = {"source": source, "converted": converted}
         wavs = {k: next(blocks(file, voice.sr, n_samples)) for k, file in files.items()}
-        title = html.escape(converted.name)
-        sections.append(f'<section><h2>{title}</h2><div class="here"></div></section>')
-        all_tracks.append([_embedded(track) for track in Player(wavs, voice.sr).tracks])
-    n_more = len(results) - len(sections)
+        tracks = [_embedded(track) for track in Player(wavs, voice.sr).tracks]
+        clips.append((converted.name, tracks))
+    n_more = len(results) - len(clips)
     text = PAGE.substitute(
+        generator=GENERATOR,
         voice=html.escape(voice.name),
         shown=f"The folder holds {n_more} more." if n_more else "",
-        players="\n".join(sections),
-        code=Path(__file__).with_name("player.js").read_text(encoding="utf-8"),
-        data=json.dumps(all_tracks, separators=(",", ":")).replace("<", "\\u003c"),
+        **players_of(clips, "h2"),
     )
     data = text.encode("utf-8", "replace")  # names of files need not be text
     atomically(path, lambda part: part.write_bytes(data))
     return path
 
 
+def players_of(clips: Sequence[tuple[str, list[dict]]], heading: str) -> dict[str, str]:
+    """The parts of a page that play clips; the code is in it, as a browser loads no module from a disk.
+
+    Parameters
+    ----------
+    clips : sequence of (title, tracks)
+        Titles are text, not HTML. Tracks are those of `mount` in player.js.
+    heading : str
+        Tag of the titles, such as "h2".
+
+    Returns
+    -------
+    dict of str to str
+        `players`, the sections of the clips; `code`, that of the player; `data`, the tracks as JSON.
+    """
+    sections = (
+        f'<section><{heading}>{html.escape(title)}</{heading}><div class="here"></div></section>'
+        for title, _ in clips
+    )
+    data = json.dumps([tracks for _, tracks in clips], separators=(",", ":"))
+    return dict(
+        players="\n".join(sections),
+        code=Path(__file__).with_name("player.js").read_text(encoding="utf-8"),
+        data=data.replace("<", "\\u003c"),
+    )
+
+
 def _embedded(track: Mapping) -> dict:
     """A track of a `Player` for player.js, with sound and picture in its own text."""
-
-    def url(mime: str, data: bytes) -> str:
-        return f"data:{mime};base64,{base64.b64encode(data).decode()}"
-
-    kept = {key: track[key] for key in ("label", "note", "seconds", "f0", "period")}
-    return kept | {
-        "src": url(track["mime"], track["sound"]),
-        "picture": url("image/png", track["picture"]),
+    return {key: track[key] for key in DESCRIBED} | {
+        "src": data_url(track["mime"], track["sound"]),
+        "picture": data_url("image/png", track["picture"]),
     }

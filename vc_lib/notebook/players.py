@@ -166,12 +166,17 @@ def _sounds(wavs: Mapping[str, np.ndarray], sr: int, exact: bool) -> dict[str, d
     return sounds
 
 
+def data_url(mime: str, data: bytes) -> str:
+    """The data as a URL, which a page can hold in its own text."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
 def _table(sounds: Mapping[str, dict]) -> str:
     """HTML table with a row for each sound: label, player, gain."""
     rows = []
     for label, sound in sounds.items():
         name = html.escape(str(label))
-        source = f"data:{sound['mime']};base64,{base64.b64encode(sound['data']).decode()}"
+        source = data_url(sound["mime"], sound["data"])
         rows.append(
             f'<tr><th scope="row" style="text-align:left">{name}</th>'
             f'<td><audio controls preload="metadata" aria-label="{name}" src="{source}"></audio></td>'
