@@ -1,5 +1,9 @@
 """Comparison of a voice's output with its source, and what notebook 03 writes."""
 
+import base64
+import datetime
+import re
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,7 +11,6 @@ import soundfile
 from vc_lib.convert import convert_folder, load_voice
 from vc_lib.evaluate import Clip, judges
 from vc_lib.notebook import compare, output
-from vc_lib.notebook import panels as panels_module
 from vc_lib.notebook.panels import ConvertPanel, find_voices
 
 SR = 16_000
@@ -124,16 +127,40 @@ def test_voices_are_found_newest_first_and_a_base_is_none(voice_dir, tmp_path, m
 
 def test_the_panel_converts_saves_and_plays(trained, voice_dir, clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    played = []
-    monkeypatch.setattr(panels_module, "play", lambda wavs, sr: played.append(wavs))
-    before = trained.config
-    panel = ConvertPanel(trained, voice_dir, [clip], tmp_path, {"target": np.ones(9)})
-    panel.convert()
+    before, target = trained.config, np.full(99_999, 0.1, np.float32)
+    panel = ConvertPanel(trained, voice_dir, [clip], tmp_path, {"target": target})
     assert panel.saved == tmp_path / "a, man_yours.wav" and panel.saved.is_file()
-    assert list(played[0]) == ["source", "anonymized", "converted", "target"]
+    tracks = panel.player.tracks
+    labels = [track["label"] for track in tracks]
+    assert labels == ["source", "anonymized", "converted", "target"]
+    assert labels[panel.player.active] == "converted"
+    assert len({track["seconds"] for track in tracks}) == 1, "the target is cut"
+    first = panel.sounds["converted"]
     panel.offset.value, panel.strength.value = 3.0, 0.0
-    panel.convert()
-    assert np.abs(played[1]["converted"] - played[0]["converted"]).max() > 0.01
-    assert trained.config is before, "the voice of the page is not changed"
     panel.button.click()
-    assert len(played) == 3 and not panel.button.disabled
+    assert np.abs(panel.sounds["converted"] - first).max() > 0.01
+    assert trained.config is before, "the voice of the page is not changed"
+    encoded = re.search(r"base64,([^\"]+)", panel.download.value)[1]
+    assert base64.b64decode(encoded) == panel.saved.read_bytes() and not panel.button.disabled
+
+
+def test_the_panel_does_not_convert_the_clip_before_a_failed_upload(
+    trained, voice_dir, clip, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    panel = ConvertPanel(trained, voice_dir, [clip], tmp_path)
+    upload = dict(name="notes.wav", type="", size=3, content=memoryview(b"abc"))
+    upload["last_modified"] = datetime.datetime(2026, 1, 1)
+    panel.speech.upload.value = (upload,)
+    assert panel.button.disabled and "notes.wav" in panel.speech.status.value
+    assert not panel.download.value, "nothing to download that could be taken for it"
+    panel.speech.menu.value = clip
+    assert not panel.button.disabled
+
+
+def test_the_panel_says_what_cannot_be_written(trained, voice_dir, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    panel = ConvertPanel(trained, voice_dir, [clip], tmp_path / "out")
+    panel.out_dir = clip  # a file
+    panel.button.click()
+    assert "is not a folder" in panel.status.value and not panel.button.disabled

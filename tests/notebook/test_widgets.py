@@ -1,6 +1,7 @@
 """Uploads, recordings and dials."""
 
 import datetime
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -59,20 +60,21 @@ def test_an_upload_arrives_as_samples(clips, voice):
     assert speech.name == "two" and len(speech.wav) == 2 * SR and np.abs(speech.wav).max() > 0.1
 
 
-def test_a_broken_upload_is_told_and_changes_nothing(clips, tmp_path):
+def test_a_broken_upload_is_told_and_nothing_is_chosen(clips, tmp_path):
     (tmp_path / "notes.txt").write_text("not a sound")
     speech = SpeechInput(clips, SR)
-    before = speech.wav
     speech.upload.value = (uploaded(tmp_path / "notes.txt"),)
-    assert speech.wav is before and speech.name == "one"
-    assert "notes" in speech.status.value and str(tmp_path) not in speech.status.value
+    assert speech.wav is None and speech.name == "" and speech.menu.value is None
+    assert "notes.txt" in speech.status.value and str(tmp_path) not in speech.status.value
+    speech.menu.value = clips[0]
+    assert speech.name == "one" and len(speech.wav) == SR
 
 
 def test_a_recording_arrives_as_samples(clips):
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
     speech = SpeechInput(clips, SR)
     speech.recorder.recording = recording(tone, 48_000)
-    assert speech.name == "recording" and len(speech.wav) == SR
+    assert re.fullmatch(r"recording_\d{8}_\d{6}", speech.name) and len(speech.wav) == SR
     assert np.abs(np.fft.rfft(speech.wav)).argmax() == 440
 
 
@@ -106,7 +108,7 @@ def test_a_first_clip_that_is_none_stops_here(tmp_path, clips):
 def test_a_silent_microphone_is_told(clips):
     speech = SpeechInput(clips, SR)
     speech.recorder.recording = recording(np.zeros(48_000), 48_000)
-    assert speech.name == "one" and "silent" in speech.status.value
+    assert speech.wav is None and "silent" in speech.status.value
 
 
 def test_before_the_first_take_there_is_none():

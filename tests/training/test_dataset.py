@@ -1,12 +1,8 @@
-"""Pairs of images: aligned crops, fresh perturbations, epochs, and what is shown."""
+"""Pairs of images: aligned crops, fresh perturbations and epochs."""
 
-import html.parser
-import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
-import IPython.display as ipd
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import soundfile
@@ -252,74 +248,8 @@ def test_a_walk_visits_every_slot_once(prepared, target_cfg, monkeypatch, max_cr
     assert slots.count("5.wav") > slots.count("1.wav") >= 1, "long ones more often"
 
 
-# Show
-
-
-class Page(html.parser.HTMLParser):
-    """Counts the tags of a page and keeps its text."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_data(self, data):
-        self.text += data
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """The list of what was displayed."""
-    things = []
-    monkeypatch.setattr(ipd, "display", lambda *args, **kwargs: things.extend(args))
-    yield things
-    plt.close("all")
-
-
 @pytest.mark.parametrize("second_channel", SECOND_CHANNELS)
-def test_an_image_draws_itself_in_seconds_and_khz(voice, second_channel):
-    cfg = Config(second_channel=second_channel)
-    img = SpecImage(torch.from_numpy(wav_to_image(voice(1.0), cfg)), cfg=cfg)
-    fig, ax = plt.subplots()
-    assert img.show(ctx=ax, title="source") is ax
-    (picture,) = ax.get_images()
-    assert picture.get_extent() == pytest.approx((0, 126 * HOP / SR, 0, SR / 2_000))
-    assert picture.get_array().shape == (257, 126) and picture.origin == "lower"
-    assert 5 < picture.get_array().max() + 40 < 40, "dB below full scale"
-    assert (ax.get_title(), ax.get_xlabel()) == ("source", "time [s]")
-    assert ax.get_ylabel() == "frequency [kHz]"
-    plt.close(fig)
-
-
-def test_image_player_plays_the_waveform_at_its_level(voice, target_cfg):
-    wav = voice(0.5)
-    img = SpecImage(torch.from_numpy(wav_to_image(wav, target_cfg)), cfg=target_cfg)
-    player = img.player()
-    played = np.frombuffer(player.data[44:], "<i2") / 32_768
-    assert np.abs(played[: len(wav)] - wav).max() < 1e-3, "not rescaled"
-
-
-def test_show_batch_shows_images_and_players(dls, shown):
-    dls.show_batch(max_n=2)
-    (number,) = plt.get_fignums()
-    axes = [ax for ax in plt.figure(number).axes if ax.get_images()]
-    assert [ax.get_title() for ax in axes] == 2 * ["anonymized", "original"]
-    (page,) = shown
-    page = Page(page.data)
-    assert page.tags.count("audio") == 4 and page.tags.count("tr") == 2
-    assert page.text.count("anonymized") == page.text.count("original") == 2
-
-
-def test_show_batch_shows_at_most_a_batch(dls, shown):
-    dls.show_batch(max_n=9)
-    assert Page(shown[0].data).tags.count("tr") == 2, "as many as the batch holds"
-
-
-def test_show_batch_warns_of_nothing(dls, shown):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        dls.show_batch(max_n=1)
-    assert Page(shown[0].data).tags.count("audio") == 2
+def test_an_image_gives_its_waveform_back(voice, second_channel):
+    wav, cfg = voice(0.5), Config(second_channel=second_channel)
+    back = SpecImage(torch.from_numpy(wav_to_image(wav, cfg)), cfg=cfg).wav()
+    assert np.abs(back[: len(wav)] - wav).max() < 1e-3, "not rescaled"

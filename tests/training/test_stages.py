@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -22,6 +21,7 @@ from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.model import compat
 from vc_lib.model.losses import GeneratorLoss
 from vc_lib.model.networks import Critic, Generator
+from vc_lib.notebook import batches  # noqa: F401
 from vc_lib.spectrogram import wav_to_image
 from vc_lib.training.dataset import crop_pair, make_dls
 from vc_lib.training.run import Interrupted, fit
@@ -91,9 +91,11 @@ def test_patch_loss_and_accuracy_of_known_logits():
     assert patch_loss(logits, is_recorded).item() == pytest.approx(expected)
 
 
-def test_a_fitted_learner_shows_its_results(whole_run):
+def test_a_fitted_learner_shows_its_results(whole_run, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
     whole_run[1]["generator"].show_results(max_n=1)
-    plt.close("all")
+    assert [track["label"] for track in shown[0].tracks] == ["anonymized", "generated", "original"]
 
 
 @pytest.mark.parametrize("stage", ["generator", "gan"])

@@ -1,5 +1,6 @@
 """The panel of notebook 03: choose speech, a voice and dials, and convert."""
 
+import html
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -10,9 +11,10 @@ import numpy as np
 
 from ..audio import resample, save_wav
 from ..convert import Voice, load_voice
+from ..errors import MissingInput, ParameterError
 from ..model.networks import WEIGHTS
 from ..model.voice_folder import BASE, find_voice
-from .players import play
+from .players import Player, data_url
 from .widgets import LOOK, SpeechInput
 
 
@@ -26,6 +28,8 @@ def find_voices(voice_dir, folder="models") -> list[Path]:
 class ConvertPanel(ipywidgets.VBox):
     """Convert a clip, an upload or a recording with any voice; the result is played and saved.
 
+    The first clip is converted at once, so that there is something to hear.
+
     Parameters
     ----------
     voice : Voice
@@ -37,12 +41,17 @@ class ConvertPanel(ipywidgets.VBox):
     out_dir : str or Path
         Folder of the results, `<name>_yours.wav`.
     of_target : dict of label to np.ndarray [shape=(n_samples,), -1..1], optional
-        A recording of the voice of the page, played beside its results.
+        A recording of the voice of the page, played beside its results and as long as these.
 
     Attributes
     ----------
     speech : SpeechInput
-    saved : Path or None
+    player : Player
+    name : str
+        Name of the last speech that was converted.
+    sounds : dict of label to np.ndarray [shape=(n_samples,), -1..1], at the rate of `voice`
+        Its "source", "anonymized" and "converted".
+    saved : Path
         The last result.
     """
 
@@ -55,7 +64,8 @@ class ConvertPanel(ipywidgets.VBox):
         of_target: Mapping[str, np.ndarray] | None = None,
     ):
         self.voice, self.voice_dir, self.out_dir = voice, find_voice(voice_dir), Path(out_dir)
-        self.of_target, self.saved = of_target or {}, None
+        self.of_target = of_target or {}
+        self.player: Player | None = None
         cfg = voice.config
         self.speech = SpeechInput(clips, voice.sr)
         voices = [(str(folder), folder) for folder in sorted(find_voices(voice_dir))]
@@ -74,17 +84,24 @@ class ConvertPanel(ipywidgets.VBox):
             cfg.change_strength, min=0, max=1.5, step=0.1, description="strength (0 to 1.5)", **LOOK
         )
         self.button = ipywidgets.Button(description="convert", button_style="primary")
-        self.result = ipywidgets.Output()
+        self.status, self.download = ipywidgets.HTML(), ipywidgets.HTML()
+        self.convert()
+        dials = ipywidgets.VBox([self.menu, self.offset, self.strength])
+        done = ipywidgets.HBox([self.button, self.download, self.status])
+        super().__init__([self.speech, dials, done, self.player])
         self.button.on_click(self._clicked)
-        dials = [self.menu, self.offset, self.strength]
-        super().__init__([self.speech, *dials, self.button, self.result])
+        self.speech.observe(self._chosen, "wav")
+
+    def _chosen(self, _) -> None:
+        self.button.disabled = self.speech.wav is None
+        self.status.value, self.download.value = "press convert" * (not self.button.disabled), ""
 
     def _clicked(self, _) -> None:
-        self.button.disabled = True
-        self.result.clear_output(wait=True)
+        self.button.disabled, self.status.value = True, "converting"
         try:
-            with self.result:  # errors are shown there
-                self.convert()
+            self.convert()
+        except (ParameterError, MissingInput, OSError) as e:
+            self.status.value = html.escape(str(e))
         finally:
             self.button.disabled = False
 
@@ -97,13 +114,27 @@ class ConvertPanel(ipywidgets.VBox):
         return voice
 
     def convert(self) -> None:
-        """Convert the chosen speech, save the result and show a player."""
-        voice = self.chosen_voice()
-        wav = resample(self.speech.wav, self.voice.sr, voice.sr)
-        converted = voice.convert(wav, voice.sr)
-        self.saved = self.out_dir / f"{self.speech.name}_yours.wav"
-        save_wav(self.saved, converted, voice.sr, comment=voice.disclosure)
-        sounds = {"source": wav, "anonymized": voice.anonymize(wav, voice.sr)}
-        sounds["converted"] = converted
-        play(sounds | (self.of_target if self.menu.value == self.voice_dir else {}), voice.sr)
-        print(f"saved: {self.saved}; this is synthetic speech, disclose it as such")
+        """Convert the chosen speech, save the result, and show a player and a link to download it."""
+        voice, sr = self.chosen_voice(), self.voice.sr
+        source = resample(self.speech.wav, sr, voice.sr)
+        made = {"source": source, "anonymized": voice.anonymize(source, voice.sr)}
+        made["converted"] = voice.convert(source, voice.sr)
+        saved = self.out_dir / f"{self.speech.name}_yours.wav"
+        save_wav(saved, made["converted"], voice.sr, comment=voice.disclosure)
+        self.name, self.saved = self.speech.name, saved
+        self.sounds = {label: resample(wav, voice.sr, sr) for label, wav in made.items()}
+        self._show()
+
+    def _show(self) -> None:
+        """Show the sounds; the target, if they are in its voice, is cut to their length."""
+        of_page = self.of_target if self.menu.value == self.voice_dir else {}
+        n_samples = len(self.sounds["source"])
+        sounds = self.sounds | {label: wav[:n_samples] for label, wav in of_page.items()}
+        if self.player:
+            self.player.show(sounds, self.voice.sr)
+        else:
+            self.player = Player(sounds, self.voice.sr)
+        self.player.active = list(sounds).index("converted")
+        link, name = data_url("audio/wav", self.saved.read_bytes()), html.escape(self.saved.name)
+        self.download.value = f'<a download="{name}" href="{link}">download</a>'
+        self.status.value = f"saved: {html.escape(str(self.saved))} (synthetic: say so)"

@@ -11,6 +11,7 @@ import html
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import anywidget
@@ -102,10 +103,11 @@ class SpeechInput(ipywidgets.VBox):
 
     Attributes
     ----------
-    wav : np.ndarray [shape=(n_samples,), float32, -1..1]
-        The chosen speech; `observe(function, "wav")` to be told of a new choice.
+    wav : np.ndarray [shape=(n_samples,), float32, -1..1] or None
+        The chosen speech; None after a choice that failed. `observe(function, "wav")` to be told
+        of a new choice.
     name : str
-        Its file name without suffix, or "recording".
+        Its file name without suffix; of a recording, "recording" and the time; "" without `wav`.
 
     Raises
     ------
@@ -142,7 +144,7 @@ class SpeechInput(ipywidgets.VBox):
         try:
             self._use(path.stem, load_wav(path, self.sr))
         except (ParameterError, MissingInput) as e:
-            self._show_status(str(e))
+            self._refuse(str(e))
 
     def _uploaded(self, change) -> None:
         for file in change.new:
@@ -152,22 +154,23 @@ class SpeechInput(ipywidgets.VBox):
                 path.write_bytes(file["content"])
                 try:
                     self._use_other(name.stem, load_wav(path, self.sr))
-                except (ParameterError, MissingInput) as e:  # the choice before stays
-                    self._show_status(str(e).replace(str(path), name.stem))
+                except (ParameterError, MissingInput) as e:
+                    self.menu.value = None
+                    self._refuse(str(e).replace(str(path), name.name))
 
     def _recorded(self, _) -> None:
-        self._use_other("recording", self.recorder.wav(self.sr))
+        self._use_other(f"recording_{datetime.now():%Y%m%d_%H%M%S}", self.recorder.wav(self.sr))
 
     def _use_other(self, name: str, wav: np.ndarray) -> None:
         """Use speech that is not in the menu, and clear the menu so that each clip can be chosen."""
-        if self._use(name, wav):
-            self.menu.value = None
+        self.menu.value = None
+        self._use(name, wav)
 
     def _use(self, name: str, wav: np.ndarray) -> bool:
         """Make `wav` the choice and return True, or return False if it is silent."""
         used = wav[: int(self.max_seconds * self.sr)]
         if not np.any(used):
-            self._show_status(f"{name} is silent; choose another, or check the microphone")
+            self._refuse(f"{name} is silent; choose another, or check the microphone")
             return False
         self.name = name
         self.wav = used
@@ -175,6 +178,11 @@ class SpeechInput(ipywidgets.VBox):
         length = f"{seconds:.1f} s" if whole == seconds else f"first {seconds:.1f} of {whole:.1f} s"
         self._show_status(f"{name}: {length}")
         return True
+
+    def _refuse(self, reason: str) -> None:
+        """Choose nothing, so that a failed choice is not taken for the one before, and say why."""
+        self.name, self.wav = "", None
+        self._show_status(f"Nothing is chosen: {reason}")
 
     def _show_status(self, text: str) -> None:
         self.status.value = html.escape(text)

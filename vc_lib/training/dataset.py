@@ -7,10 +7,8 @@ pseudo-strangers once. Only without these is each crop a new random speaker.
 from collections.abc import Sequence
 from dataclasses import replace
 
-import IPython.display as ipd
 import numpy as np
 import torch
-from plum import dispatch
 
 from ..anonymize import SpeakerPerturbation, render, speaker_stats, transform
 from ..config import Config
@@ -18,7 +16,7 @@ from ..corpus import CorpusItem, check_target
 from ..errors import ParameterError
 from ..model import compat  # noqa: F401
 from ..parallel import one_blas_thread
-from ..spectrogram import image_to_wav, log_magnitude, wav_to_image
+from ..spectrogram import image_to_wav, wav_to_image
 from .strangers import load_pair
 
 from fastai.vision.all import (
@@ -28,9 +26,6 @@ from fastai.vision.all import (
     TensorImageBase,
     TfmdLists,
     Transform,
-    get_grid,
-    show_batch,
-    show_results,
 )
 
 # statistics that perturbation does not change
@@ -49,30 +44,11 @@ MARGIN = 10  # run-in of the synthesis before and after a crop, cut off afterwar
 
 
 class SpecImage(TensorImageBase):
-    """Images (..., 2, n_freqs, n_frames) that fastai can show; they carry their config as `cfg`."""
+    """Images (..., 2, n_freqs, n_frames) with their config as `cfg`; `notebook.batches` shows them."""
 
-    def show(self, ctx=None, title=None, **kwargs):
-        """Draw the log-magnitude [dB below full scale] on `ctx`, a matplotlib axis; returns the axis."""
-        ctx = ctx or get_grid(1)[0]
-        cfg = self.cfg
-        db = (log_magnitude(torch.Tensor(self.detach().cpu().float()), cfg) - 1).numpy() * 50
-        seconds = db.shape[-1] * cfg.hop_length / cfg.sr
-        ctx.imshow(
-            db,
-            origin="lower",
-            aspect="auto",
-            vmin=-90,
-            vmax=-10,
-            cmap="magma",
-            extent=(0, seconds, 0, cfg.sr / 2000),
-        )
-        ctx.set(xlabel="time [s]", ylabel="frequency [kHz]", title=title or "")
-        return ctx
-
-    def player(self) -> ipd.Audio:
-        """A player of the image's waveform."""
-        wav = image_to_wav(self.detach().cpu().float().numpy(), self.cfg)
-        return ipd.Audio(np.clip(wav, -1, 1), rate=self.cfg.sr, normalize=False)
+    def wav(self) -> np.ndarray:
+        """The waveform of one image [shape=(n_samples,), -1..1]."""
+        return np.clip(image_to_wav(self.detach().cpu().float().numpy(), self.cfg), -1, 1)
 
 
 def crop_pair(
@@ -238,37 +214,3 @@ class SetEpoch(Callback):
 def train_loader(dls: DataLoaders) -> DataLoader:
     """The DataLoader of training crops itself; in several processes fastai wraps it in another."""
     return getattr(dls.train, "dl", dls.train)
-
-
-# dls.show_batch() and learn.show_results()
-
-
-def _show_columns(columns: dict, max_n: int) -> None:
-    """Draw and display batches of images side by side, by title: a row and its players for each item."""
-    n_rows = min(len(next(iter(columns.values()))), max_n)
-    axes = get_grid(
-        n_rows * len(columns),
-        nrows=n_rows,
-        ncols=len(columns),
-        figsize=(4.5 * len(columns), 2.4 * n_rows),
-    )
-    rows = []
-    for i in range(n_rows):
-        cells = []
-        for j, (title, images) in enumerate(columns.items()):
-            images[i].show(ctx=axes[i * len(columns) + j], title=title)
-            cells.append(f"<td>{title}<br>{images[i].player()._repr_html_()}</td>")
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    axes[0].figure.tight_layout()
-    ipd.display(ipd.HTML(f"<table>{''.join(rows)}</table>"))
-
-
-@dispatch
-def show_batch(x: SpecImage, y: SpecImage, samples, ctxs=None, max_n=4, **kwargs):  # noqa: F811
-    _show_columns({"anonymized": x, "original": y}, max_n)
-
-
-@dispatch
-def show_results(x: SpecImage, y: SpecImage, samples, outs, ctxs=None, max_n=4, **kwargs):  # noqa: F811
-    generated = [SpecImage(out[0], cfg=x.cfg) for out in outs]
-    _show_columns({"anonymized": x, "generated": generated, "original": y}, max_n)
