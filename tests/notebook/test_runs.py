@@ -1,5 +1,6 @@
 """Curves of a run, and runs beside each other."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -25,8 +26,13 @@ HISTORY = pd.DataFrame(
 )
 
 
+def name_of(ax):
+    """What a panel shows, without the remark on its better direction."""
+    return re.split("[ :]", ax.get_title("left"))[0]
+
+
 def panels_of(fig):
-    return {ax.get_title("left"): ax for ax in fig.axes}
+    return {name_of(ax): ax for ax in fig.axes}
 
 
 def test_losses_critic_and_metrics_have_their_own_panels(tmp_path):
@@ -97,7 +103,7 @@ def test_epochs_are_drawn_in_the_order_of_training_however_they_were_written():
     rows = rows[15:] + rows[:15]  # the generator was prolonged, and the history written anew
     frame = pd.DataFrame(rows, columns=["stage", "epoch", "lsd_db"])
     frame["lsd_db"] = frame["lsd_db"] * 100 + frame["epoch"]
-    (ax,) = [a for a in runs.plot_losses(frame).axes if a.get_title("left") == "lsd_db"]
+    (ax,) = [a for a in runs.plot_losses(frame).axes if name_of(a) == "lsd_db"]
     drawn = np.concatenate([line.get_ydata() for line in ax.lines if len(line.get_ydata()) > 1])
     expected = [100 * i + e for i, s in enumerate(stages) for e in range(stages[s])]
     assert [v for v in drawn if v > 1] == [v for v in expected if v > 1]
@@ -172,16 +178,25 @@ def test_a_run_whose_config_is_broken_is_still_compared(models):
 
 def test_runs_are_drawn_over_each_other(models):
     fig = runs.plot_runs(models)
-    titles = [ax.get_title("left") for ax in fig.axes]
+    titles = [name_of(ax) for ax in fig.axes]
     assert "own_mcd_db" in titles and "train_loss" not in titles
     ax = fig.axes[titles.index("own_mcd_db")]
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == ["sharp", "soft"]
     drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
     assert (drawn["sharp"] == 4.0).all() and (drawn["soft"] == 3.0).all()
-    assert [a.get_title("left") for a in runs.plot_runs(models, ["own_mcd_db"]).axes] == [
-        "own_mcd_db"
-    ]
+    assert [name_of(a) for a in runs.plot_runs(models, ["own_mcd_db"]).axes] == ["own_mcd_db"]
+
+
+def test_titles_say_which_direction_is_better_and_that_losses_of_two_networks_are_a_game():
+    frame = pd.DataFrame(dict(stage=["generator", "gan"], epoch=[0, 0], train_loss=[2.0, 1.0]))
+    frame = frame.assign(own_lsd_db=1.0, others_cosine_to_target=0.5, crit_loss=[np.nan, 0.7])
+    titles = {k: ax.get_title("left") for k, ax in panels_of(runs.plot_losses(frame)).items()}
+    assert "↓" in titles["own_lsd_db"] and "others_ gets better" in titles["own_lsd_db"]
+    assert "↑" in titles["others_cosine_to_target"] and "neither" in titles["critic"]
+    assert "a game" in titles["losses"]
+    alone = panels_of(runs.plot_losses(frame[:1]))["losses"].get_title("left")
+    assert alone == "losses ↓ lower is better"
 
 
 def test_no_runs_and_no_such_metric_are_refused(models, tmp_path):

@@ -186,7 +186,7 @@ def plot_f0(features_by_label: Mapping[str, Features]) -> Figure:
     ParameterError
         If `features_by_label` is not such a dict.
     """
-    fig, (ax,) = figure(row=2.4)
+    fig, (ax,) = figure(row=2.8)
     rows = _labelled(features_by_label)
     for label, features, line in rows:
         note = "" if (features.f0 > 0).any() else " (no pitch)"
@@ -221,7 +221,7 @@ def plot_envelope(features_by_label: Mapping[str, Features], time_s: float | Non
     ParameterError
         If `features_by_label` is not such a dict, `time_s` is outside of a sound, or a sound is silent.
     """
-    fig, (ax,) = figure(row=2.4)
+    fig, (ax,) = figure(row=2.8)
     rows = _labelled(features_by_label)
     for i, (label, features, _) in enumerate(rows):
         level_db = _envelope_db(features, time_s, label)
@@ -290,7 +290,7 @@ def plot_scores(rows: Mapping[str, Mapping[str, float]]) -> Figure:
         values = [row.get(key, np.nan) for row in rows.values()]
         colors = [COLORS[i % len(COLORS)] for i in range(len(values))]
         bars = ax.barh(range(len(values)), values, color=colors)
-        ax.bar_label(bars, [rounded(v) for v in values], padding=2, fontsize=7)
+        ax.bar_label(bars, [rounded(v) for v in values], padding=2, fontsize=9)
         unit = f" [{metric.unit}]" if metric.unit in ("dB", "cents") else ""
         ax.set(title=f"{metric.label}{unit} {metric.arrow}", yticks=range(len(values)))
         ax.set_yticklabels(labels)

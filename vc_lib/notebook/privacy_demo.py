@@ -129,7 +129,7 @@ def plot_tradeoff(
         line = dict(color=color, marker=MARKERS[i % len(MARKERS)], linewidth=1)
         ax.plot(rows[x], rows[y], label=plain(family), **line)
         for (_, strength), at in zip(members, zip(rows[x], rows[y], strict=True), strict=True):
-            ax.annotate(strength, at, (3, 3), textcoords="offset points", fontsize=7, color=color)
+            ax.annotate(strength, at, (3, 3), textcoords="offset points", fontsize=9, color=color)
     ax.set(xlabel=plain(labels.get(x, x)), ylabel=plain(labels.get(y, y)))
     ax.grid(True)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))

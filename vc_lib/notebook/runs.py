@@ -22,6 +22,7 @@ from .tables import table
 # Parts of column names outside of METRICS whose higher value is better
 HIGHER_IS_BETTER = ("corr", "snr", "pesq", "stoi", "cosine", "mos", "accuracy")
 UNMARKED = ("critic", "turns")  # panels without a mark at the best epoch
+OWN = "; it may get a little worse while others_ gets better"  # remark on the target's own clips
 NEEDED = "history.csv in a run's folder holds an epoch column and one for each number"
 
 
@@ -64,11 +65,11 @@ def plot_losses(history: str | Path | pd.DataFrame) -> Figure:
     starts_over = (frame["epoch"].diff().dropna() <= 0).any()
     epochs = np.arange(len(frame)) if starts_over else frame["epoch"].to_numpy()
 
-    fig, axs = figure(len(panels), row=1.5, sharex=True)
+    fig, axs = figure(len(panels), row=1.8, sharex=True)
     for ax, (title, columns) in zip(axs, panels.items(), strict=True):
         for i, column in enumerate(columns):
             _draw_line(ax, epochs, frame[column], stages, i, column, title not in UNMARKED)
-        ax.set(title=plain(title))
+        ax.set(title=_titled(title, "gan" in stages.values()))
         ax.ticklabel_format(axis="y", useOffset=False)
         if len(columns) > 1 or columns[0] != title:
             ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -150,6 +151,24 @@ def _metrics(frame: pd.DataFrame) -> list[str]:
     """The columns that are neither losses nor steps."""
     apart = ("losses", *UNMARKED)
     return [c for title, columns in _panels(frame).items() if title not in apart for c in columns]
+
+
+def _titled(panel: str, is_game: bool = False) -> str:
+    """Title of a panel, with the better direction; `is_game`: losses of a stage gan are in it.
+
+    Examples
+    --------
+    >>> _titled("others_cosine_to_target"), _titled("losses")
+    ('others_cosine_to_target ↑ higher is better', 'losses ↓ lower is better')
+    """
+    if panel == "critic":
+        return "critic: a game of two networks, neither direction is better"
+    if panel in UNMARKED:
+        return panel
+    if panel == "losses":
+        return f"losses ↓ lower is better{', but not in the stage gan, a game' if is_game else ''}"
+    better = "↑ higher is better" if _higher_is_better(panel) else "↓ lower is better"
+    return f"{plain(panel)} {better}{OWN if panel.startswith('own_') else ''}"
 
 
 def _higher_is_better(column: str) -> bool:
@@ -288,12 +307,12 @@ def plot_runs(folder="models", metrics: Sequence[str] = ()) -> Figure:
     if unknown or not known:
         raise ParameterError(f"metrics={list(metrics)} must be among {', '.join(known) or 'none'}")
     shown = list(metrics) or known
-    fig, axs = figure(len(shown), row=1.5, sharex=True)
+    fig, axs = figure(len(shown), row=1.8, sharex=True)
     for ax, metric in zip(axs, shown, strict=True):
         for i, (name, (frame, stages)) in enumerate(histories.items()):
             if metric in frame:
                 _draw_line(ax, np.arange(len(frame)), frame[metric], stages, i, name)
-        ax.set(title=plain(metric))
+        ax.set(title=_titled(metric))
         ax.ticklabel_format(axis="y", useOffset=False)
         ax.grid(True)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -15,12 +15,19 @@ from PIL import Image
 
 from ..config import AudioConfig
 
-WIDTH, ROW, DPI = 7.5, 1.7, 80  # figure width, panel height [inches]; resolution [pixels an inch]
+# Figure width, panel height [inches]; resolution [pixels an inch]. A figure is as wide as a notebook's page, and its
+# text as large as the page's.
+WIDTH, ROW, DPI = 10.5, 2.0, 96
 N_COLORS = 40  # colors in a PNG; fewer make smaller files
 # Palette safe for color blindness: Okabe and Ito, Color Universal Design, 2008. Dashes help in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.grid": False}
+STYLE = {
+    "font.size": 10.5,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.grid": False,
+}
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "white"}
 STYLE |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), "black")
 STYLE |= dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), "black")
