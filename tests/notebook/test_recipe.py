@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vc_lib.config import Config
-from vc_lib.convert import Voice
+from vc_lib.convert import Voice, load_voice
 from vc_lib.model.networks import Generator
 from vc_lib.notebook import recipe
 
@@ -30,6 +30,29 @@ def test_clips_are_cut_and_spread_over_the_speakers(prepared, target_cfg, record
     assert [len(wav) for wav in own] == [len(prepared[0].load()[0]), len(prepared[1].load()[0])]
     assert [len(wav) for wav in others] == [target_cfg.sr, target_cfg.sr]
     assert (others[0] != others[1]).any()
+
+
+def test_all_clips_of_a_folder_are_taken_from_their_beginning(recordings):
+    clips = recipe.clips_of(recordings, 16_000, 0.5)
+    assert sorted(clips) == sorted(path.name for path in recordings.iterdir())
+    assert {len(wav) for wav in clips.values()} == {8_000}
+
+
+def test_a_voice_is_saved_before_training_and_never_over_a_trained_one(
+    target_cfg, voice, tmp_path, capsys
+):
+    torch.manual_seed(0)
+    run_dir, generator = tmp_path / "models" / "anna", Generator(target_cfg)
+    recipe.save_untrained(generator, target_cfg, run_dir)
+    assert "anna" in capsys.readouterr().out
+    wav, saved = voice(0.5), load_voice(run_dir)
+    converted = recipe.convert(generator, target_cfg, wav)
+    np.testing.assert_allclose(saved.convert(wav, target_cfg.sr), converted, atol=1e-3)
+    (run_dir / "history.csv").write_text("stage,epoch\n")
+    before = (run_dir / "generator.safetensors").read_bytes()
+    torch.manual_seed(1)
+    recipe.save_untrained(Generator(target_cfg), target_cfg, run_dir)
+    assert (run_dir / "generator.safetensors").read_bytes() == before
 
 
 def test_a_generator_in_training_converts_as_its_voice_does(target_cfg, voice):

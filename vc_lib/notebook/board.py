@@ -14,6 +14,7 @@ from IPython.display import display
 from ..errors import MissingInput
 from ..model import compat  # noqa: F401
 from ..training.callbacks import epoch_values
+from . import batches  # noqa: F401 - dls.show_batch shows players
 from .players import Player
 from .plots import plot_spectrograms
 from .runs import plot_losses

@@ -67,6 +67,20 @@ def target_excerpt(voice_dir, target_clip, sr: int, n_samples: int) -> dict[str,
     return {"target": load_wav(target_clip, sr)[:n_samples]} if target_clip else {}
 
 
+def beside(
+    wavs: Mapping[str, np.ndarray], of_target: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The waveforms and a recording of the target, which is cut to the length of the longest.
+
+    Examples
+    --------
+    >>> {k: len(wav) for k, wav in beside({"source": np.ones(3)}, {"target": np.ones(9)}).items()}
+    {'source': 3, 'target': 3}
+    """
+    n_samples = max(map(len, wavs.values()))
+    return {**wavs, **{label: wav[:n_samples] for label, wav in of_target.items()}}
+
+
 def coarse_envelopes(features: Mapping[str, Features], target: SpeakerStats) -> dict[str, Features]:
     """The features with as many cepstral coefficients as are known of the target, and the target.
 

@@ -14,6 +14,7 @@ from ..convert import Voice, load_voice
 from ..errors import MissingInput, ParameterError
 from ..model.networks import WEIGHTS
 from ..model.voice_folder import BASE, find_voice
+from .compare import beside
 from .players import Player, data_url
 from .widgets import LOOK, SpeechInput
 
@@ -128,8 +129,7 @@ class ConvertPanel(ipywidgets.VBox):
     def _show(self) -> None:
         """Show the sounds; the target, if they are in its voice, is cut to their length."""
         of_page = self.of_target if self.menu.value == self.voice_dir else {}
-        n_samples = len(self.sounds["source"])
-        sounds = self.sounds | {label: wav[:n_samples] for label, wav in of_page.items()}
+        sounds = beside(self.sounds, of_page)
         if self.player:
             self.player.show(sounds, self.voice.sr)
         else:

@@ -12,6 +12,7 @@ from ..config import Config
 from ..convert import Voice
 from ..corpus import CorpusItem
 from ..model.networks import Generator
+from ..model.voice_folder import HISTORY, save_voice
 
 TINY: dict[str, Any] = dict(
     f0_method="dio", width=8, depth=3, critic_width=8, n_frames=64, bs=2, max_crops=6
@@ -68,6 +69,19 @@ def evaluation_clips(
     paths = paths[:: max(1, len(paths) // n)][:n]
     own = [item.load()[0][:n_samples] for item in valid[:n]]
     return own, [load_wav(path, cfg.sr)[:n_samples] for path in paths]
+
+
+def clips_of(folder, sr: int, max_seconds: float) -> dict[str, np.ndarray]:
+    """The beginnings of all recordings in a folder, by name [shape=(n_samples,), -1..1]."""
+    paths, n_samples = list_audio(folder), round(max_seconds * sr)
+    return {str(path.relative_to(folder)): load_wav(path, sr)[:n_samples] for path in paths}
+
+
+def save_untrained(generator: Generator, cfg: Config, run_dir) -> None:
+    """Save the voice before training, by statistics and the base alone; a run that has begun keeps its own."""
+    if not (Path(run_dir) / HISTORY).exists():
+        save_voice(generator.state_dict(), cfg, run_dir)
+        print(f'{run_dir} speaks already: voice_dir = "{run_dir}" in 03')
 
 
 def convert(generator: Generator, cfg: Config, wav: np.ndarray) -> np.ndarray:
