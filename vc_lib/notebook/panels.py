@@ -136,5 +136,7 @@ class ConvertPanel(ipywidgets.VBox):
             self.player = Player(sounds, self.voice.sr)
         self.player.active = list(sounds).index("converted")
         link, name = data_url("audio/wav", self.saved.read_bytes()), html.escape(self.saved.name)
-        self.download.value = f'<a download="{name}" href="{link}">download</a>'
+        self.download.value = (
+            f'<a class="jupyter-button widget-button" download="{name}" href="{link}">download</a>'
+        )
         self.status.value = f"saved: {html.escape(str(self.saved))} (synthetic: say so)"

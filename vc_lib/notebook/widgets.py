@@ -3,7 +3,7 @@
 Recorder     records the microphone
 SpeechInput  a clip, an upload or a recording
 Dials        a slider for each dial of `AnonymizeConfig`
-DialsPanel   the dials above a player of the result
+DialsPanel   a player of the result above the dials
 """
 
 import dataclasses
@@ -27,7 +27,8 @@ from ..errors import MissingInput, ParameterError
 from .players import Player
 
 MAX_SECONDS = 30.0  # longest recording [s]
-LOOK = dict(style={"description_width": "17em"}, layout={"width": "37em"})
+# as wide as the longest label, which browsers cut otherwise
+LOOK = dict(style={"description_width": "21em"}, layout={"width": "41em"})
 FIELDS = {field.name: field.metadata for field in dataclasses.fields(AnonymizeConfig)}
 # Label and step of each slider. Its range and unit are those of the config's field.
 SLIDERS = {
@@ -272,7 +273,7 @@ def _slider(name: str) -> ipywidgets.IntSlider | ipywidgets.FloatSlider:
 
 
 class DialsPanel(ipywidgets.VBox):
-    """Dials above a player: each turn makes the sound "yours" anew, beside WORLD's "copy".
+    """A player above dials: each turn makes the sound "yours" anew, beside WORLD's "copy".
 
     Parameters
     ----------
@@ -295,7 +296,7 @@ class DialsPanel(ipywidgets.VBox):
         self.dials = Dials(config)
         self.player = Player(*self._sounds())
         self.player.active = 1
-        super().__init__([self.dials, self.player])
+        super().__init__([self.player, self.dials])
         self.dials.observe(lambda _: self.player.show(*self._sounds()), "config")
 
     def _sounds(self) -> tuple:
