@@ -54,10 +54,29 @@ def browser():
 def page(browser):
     """A page that fails the test if it asks any host but this one, or meets an error."""
     page = browser.new_page(viewport={"width": 1100, "height": 800})
+    with watched(page):
+        yield page
+
+
+@pytest.fixture
+def phone(browser):
+    """The same on a phone: narrow, touched, without a keyboard."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    with watched(page):
+        yield page
+    context.close()
+
+
+@contextmanager
+def watched(page):
+    """Close the page at the end, and check what it asked for and met."""
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
+    yield
     page.close()
     assert not errors, errors
     hosts = {urllib.parse.urlparse(url).hostname for url in asked if url.startswith("http")}
@@ -571,3 +590,110 @@ def test_the_static_page_plays(how, page, served):
     assert page.evaluate(broken) == 0
     failed = "() => [...document.querySelectorAll('audio')].filter((a) => a.error).length"
     assert page.evaluate(failed) == 0
+
+
+N_HEARD = """() => [...document.querySelectorAll('audio')].filter((a) => a.src).length"""
+
+
+@pytest.mark.parametrize("name", ["ljspeech", "kathleen", "carlo"])
+def test_each_voice_of_the_static_page_plays_when_it_is_near(name, page, served):
+    page.goto(f"{served}/readme/index.html")
+    page.wait_for_function(f"({N_HEARD})() > 0")
+    assert page.evaluate(N_HEARD) <= 20, "a page of many players fetches those that are near"
+    page.locator(f"nav a[href='#{name}']").click()
+    player = page.locator(f"#{name} ~ section .vc-player").first
+    player.locator(".vc-play").click()
+    first = player.locator("audio").first
+    page.wait_for_function("(a) => a.currentTime > 0.3", arg=first.element_handle())
+    player.locator(".vc-name").nth(3).click()
+    times = player.locator("audio").evaluate_all("(all) => all.map((a) => a.currentTime)")
+    assert max(times[:4]) - min(times[:4]) < 0.3  # a busy machine is slow to seek
+    assert not player.locator("audio").evaluate_all("(all) => all.filter((a) => a.error).length")
+
+
+def test_folded_players_load_when_they_are_unfolded(page, served):
+    page.goto(f"{served}/readme/index.html")
+    folded = page.locator("details .vc-player").first
+    assert not folded.is_visible()
+    page.locator("summary").click()
+    folded.locator(".vc-play").click()
+    page.wait_for_function(
+        "(a) => a.currentTime > 0.2", arg=folded.locator("audio").first.element_handle()
+    )
+
+
+def test_play_waits_for_sounds_that_are_still_on_their_way(page, served):
+    let = threading.Event()
+
+    def hold(route):
+        held.append(route)
+        if let.is_set():
+            route.continue_()
+
+    held = []
+    page.route("**/*.mp3", hold)
+    page.goto(f"{served}/readme/index.html")
+    player = page.locator(".vc-player").first
+    button = player.locator(".vc-play")
+    button.click()
+    assert button.inner_text() == "loading …"
+    button.click()
+    assert button.inner_text() == "▶ play", "a second click takes it back"
+    button.click()
+    let.set()
+    for route in list(held):
+        route.continue_()
+    page.wait_for_function("document.querySelector('audio').currentTime > 0.3")
+    state = page.evaluate(STATE)[:5]
+    assert not any(s["paused"] for s in state)
+    assert max(s["t"] for s in state) - min(s["t"] for s in state) < 0.3
+
+
+def test_the_static_page_fits_a_phone(phone):
+    phone.goto((REPO / "readme" / "index.html").as_uri())
+    phone.wait_for_function(f"({N_HEARD})() > 0")
+    assert phone.evaluate(N_HEARD) <= 20
+    phone.locator("summary").tap()
+    width = "document.documentElement.scrollWidth"
+    assert phone.evaluate(width) == phone.evaluate("innerWidth") == 390, "it scrolls sideways"
+    assert not [kbd for kbd in phone.locator("kbd").all() if kbd.is_visible()]
+    assert not [hint for hint in phone.locator(".vc-hint").all() if hint.is_visible()]
+    assert phone.get_by_text("tap a name").is_visible()
+    for box in phone.locator(".wide").all():
+        scrolled = "(e) => { e.scrollLeft = 9999; return [e.scrollLeft, e.getBoundingClientRect().right]; }"
+        left, right = box.evaluate(scrolled)
+        assert left > 0 and right <= 390
+
+
+def test_a_finger_plays_switches_and_goes_there(phone):
+    phone.goto((REPO / "readme" / "index.html").as_uri())
+    phone.wait_for_function("document.querySelectorAll('audio')[4].readyState > 1")
+    player = phone.locator(".vc-player").first
+    player.locator(".vc-play").tap()
+    phone.wait_for_function("document.querySelector('audio').currentTime > 0.2")
+    player.locator(".vc-name").nth(3).tap()
+    assert [s["muted"] for s in phone.evaluate(STATE)[:5]] == [True, True, True, False, True]
+    player.locator(".vc-play").tap()
+    before = phone.evaluate(STATE)[3]["t"]
+    picture = player.locator(".vc-picture").nth(1)
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    swipe(phone, box["x"] + 50, box["y"] + 30, -100)
+    assert phone.evaluate(STATE)[3]["t"] == before, "a finger that scrolls goes nowhere"
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    phone.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 30)
+    state = phone.evaluate(STATE)
+    assert state[1]["t"] > 1.5 and not state[1]["muted"]
+
+
+def swipe(page, x: float, y: float, by: float) -> None:
+    """Draw a finger up or down, as a browser takes it."""
+    client, top = page.context.new_cdp_session(page), page.evaluate("scrollY")
+    steps = [("touchStart", 0.0), *(("touchMove", by * i / 10) for i in range(1, 11))]
+    for kind, moved in steps:
+        point = dict(x=x, y=y + moved)
+        client.send("Input.dispatchTouchEvent", dict(type=kind, touchPoints=[point]))
+    client.send("Input.dispatchTouchEvent", dict(type="touchEnd", touchPoints=[]))
+    page.wait_for_function("(top) => Math.abs(scrollY - top) > 20", arg=top)
+    page.wait_for_timeout(500)  # it runs out

@@ -45,6 +45,7 @@ def test_each_result_stands_under_its_source(results, tmp_path, monkeypatch):
     assert [clip[0]["seconds"] for clip in tracks] == [0.5, 1.0]
     assert "Zoë &lt;b&gt;" in text and "1&lt;i&gt;_converted.wav" in text and "<b>" not in text
     assert "synthetic" in text and "holds" not in text
+    assert "tap a name" in text and "(hover: none)" in text, "no keys where there are none"
     assert not re.search(r"""(src|href)=["']?https?:""", text), "it asks nobody"
 
 

@@ -29,10 +29,13 @@ $generator
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { margin: 1.4rem 0 .3rem; font-size: 1rem; overflow-wrap: anywhere; }
+.touch { display: none; }
+@media (hover: none), (pointer: coarse) { .touch { display: inline; } .keys { display: none; } }
 </style></head><body>
 <h1>Converted to $voice</h1>
 <p><strong>What is converted is synthetic speech; say so wherever it is heard.</strong> Press play, then
-<kbd>1</kbd> and <kbd>2</kbd> to switch at the same moment. All are equally loud here, the files are not. $shown</p>
+<span class="keys"><kbd>1</kbd> and <kbd>2</kbd></span><span class="touch">tap a name</span> to switch at the same
+moment. All are equally loud here, the files are not. $shown</p>
 $players
 <script type="module">
 $code

@@ -16,7 +16,7 @@ const CSS = `
 .vc-player .vc-name small { display: block; opacity: .75; }
 .vc-player .vc-name[aria-pressed=true] { background: #0072B2; color: white; border-color: #0072B2; }
 .vc-player .vc-picture { flex: 1 1 auto; position: relative; cursor: crosshair; min-height: 26px; overflow: hidden;
-  border-radius: 3px; background: black; touch-action: none; }
+  border-radius: 3px; background: black; touch-action: pan-y; }
 .vc-player .vc-picture img { display: block; width: 100%; height: 72px; }
 .vc-player .vc-picture svg { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .vc-player .vc-off { filter: saturate(.7) brightness(.85); }
@@ -25,6 +25,10 @@ const CSS = `
 .vc-player .vc-end { position: absolute; top: 0; bottom: 0; right: 0; pointer-events: none;
   background: repeating-linear-gradient(45deg, #0006 0 6px, #fff2 6px 12px); }
 @media (max-width: 40rem) { .vc-player .vc-name { flex-basis: 7.5em; } }
+@media (hover: none), (pointer: coarse) {
+  .vc-player .vc-hint { display: none; }
+  .vc-player .vc-play { width: 8em; padding: 10px 0; }
+}
 `;
 const F0_RANGE = [60, 600]; // of the pitch that is drawn over a spectrogram, bottom to top [Hz]
 const APART_S = 0.03; // what keeps up may be off by so much [s]
@@ -129,13 +133,14 @@ export function mount(root, tracks, told = () => {}) {
   box.dataset.lmSuppressShortcuts = "true"; // JupyterLab keeps 1 to 9 for itself otherwise
   box.setAttribute("role", "group");
   const longest = Math.max(...tracks.map((t) => t.seconds));
+  const embedded = tracks.every((t) => /^(blob|data):/.test(t.src));
   const head = element("div", "vc-head", box);
   const button = element("button", "vc-play", head, "▶ play");
   button.type = "button";
   const time = element("span", "vc-time", head);
   const keys = tracks.length > 1 ? `1 to ${Math.min(9, tracks.length)}: switch · space: play · ← →: 1 s` : "space: play · ← →: 1 s";
   element("span", "vc-hint", head, keys);
-  let active = 0, frame = 0;
+  let active = 0, frame = 0, loading = null, waits = false;
 
   const rows = tracks.map((track, i) => {
     const row = element("div", "vc-track", box);
@@ -145,6 +150,7 @@ export function mount(root, tracks, told = () => {}) {
     const picture = element("div", "vc-picture", row);
     if (track.picture) {
       const img = element("img", "", picture);
+      if (!embedded) img.loading = "lazy";
       img.src = track.picture;
       img.alt = `spectrogram of ${track.label}`;
       img.draggable = false;
@@ -156,7 +162,6 @@ export function mount(root, tracks, told = () => {}) {
     const cursor = element("div", "vc-cursor", picture);
     const audio = element("audio", "", row);
     audio.preload = "auto";
-    load(audio, track.src);
     audio.setAttribute("aria-label", track.label);
     audio.addEventListener("ended", () => (i === active || !playing()) && stop(0));
     name.addEventListener("click", () => { select(i); if (!playing()) play(); });
@@ -164,12 +169,18 @@ export function mount(root, tracks, told = () => {}) {
       const where = picture.getBoundingClientRect();
       return (longest * (event.clientX - where.left)) / where.width;
     };
-    picture.addEventListener("pointerdown", (event) => {
-      picture.setPointerCapture?.(event.pointerId);
+    const go = (event) => {
       select(i);
       seek(at(event));
       box.focus({ preventScroll: true });
+    };
+    // a finger may be about to scroll the page: it goes there when it taps or draws sideways
+    picture.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "touch") return;
+      picture.setPointerCapture?.(event.pointerId);
+      go(event);
     });
+    picture.addEventListener("click", (event) => event.pointerType === "touch" && go(event));
     picture.addEventListener("pointermove", (event) => event.buttons & 1 && i === active && seek(at(event)));
     return { name, picture, cursor, audio, seconds: track.seconds };
   });
@@ -177,6 +188,8 @@ export function mount(root, tracks, told = () => {}) {
   const last = rows.reduce((a, b) => (b.seconds > a.seconds ? b : a)); // goes on when shorter ones have ended
   const now = () => (last.audio.currentTime > rows[active].seconds ? last : rows[active]).audio.currentTime;
   const playing = () => rows.some((row) => !row.audio.paused);
+  const loaded = () => (loading ??= Promise.all(rows.map((row, i) => load(row.audio, tracks[i].src))));
+  const there = () => rows.every((row) => row.audio.src);
   const within = (row, t) => Math.min(Math.max(0, t), Math.max(0, row.seconds - 0.01));
 
   function seek(t) {
@@ -200,6 +213,14 @@ export function mount(root, tracks, told = () => {}) {
     if (page.heard !== self) page.heard?.pause();
     page.heard = self;
     mute();
+    loaded();
+    if (there()) return begin(); // at once, as a browser asks for a click shortly before
+    waits = true;
+    loading.then(() => waits && begin());
+    draw();
+  }
+  function begin() {
+    waits = false;
     const t = now() >= rows[active].seconds - 0.05 ? 0 : now();
     for (const row of rows) {
       if (Math.abs(row.audio.currentTime - t) > APART_S) row.audio.currentTime = within(row, t);
@@ -208,6 +229,7 @@ export function mount(root, tracks, told = () => {}) {
     draw();
   }
   function stop(t = null) {
+    waits = false;
     for (const row of rows) row.audio.pause();
     if (t !== null) seek(t);
     draw();
@@ -220,7 +242,7 @@ export function mount(root, tracks, told = () => {}) {
       row.picture.classList.toggle("vc-off", i !== active);
       row.cursor.style.left = `${(100 * Math.min(t, longest)) / longest}%`;
     });
-    button.textContent = playing() ? "❚❚ pause" : "▶ play";
+    button.textContent = waits ? "loading …" : playing() ? "❚❚ pause" : "▶ play";
     time.textContent = `${clock(t)} / ${clock(rows[active].seconds)}`;
     if (playing()) frame = requestAnimationFrame(draw);
   }
@@ -228,7 +250,7 @@ export function mount(root, tracks, told = () => {}) {
     if (modified(event)) return;
     const digit = /^[1-9]$/.test(event.key) ? Number(event.key) - 1 : -1;
     if (digit >= 0 && rows[digit]) select(digit);
-    else if (event.key === " ") playing() ? stop() : play();
+    else if (event.key === " ") playing() || waits ? stop() : play();
     else if (event.key === "ArrowLeft") seek(now() - 1);
     else if (event.key === "ArrowRight") seek(now() + 1);
     else return;
@@ -236,12 +258,22 @@ export function mount(root, tracks, told = () => {}) {
     event.stopPropagation();
   }
   const self = { pause: () => stop(), select, box, playing, pressed };
-  button.addEventListener("click", () => (playing() ? stop() : play()));
+  button.addEventListener("click", () => (playing() || waits ? stop() : play()));
   box.addEventListener("keydown", pressed);
   // a button takes the space bar itself, when it is let go
   box.addEventListener("keyup", (event) => event.key === " " && event.preventDefault());
   mute();
   draw();
+  // a page of many players fetches the sounds of those that are near
+  const near = new IntersectionObserver((entries) => entries.some((e) => e.isIntersecting) && fetchNow(), {
+    rootMargin: "100% 0px",
+  });
+  function fetchNow() {
+    near.disconnect();
+    loaded();
+  }
+  if (embedded) loaded();
+  else near.observe(box);
   return Object.assign(self, {
     place: () => ({ t: now(), on: playing() }),
     take(place) {
@@ -250,6 +282,7 @@ export function mount(root, tracks, told = () => {}) {
     },
     destroy() {
       stop();
+      near.disconnect();
       if (page.heard === self) page.heard = null;
       style.remove();
       box.remove();
