@@ -135,7 +135,7 @@ def stored(track: Mapping, out: Path, stem: str) -> dict:
         raise ParameterError(
             f"{sound} holds another sound or another level; remove it, and make all voices again"
         )
-    kept = {key: track[key] for key in DESCRIBED}
+    kept = {key: track[key] for key in DESCRIBED} | {"cut": track["label"] == OWN}
     return kept | {"src": f"clips/{stem}.mp3", "picture": f"clips/{stem}.png"}
 
 

@@ -123,7 +123,8 @@ function clock(seconds) {
   return `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}`;
 }
 
-// tracks: [{label, note, src, seconds, picture?, f0?, period?}]; told(active) is called after each switch.
+// tracks: [{label, note, src, seconds, picture?, f0?, period?, cut?}]; told(active) is called after each switch. A track
+// with `cut` says something else than the others: it is shown and played as long as the longest of these.
 export function mount(root, tracks, told = () => {}) {
   const doc = root.getRootNode();
   const style = element("style", "", doc.head ?? root);
@@ -132,7 +133,8 @@ export function mount(root, tracks, told = () => {}) {
   box.tabIndex = 0;
   box.dataset.lmSuppressShortcuts = "true"; // JupyterLab keeps 1 to 9 for itself otherwise
   box.setAttribute("role", "group");
-  const longest = Math.max(...tracks.map((t) => t.seconds));
+  const same = tracks.filter((t) => !t.cut);
+  const longest = Math.max(...(same.length ? same : tracks).map((t) => t.seconds));
   const embedded = tracks.every((t) => /^(blob|data):/.test(t.src));
   const head = element("div", "vc-head", box);
   const button = element("button", "vc-play", head, "▶ play");
@@ -182,7 +184,7 @@ export function mount(root, tracks, told = () => {}) {
     });
     picture.addEventListener("click", (event) => event.pointerType === "touch" && go(event));
     picture.addEventListener("pointermove", (event) => event.buttons & 1 && i === active && seek(at(event)));
-    return { name, picture, cursor, audio, seconds: track.seconds };
+    return { name, picture, cursor, audio, seconds: Math.min(track.seconds, longest) };
   });
 
   const last = rows.reduce((a, b) => (b.seconds > a.seconds ? b : a)); // goes on when shorter ones have ended
@@ -244,6 +246,7 @@ export function mount(root, tracks, told = () => {}) {
     });
     button.textContent = waits ? "loading …" : playing() ? "❚❚ pause" : "▶ play";
     time.textContent = `${clock(t)} / ${clock(rows[active].seconds)}`;
+    if (playing() && t >= longest) return stop(0); // a track that is cut would go on
     if (playing()) frame = requestAnimationFrame(draw);
   }
   function pressed(event) {
