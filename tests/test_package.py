@@ -73,7 +73,7 @@ def test_wheel_holds_the_package_and_the_voice(installed, wheel):
     assert wheel.name.startswith(f"vc_lib-{__version__}-")
     packed = {str(f.relative_to(installed)) for f in installed.rglob("*") if f.is_file()}
     packed = {name for name in packed if not re.search(r"__pycache__|dist-info|^bin.vc$", name)}
-    ours = [f for f in (REPO / "vc_lib").rglob("*") if f.suffix in (".py", ".js")]
+    ours = [f for f in (REPO / "vc_lib").rglob("*") if f.suffix in (".py", ".js", ".html")]
     shipped = ("card.md", "config.json", "generator.safetensors")
     expected = {str(f.relative_to(REPO)) for f in ours}
     expected |= {f"vc_lib/training/strangers.{kind}" for kind in ("npz", "md")}

@@ -17,6 +17,7 @@ Packages and modules in pipeline order; each imports only from those before it:
     convert     a voice: waveforms, files, live speech
     evaluate    scores, judges, privacy
     notebook    players, plots, widgets
+    app         a page in the browser
     __main__    the command line
 
 Nothing heavy is imported here, so that `import vc_lib` is instant.

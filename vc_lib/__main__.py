@@ -4,6 +4,7 @@
     anonymize  change a recording by a preset, without a network
     train      train a voice from recordings of one speaker
     evaluate   score a voice on recordings of other speakers
+    app        open a page in the browser: convert, speak live, train
 
 `COMMAND --help` shows an example. The last line of the output names the result. Exit codes: 0; 1 if
 input is refused or nothing can be written, with one line that says why; 2 if the command is wrong;
@@ -49,13 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     args = _parser().parse_args(arguments)
+    args.stdout = sys.stdout
     try:
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # progress
             warnings.simplefilter("ignore")  # of the libraries
             warnings.filterwarnings("default", module="vc_lib|__main__")
             warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
             result = args.run(args)
-        print(result, flush=True)
+        if result:
+            print(result, flush=True)
     except KeyboardInterrupt as e:
         _say(str(e) or "Stopped; nothing half-written is left.")
         return INTERRUPTED
@@ -123,6 +126,14 @@ def _parser() -> argparse.ArgumentParser:
     add("voice", help="name or folder of a voice")
     add("sources", type=Path, help="a folder of recordings of other speakers")
     add("--target", type=Path, help="a folder of recordings of the target")
+
+    add = command(
+        _app, "open a page in the browser: convert, speak live, train", "--voices my_voices"
+    )
+    add("--port", type=int, help="(default: the first free one from 7860 on)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    add("--voices", default="models", help="a folder of voices (default: models)")
+    add("--no-browser", action="store_true", help="open no browser")
     return parser
 
 
@@ -248,6 +259,26 @@ def _evaluate(args) -> str:
         made = ((n, dict(converted=system(c.wav, sr), source=c)) for n, c in sources.items())
         scores[label] = evaluate_set(made, sr, target, total=len(sources))
     return summary(scores).T.to_string()
+
+
+def _app(args) -> None:
+    try:
+        import fastapi  # noqa: F401
+        import gradio  # noqa: F401
+        import ipywidgets  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as e:
+        raise ParameterError(
+            f"the page needs {e.name}, which is not installed; pip install 'vc-lib[app]', or in the "
+            "clone: pip install -e '.[app]'"
+        ) from e
+    from .app.server import serve
+
+    def ready(address: str) -> None:
+        _say("the page is open until Ctrl+C; its address:")
+        print(address, file=args.stdout, flush=True)
+
+    serve(args.host, args.port, args.voices, not args.no_browser, ready, _say)
 
 
 if __name__ == "__main__":

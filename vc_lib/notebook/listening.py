@@ -75,7 +75,7 @@ def write_listening_page(voice: Voice, results: Mapping[Path, Path], folder) -> 
     for source, converted in islice(results.items(), MAX_CLIPS):
         files = {"source": source, "converted": converted}
         wavs = {k: next(blocks(file, voice.sr, n_samples)) for k, file in files.items()}
-        tracks = [_embedded(track) for track in Player(wavs, voice.sr).tracks]
+        tracks = [embedded(track) for track in Player(wavs, voice.sr).tracks]
         clips.append((converted.name, tracks))
     n_more = len(results) - len(clips)
     text = PAGE.substitute(
@@ -116,7 +116,7 @@ def players_of(clips: Sequence[tuple[str, list[dict]]], heading: str) -> dict[st
     )
 
 
-def _embedded(track: Mapping) -> dict:
+def embedded(track: Mapping) -> dict:
     """A track of a `Player` for player.js, with sound and picture in its own text."""
     return {key: track[key] for key in DESCRIBED} | {
         "src": data_url(track["mime"], track["sound"]),

@@ -1,0 +1,159 @@
+"""The tab "Convert": a recording, a voice, two dials, and what comes out."""
+
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from ..errors import ParameterError
+from .conversion import (
+    SHOWN_S,
+    check_recording,
+    convert_stepwise,
+    file_name,
+    players_frame,
+    without_folder,
+)
+from .voices import Shelf
+
+EXAMPLE, FILE, MICROPHONE = "an example", "a file", "the microphone"
+LANGUAGES = dict(cs="Czech", en="English", fr="French", it="Italian", ru="Russian")
+SAMPLES = Path("data/sample/sources")  # in the clone
+NOTICE = (
+    "**Converted speech is synthetic: tell every listener.** The file says so in its metadata. "
+    "Convert speech only of people who agree, and use a voice only as its owner allows."
+)
+NOTHING = (
+    "<p class='vc-empty'>Choose speech and a voice, then press <b>Convert</b>. You can then compare "
+    "source, anonymized and converted here.</p>"
+)
+
+
+def examples() -> dict[str, Path]:
+    """Clips of the clone by what they are, such as "Italian, a man 1"; empty elsewhere."""
+    found = {}
+    for folder in (SAMPLES, Path(__file__).parents[2] / SAMPLES):
+        for path in sorted(folder.glob("*.flac")):
+            language, who, *_, number = path.stem.split("_")
+            found.setdefault(f"{LANGUAGES.get(language, language)}, a {who} {number}", path)
+    return found
+
+
+def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
+    """Lay out the tab, and return its menu of voices.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    folder : Path
+        Temporary; results are written into it.
+    """
+    clips = examples()
+    sources = [*([EXAMPLE] if clips else []), FILE, MICROPHONE]
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            kind = gr.Radio(sources, value=sources[0], label="Speech from")
+            clip = gr.Dropdown(
+                list(clips), value=next(iter(clips), None), label="Example", visible=bool(clips)
+            )
+            upload = gr.File(
+                label="A recording of one speaker, any format",
+                height=130,
+                visible=not clips,
+                elem_id="upload",
+            )
+            recording = gr.Audio(
+                sources=["microphone"],
+                type="filepath",
+                format=None,
+                label="Microphone",
+                editable=False,
+                visible=False,
+                elem_id="microphone",
+            )
+            names = shelf.names()
+            voice = gr.Dropdown(names, value=names[0], label="Voice", elem_id="voice")
+            semitones = gr.Slider(-12, 12, 0, step=0.5, label="Pitch [semitones]", buttons=[])
+            strength = gr.Slider(0, 1.5, 1, step=0.1, label="Strength of the network", buttons=[])
+            button = gr.Button("Convert", variant="primary", elem_id="convert")
+        with gr.Column(scale=3, min_width=300):
+            message = gr.Markdown(elem_id="message", visible=False)
+            result = gr.HTML(NOTHING, elem_id="result", min_height=120)
+            download = gr.DownloadButton("Download the WAV", visible=False, elem_id="download")
+            gr.Markdown(NOTICE, elem_classes="vc-notice")
+
+    shown = [message, result, download]
+    kind.change(
+        lambda k: [gr.update(visible=k == of) for of in (EXAMPLE, FILE, MICROPHONE)],
+        kind,
+        [clip, upload, recording],
+        queue=False,
+        api_visibility="private",
+    )
+    for given in (kind, clip, upload, recording):
+        given.change(_nothing, None, shown, queue=False, api_visibility="private")
+    button.click(_nothing, None, shown, queue=False, api_visibility="private").then(
+        partial(_converted, shelf, folder, clips),
+        [kind, clip, upload, recording, voice, semitones, strength],
+        shown,
+        concurrency_limit=1,
+        concurrency_id="convert",
+        show_progress_on=result,
+        api_visibility="private",
+    )
+    return voice
+
+
+def _nothing() -> list:
+    """No result yet."""
+    return [gr.Markdown(visible=False), NOTHING, gr.DownloadButton(visible=False)]
+
+
+def _refused(message: str) -> list:
+    """One sentence in place of a result."""
+    text = f"⚠️ {message[:1].upper()}{message[1:]}"
+    return [gr.Markdown(text, visible=True), NOTHING, gr.DownloadButton(visible=False)]
+
+
+def _converted(
+    shelf: Shelf,
+    folder: Path,
+    clips: dict[str, Path],
+    kind: str,
+    clip: str,
+    upload: str,
+    recording: str,
+    voice: str,
+    semitones: float,
+    strength: float,
+    progress=gr.Progress(),  # noqa: B008  how Gradio finds it
+) -> Iterator[list]:
+    """Convert what was given; yield what the page shows meanwhile, and at the end."""
+    given = {EXAMPLE: clips.get(clip), FILE: upload, MICROPHONE: recording}[kind]
+    if given is None:
+        missing = {FILE: "choose a file first", MICROPHONE: "record something first"}
+        yield _refused(missing.get(kind, "choose an example first"))
+        return
+    source = Path(given)
+    try:
+        progress(0, desc="reading")
+        seconds = check_recording(source)
+        chosen = shelf.chosen(voice, semitones, strength)
+        destination = Path(tempfile.mkdtemp(dir=folder)) / file_name(source, chosen)
+        for done in convert_stepwise(chosen, source, destination):
+            share = min(done / seconds, 1)
+            progress(share, desc=f"converted {done:.0f} of {seconds:.0f} s")
+            yield [gr.skip()] * 3
+        progress(1, desc="drawing")
+        frame = players_frame(chosen, source, destination)
+    except (ParameterError, OSError) as e:
+        yield _refused(without_folder(e, source))
+        return
+    note = f"The players hold the first {SHOWN_S:g} s; the file is whole ({seconds:.0f} s)."
+    yield [
+        gr.Markdown(note, visible=seconds > SHOWN_S),
+        frame,
+        gr.DownloadButton(value=str(destination), visible=True),
+    ]

@@ -1,0 +1,183 @@
+// The page of live conversion: microphone or example -> worklet -> server -> worklet -> loudspeaker.
+
+const byId = (id) => document.getElementById(id);
+const RANGE_DB = 60; // range of the meters below full scale
+const SLOW = 0.95; // share of the time that the server may compute before it cannot keep up
+const SECURE = "The browser allows a microphone only at an address that begins with https:// or http://127.0.0.1; " +
+  "open this page on the computer it runs on.";
+const REFUSED = "The browser may not use the microphone; allow it beside the address of this page, then press Start.";
+const ABSENT = "No microphone was found; connect one, then press Start.";
+const RATE = "This browser cannot record at the sampling rate of the voice; use Chrome, Edge or Safari.";
+let voices = [], live = null;
+
+function say(text, problem = false) {
+  byId("message").textContent = text;
+  byId("message").classList.toggle("problem", problem);
+}
+
+// The parent's theme, and a frame as high as its text.
+function fit() {
+  if (window.parent === window) return;
+  const dark = parent.document.body.classList.contains("dark");
+  document.documentElement.style.colorScheme = frameElement.style.colorScheme = dark ? "dark" : "light";
+  new ResizeObserver(() => (frameElement.style.height = `${document.body.scrollHeight + 4}px`)).observe(document.body);
+}
+
+async function listVoices() {
+  const told = await (await fetch("voices")).json();
+  byId("example").hidden = !told.example;
+  if (JSON.stringify(told.voices) === JSON.stringify(voices)) return;
+  voices = told.voices;
+  const chosen = byId("voice").value;
+  byId("voice").replaceChildren(...voices.map(({ name }) => new Option(name, name, false, name === chosen)));
+}
+
+function problem(error) {
+  if (typeof error === "string") return error;
+  if (error.name === "NotAllowedError") return REFUSED;
+  if (error.name === "NotFoundError") return ABSENT;
+  if (error.name === "NotSupportedError") return RATE;
+  return `${error.message || error}`;
+}
+
+// What is spoken into it: the microphone, or the example.
+async function sourceOf(context, example) {
+  if (example) {
+    const sound = await context.decodeAudioData(await (await fetch("example")).arrayBuffer());
+    return new AudioBufferSourceNode(context, { buffer: sound });
+  }
+  if (!navigator.mediaDevices) throw SECURE;
+  const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio });
+  const node = context.createMediaStreamSource(stream);
+  node.release = () => stream.getTracks().forEach((track) => track.stop());
+  return node;
+}
+
+const semitones = () => Number(byId("semitones").value);
+
+// A socket to the server once it is ready: what it says of itself.
+function connect() {
+  const address = new URL("socket", location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address);
+  socket.binaryType = "arraybuffer";
+  return new Promise((resolve, reject) => {
+    socket.onopen = () => socket.send(JSON.stringify({ voice: byId("voice").value, semitones: semitones() }));
+    socket.onerror = socket.onclose = () => reject("The server cannot be reached; is it still running?");
+    socket.onmessage = ({ data }) => {
+      const told = JSON.parse(data);
+      if (told.error) reject(told.error);
+      else resolve({ socket, ...told.ready });
+    };
+  });
+}
+
+async function start(example = false) {
+  stop();
+  say("starting …");
+  buttons(true);
+  const voice = voices.find(({ name }) => name === byId("voice").value);
+  const mine = (live = { context: new AudioContext({ sampleRate: voice.sr, latencyHint: "interactive" }) });
+  try {
+    const { context } = mine;
+    await context.resume();
+    await context.audioWorklet.addModule("worklet.js");
+    mine.source = await sourceOf(context, example);
+    const told = await connect();
+    mine.socket = told.socket;
+    if (live !== mine) return close(mine); // stopped meanwhile
+    run(mine, told, example);
+  } catch (error) {
+    if (live === mine) end(problem(error));
+    else close(mine);
+  }
+}
+
+function run(mine, told, example) {
+  const { context, socket } = mine;
+  const node = new AudioWorkletNode(context, "live", { outputChannelCount: [1] });
+  mine.load = 0;
+  node.port.onmessage = ({ data }) => {
+    if (!data.block) return show(mine, data, told.latency_s);
+    if (socket.readyState === WebSocket.OPEN) socket.send(data.block);
+  };
+  socket.onmessage = ({ data }) => receive(mine, node, data);
+  socket.onerror = socket.onclose = () => live === mine && end("The connection to the server ended.");
+  mine.source.connect(node).connect(context.destination);
+  if (example) {
+    mine.source.onended = () => setTimeout(() => live === mine && end(""), 1000 * (told.latency_s + 0.5));
+    mine.source.start();
+  }
+  say(example ? "The example speaks." : "Speak; it learns your voice in the first seconds.");
+}
+
+function receive(mine, node, data) {
+  if (data instanceof ArrayBuffer) {
+    const block = new Float32Array(data);
+    node.port.postMessage(block, [block.buffer]);
+    return;
+  }
+  const told = JSON.parse(data);
+  if (told.error) return end(told.error);
+  if (told.dropped) {
+    node.port.postMessage(told);
+    mine.dropped = performance.now();
+  }
+  if (told.load !== undefined) mine.load += (told.load - mine.load) * Math.min(1, told.samples / mine.context.sampleRate);
+}
+
+function show(mine, { late, peaks, playing }, latency_s) {
+  if (live !== mine) return;
+  ["in", "out"].forEach((id, i) => {
+    const db = 20 * Math.log10(Math.max(peaks[i], 1e-6));
+    byId(id).style.width = `${Math.max(0, Math.min(100, 100 * (1 + db / RANGE_DB)))}%`;
+  });
+  const way = late + (mine.context.outputLatency || mine.context.baseLatency || 0);
+  byId("delay").textContent = playing ? `${(latency_s + way).toFixed(2)} s` : "…";
+  byId("parts").textContent =
+    `delay: ${latency_s.toFixed(2)} s method, ${way.toFixed(2)} s buffers; computing ${Math.round(100 * mine.load)} % of the time`;
+  const slow = mine.load > SLOW || performance.now() - (mine.dropped ?? -Infinity) < 5000;
+  if (slow) say("This computer cannot keep up: sound is left out. Close other programs, or stop other conversions.", true);
+  else if (mine.slow) say("It keeps up again.");
+  mine.slow = slow;
+}
+
+function close({ context, source, socket }) {
+  if (socket) {
+    socket.onclose = socket.onerror = socket.onmessage = null;
+    socket.close();
+  }
+  source?.release?.();
+  context.close();
+}
+
+function buttons(running) {
+  byId("start").disabled = running;
+  byId("stop").disabled = !running;
+  byId("example").disabled = running;
+}
+
+function stop() {
+  if (live) close(live);
+  live = null;
+  buttons(false);
+  for (const id of ["in", "out"]) byId(id).style.width = 0;
+}
+
+function end(text) {
+  stop();
+  say(text, Boolean(text));
+}
+
+byId("start").onclick = () => start();
+byId("example").onclick = () => start(true);
+byId("stop").onclick = () => end("");
+byId("voice").onfocus = () => listVoices();
+byId("voice").onchange = () => live && end("Press Start to speak in the other voice.");
+byId("semitones").oninput = () => {
+  byId("shown").textContent = semitones();
+  live?.socket?.readyState === WebSocket.OPEN && live.socket.send(JSON.stringify({ semitones: semitones() }));
+};
+fit();
+listVoices().catch(() => say("The server cannot be reached; is it still running?", true));

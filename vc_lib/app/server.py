@@ -1,0 +1,175 @@
+"""The server of the page: it listens on this machine, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import tempfile
+import webbrowser
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+# before Gradio is imported: it asks no other host for anything
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+
+from ..errors import ParameterError
+from .conversion import SIZE
+from .live import add_live
+from .page import CSS, build, first_example, theme
+from .same_origin import LOOPBACK, SameOrigin
+from .training import Training
+from .voices import Shelf
+
+PORT = 7860  # tried first, and the next ones if it is taken
+N_PORTS = 20  # how many are tried
+ANY = ("0.0.0.0", "::")  # addresses that mean all networks
+
+
+def make_app(folder: Path, voices="models", hosts=LOOPBACK, max_file_size: int = SIZE) -> FastAPI:
+    """The application that a server runs; `app.state.training` is its training.
+
+    Parameters
+    ----------
+    folder : Path
+        Temporary; all that users give and get lies in it.
+    voices : str or Path
+        A folder of voices.
+    hosts : collection of str
+        Names by which the server may be called; empty: any.
+    max_file_size : int [bytes]
+        Largest upload.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(SameOrigin, hosts=hosts)
+    shelf, app.state.training = Shelf(voices), Training(folder)
+    if not shelf.names():
+        raise ParameterError("there is no voice; train one with: vc train RECORDINGS NAME")
+    add_live(app, shelf, first_example())
+    page = build(shelf, app.state.training, folder)
+    app.state.shelf = shelf
+    return gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        max_file_size=max_file_size,
+        theme=theme(),
+        css=CSS,
+        app_kwargs=dict(docs_url=None, redoc_url=None, openapi_url=None),
+    )
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    voices="models",
+    open_browser: bool = True,
+    ready: Callable[[str], object] = print,
+    warn: Callable[[str], object] = print,
+) -> None:
+    """Serve the page until Ctrl+C.
+
+    Parameters
+    ----------
+    host : str
+        Address to listen on; by default this machine alone.
+    port : int, optional
+        By default the first free one from 7860 on.
+    voices : str or Path
+        A folder of voices.
+    open_browser : bool
+    ready : callable
+        Called with the address when the page can be opened.
+    warn : callable
+        Called with warnings.
+
+    Raises
+    ------
+    ParameterError
+        If the port is taken, the host is not an address of this machine, or there is no voice.
+    """
+    listening = _listen(host, port)
+    local = host in LOOPBACK
+    if not local:
+        warn(
+            f"warning: anyone in the network of {host} can use this page, train voices here, and "
+            "overhear what is uploaded, as it is not encrypted"
+        )
+    shown = "127.0.0.1" if host in ANY else f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}"
+    with tempfile.TemporaryDirectory(prefix="vc-app-", ignore_cleanup_errors=True) as folder:
+        app = make_app(Path(folder), voices, LOOPBACK if local else ())
+        names = app.state.shelf.names()
+        Thread(target=app.state.shelf.chosen, args=names[:1], daemon=True).start()  # warm up
+        server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+        server.at_start = lambda: _opened(address, open_browser, ready)
+        try:
+            with _terminated_like_ctrl_c():
+                server.run(sockets=[listening])
+        finally:
+            app.state.training.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    at_start: Callable[[], object]
+
+    async def startup(self, sockets=None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.at_start()
+
+
+def _opened(address: str, open_browser: bool, ready: Callable[[str], object]) -> None:
+    ready(address)
+    if open_browser:
+        Thread(target=webbrowser.open, args=[address], daemon=True).start()
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    """A socket that listens on the host."""
+    if port is not None and not 0 <= port <= 65_535:
+        raise ParameterError(f"--port {port} must be in 0..65535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    reason: OSError | None = None
+    for number in [port] if port is not None else range(PORT, PORT + N_PORTS):
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        if os.name == "posix":  # elsewhere it would share the port with another program
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, number))
+            listening.listen(128)
+            return listening
+        except OSError as e:
+            listening.close()
+            reason = e
+    tried = f"port {port}" if port is not None else f"ports {PORT} to {PORT + N_PORTS - 1}"
+    raise ParameterError(
+        f"cannot listen on {host}, {tried} ({reason.strerror or reason}); choose another --port or --host"
+    )
+
+
+@contextmanager
+def _terminated_like_ctrl_c():
+    """Let SIGTERM end this block as Ctrl+C does, so that the temporary folder is removed."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

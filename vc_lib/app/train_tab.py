@@ -1,0 +1,110 @@
+"""The tab "Train": recordings of one speaker, a name, and the curves while it trains."""
+
+from functools import partial
+
+import gradio as gr
+
+from ..errors import ParameterError
+from ..notebook.players import data_url
+from ..notebook.runs import plot_losses
+from .training import MODELS, Training
+
+INTRODUCTION = (
+    "Train a voice from recordings of **one speaker who agrees**: five minutes of speech are a start, "
+    "with little noise and no music. A quick training of five minutes takes a few minutes on two cores."
+)
+KEPT = (
+    "The recordings are copied to a temporary folder and removed when the training has ended, so it "
+    f"cannot be resumed from this page. The voice is saved in `{MODELS}/NAME` on the computer that this "
+    "page runs on. Closing the page does not stop the training; stopping the server does."
+)
+CONSENT = "The speaker agrees that this voice is made, and knows what it is for"
+
+
+def train_tab(training: Training, timer: gr.Timer) -> gr.Button:
+    """Lay out the tab, and return the button that tries the new voice.
+
+    Parameters
+    ----------
+    training : Training
+        Shared by all who open the page.
+    timer : gr.Timer
+        Renews what the tab shows.
+    """
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            gr.Markdown(INTRODUCTION)
+            files = gr.File(
+                label="Recordings of one speaker",
+                file_count="multiple",
+                height=130,
+                elem_id="recordings",
+            )
+            name = gr.Textbox(label="Name of the voice", placeholder="anna", max_lines=1)
+            agreed = gr.Checkbox(label=CONSENT, container=False)
+            quick = gr.Checkbox(
+                value=True,
+                label="Quick: a quarter of the steps, for a first voice",
+                container=False,
+            )
+            with gr.Row():
+                start = gr.Button("Train", variant="primary", elem_id="train", min_width=100)
+                cancel = gr.Button("Cancel", interactive=False, elem_id="cancel", min_width=100)
+        with gr.Column(scale=3, min_width=300):
+            state = gr.Markdown(_text(training), elem_id="training")
+            curves = gr.HTML(elem_id="curves")
+            attempt = gr.Button("Try it in Convert", visible=False, elem_id="attempt")
+            gr.Markdown(KEPT, elem_classes="vc-notice")
+
+    seen = gr.State()
+    shown = [state, curves, attempt, start, cancel, seen]
+    quiet = dict(queue=False, show_progress="hidden", api_visibility="private")
+    start.click(partial(_start, training), [files, name, quick, agreed], shown, **quiet)
+    cancel.click(training.cancel, None, None, **quiet)
+    timer.tick(partial(_renewed, training), seen, shown, **quiet)
+    return attempt
+
+
+def _start(training: Training, files, name: str, quick: bool, agreed: bool) -> list:
+    try:
+        training.start(files or [], name, quick, agreed)
+    except (ParameterError, OSError) as e:
+        message = str(e)
+        return [f"⚠️ {message[:1].upper()}{message[1:]}.", *[gr.skip()] * 4, "refused"]
+    return _renewed(training, None)
+
+
+def _renewed(training: Training, seen) -> list:
+    """What the tab shows now; nothing is sent if it is as `seen`."""
+    now = training.progress
+    changed = now.history.stat().st_mtime if now.name and now.history.is_file() else 0
+    state = (now, changed)
+    if repr(state) == seen or (seen == "refused" and not now.running):
+        return [gr.skip()] * 6
+    return [
+        _text(training),
+        _curves(now.history) if changed else "",
+        gr.Button(visible=now.finished),
+        gr.Button(interactive=not now.running),
+        gr.Button(interactive=now.running),
+        repr(state),
+    ]
+
+
+def _curves(history) -> str:
+    """The losses so far, as a picture; empty while the table is too short to draw."""
+    try:
+        png = plot_losses(history)._repr_png_()
+    except (ParameterError, OSError):
+        return ""
+    return f'<img class="vc-curves" alt="curves of the losses" src="{data_url("image/png", png)}">'
+
+
+def _text(training: Training) -> str:
+    now = training.progress
+    if now.result:
+        return f"**{now.name}.** {now.result}"
+    if not now.running:
+        return "Nothing is being trained."
+    done = f" ({now.done[0]} of {now.done[1]})" if now.done else ""
+    return f"**Training {now.name}** · {now.stage}{done}"

@@ -1,0 +1,220 @@
+"""The training that the page runs: `vc train` as a process of its own, one at a time."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, Thread
+
+from filelock import FileLock, Timeout
+
+from ..errors import ParameterError
+from ..files import writing
+from ..model.voice_folder import HISTORY, trained_until
+
+MODELS = Path("models")  # where `vc train` saves voices
+NAME = re.compile(r"\w[\w.-]{0,49}", re.ASCII)
+BAR = re.compile(r"\|[█-]+\|.*\[(\d+)/(\d+)")  # a progress bar: items that are done, and all
+FINISHED, INTERRUPTED = 0, 130  # exit codes of `vc train`
+PATIENCE_S = 20.0  # what a process may take to stop after SIGINT [s]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the page shows of a training.
+
+    Attributes
+    ----------
+    name : str
+        The voice; empty if nothing was trained yet.
+    running : bool
+    stage : str
+        The last line that the command said, progress bars left out.
+    done : tuple of (int, int) or None
+        Items of this stage that are done, and all.
+    result : str
+        One sentence, once it has ended.
+    finished : bool
+        Whether it ended by itself, with a voice.
+    """
+
+    name: str = ""
+    running: bool = False
+    stage: str = ""
+    done: tuple[int, int] | None = None
+    result: str = ""
+    finished: bool = False
+
+    @property
+    def history(self) -> Path:
+        """The table of its losses, which may not exist yet."""
+        return MODELS / self.name / HISTORY
+
+
+class Training:
+    """Trains one voice at a time.
+
+    Parameters
+    ----------
+    folder : Path
+        Temporary; recordings are copied into it, and removed when the training has ended.
+    command : sequence of str
+        What trains; "FOLDER NAME" and perhaps "--quick" are appended.
+    """
+
+    def __init__(
+        self, folder: Path, command: Sequence[str] = (sys.executable, "-m", "vc_lib", "train")
+    ):
+        self.folder, self.command = folder, command
+        self.progress = Progress()
+        self._process: subprocess.Popen | None = None
+        self._thread: Thread | None = None
+        self._lock = Lock()
+
+    def start(self, files: Sequence, name: str, quick: bool, agreed: bool) -> None:
+        """Start a training.
+
+        Parameters
+        ----------
+        files : sequence of str or Path
+            Recordings of one speaker.
+        name : str
+            Of the voice; there must be none of this name.
+        quick : bool
+            A quarter of the steps.
+        agreed : bool
+            Whether the speaker agrees.
+
+        Raises
+        ------
+        ParameterError
+            If a training is running, the speaker does not agree, there is no recording, or the name
+            is taken or no word.
+        """
+        name = (name or "").strip()
+        with self._lock:
+            self._check(files, name, agreed)
+            locked = _only_training()
+            recordings = Path(tempfile.mkdtemp(prefix="training-", dir=self.folder))
+            locked.callback(shutil.rmtree, recordings, ignore_errors=True)
+            try:
+                for i, file in enumerate(map(Path, files)):
+                    shutil.copy(file, recordings / f"{i:04}_{file.name[-80:]}")
+                self._process = self._run(recordings, name, quick)
+            except BaseException:
+                locked.close()
+                raise
+            self.progress = Progress(name, running=True, stage="starting")
+            self._thread = Thread(target=self._follow, args=(locked,), daemon=True)
+            self._thread.start()
+
+    def cancel(self) -> None:
+        """Stop the training after what it can keep: whole epochs."""
+        process = self._process
+        if process and process.poll() is None:
+            process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+
+    def close(self) -> None:
+        """Stop the training and wait until it has ended."""
+        self.cancel()
+        if self._thread:
+            self._thread.join(PATIENCE_S)
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._thread.join(PATIENCE_S)
+
+    def _check(self, files: Sequence, name: str, agreed: bool) -> None:
+        if self.progress.running:
+            raise ParameterError(
+                f"the voice {self.progress.name} is being trained, one at a time; wait until it is done"
+            )
+        if not agreed:
+            raise ParameterError("a voice belongs to a person: train it only if the speaker agrees")
+        if not files:
+            raise ParameterError("choose recordings of one speaker first")
+        if not NAME.fullmatch(name):
+            raise ParameterError(
+                f"the name {name!r} must be one word of letters, digits, dots and hyphens, such as anna"
+            )
+        if (MODELS / name).exists():
+            raise ParameterError(f"{MODELS / name} exists already; choose another name")
+
+    def _run(self, recordings: Path, name: str, quick: bool) -> subprocess.Popen:
+        return subprocess.Popen(
+            [*self.command, str(recordings), name, *(["--quick"] if quick else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl+C in the terminal reaches the server alone, which then waits
+        )
+
+    def _follow(self, locked: ExitStack) -> None:
+        """Read what the process says until it ends."""
+        name, stage, done = self.progress.name, "starting", None
+        with locked, self._process as process:
+            for line in _lines(process.stderr):
+                if found := BAR.search(line):
+                    done = int(found[1]), int(found[2])
+                elif "|" not in line:
+                    stage, done = line, None
+                self.progress = Progress(name, True, stage, done)
+        code = process.returncode
+        self.progress = Progress(
+            name, stage=stage, result=_result(name, code, stage), finished=code == FINISHED
+        )
+
+
+def _only_training() -> ExitStack:
+    """Lock the folder of voices against other servers; closing the stack ends the lock."""
+    with writing(MODELS):
+        MODELS.mkdir(parents=True, exist_ok=True)
+        # it is released in another thread
+        lock = FileLock(MODELS / ".training.lock", timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ParameterError(
+                "another page of this computer is training; wait until it is done"
+            ) from None
+    stack = ExitStack()
+    stack.callback(lock.release)
+    return stack
+
+
+def _lines(stream):
+    """Lines as they come; a carriage return ends one too, as bars are redrawn by it."""
+    line = b""
+    while char := stream.read(1):
+        if char not in b"\r\n":
+            line += char
+            continue
+        if text := line.decode("utf-8", "replace").strip(" █"):
+            yield text
+        line = b""
+    if text := line.decode("utf-8", "replace").strip(" █"):
+        yield text
+
+
+def _result(name: str, code: int, said: str) -> str:
+    """One sentence on how the training ended, and on what is there now."""
+    if code == FINISHED:
+        return f"{name} is trained. It is in the menu of Convert now."
+    if code != INTERRUPTED:
+        return said if said.startswith("error: ") else f"It ended with code {code}: {said}"
+    run = MODELS / name
+    if not run.exists():
+        return "Stopped before anything was written."
+    trained = trained_until(run)
+    if trained is None:
+        return f"Stopped before the first epoch was whole: {run} speaks by statistics alone."
+    return (
+        f"Stopped after epoch {trained[1]}: {run} holds this voice. It is in the menu of Convert."
+    )

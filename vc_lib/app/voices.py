@@ -1,0 +1,95 @@
+"""The voices of the page: listed by name, each loaded once and shared by all who use it."""
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+from ..convert import Voice, load_voice
+from ..errors import MissingInput
+from ..model.networks import WEIGHTS
+from ..model.voice_folder import BASE, VOICES
+
+FIRST = ("ljspeech", "kathleen")  # the shipped voices lead the menu
+
+
+class Shelf:
+    """The voices of a folder, of `models/`, and those that ship.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Its subfolders are voices; where names are the same, they win.
+    """
+
+    def __init__(self, folder="models"):
+        self.parents = [Path(folder), *map(Path, VOICES)]
+        self._loaded: dict[Path, tuple[int, Voice]] = {}
+        self._lock = Lock()
+
+    def names(self) -> list[str]:
+        """Names of all voices: the shipped ones, then the newest."""
+        found = self._folders()
+        others = sorted(found.keys() - set(FIRST), key=lambda n: (-_changed_ns(found[n]), n))
+        return [name for name in FIRST if name in found] + others
+
+    def chosen(self, name: str, semitones: float = 0.0, strength: float | None = None) -> Voice:
+        """A voice with dials of its own; it shares its network with everybody.
+
+        Parameters
+        ----------
+        name : str
+            One of `names()`.
+        semitones : float [-24..24]
+            Added to the pitch.
+        strength : float, optional [0..2]
+            Share of the network's change, by default the voice's own.
+
+        Raises
+        ------
+        MissingInput
+            If there is no such voice.
+        ParameterError
+            If the voice is damaged, or a dial is out of range.
+        """
+        voice = copy(self._load(name))
+        dials = dict(f0_shift_semitones=float(semitones))
+        if strength is not None:
+            dials["change_strength"] = float(strength)
+        voice.config = replace(voice.config, **dials)
+        return voice
+
+    def _folders(self) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for path in self._candidates():
+            found.setdefault(path.name, path)
+        found.pop(BASE, None)
+        return found
+
+    def _candidates(self) -> Iterator[Path]:
+        for parent in self.parents:
+            yield from (path.parent for path in sorted(parent.glob(f"*/{WEIGHTS}")))
+
+    def folder(self, name: str) -> Path:
+        """The folder of a voice; MissingInput if there is no such voice."""
+        folder = self._folders().get(name)
+        if folder is None:
+            raise MissingInput(f"the voice {name} is gone; choose another one")
+        return folder
+
+    def _load(self, name: str) -> Voice:
+        folder = self.folder(name)
+        with self._lock:
+            changed_ns = _changed_ns(folder)  # training writes better weights
+            known = self._loaded.get(folder)
+            if known is None or known[0] != changed_ns:
+                known = self._loaded[folder] = changed_ns, load_voice(folder)
+            return known[1]
+
+
+def _changed_ns(folder: Path) -> int:
+    try:
+        return (folder / WEIGHTS).stat().st_mtime_ns
+    except FileNotFoundError:  # removed just now
+        return 0
