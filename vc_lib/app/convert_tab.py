@@ -16,10 +16,11 @@ from .conversion import (
     players_frame,
     without_folder,
 )
+from .look import QUIET, problem
 from .voices import Shelf
 
 EXAMPLE, FILE, MICROPHONE = "an example", "a file", "the microphone"
-LANGUAGES = dict(cs="Czech", en="English", fr="French", it="Italian", ru="Russian")
+LANGUAGES = dict(en="English", fr="French", it="Italian", ru="Russian", cs="Czech")
 SAMPLES = Path("data/sample/sources")  # in the clone
 NOTICE = (
     "**Converted speech is synthetic: tell every listener.** The file says so in its metadata. "
@@ -29,15 +30,18 @@ NOTHING = (
     "<p class='vc-empty'>Choose speech and a voice, then press <b>Convert</b>. You can then compare "
     "source, anonymized and converted here.</p>"
 )
+WAITING = "<p class='vc-empty'></p>"  # under the place in the queue
 
 
 def examples() -> dict[str, Path]:
     """Clips of the clone by what they are, such as "Italian, a man 1"; empty elsewhere."""
-    found = {}
+    found, order = {}, list(LANGUAGES)
     for folder in (SAMPLES, Path(__file__).parents[2] / SAMPLES):
-        for path in sorted(folder.glob("*.flac")):
+        for path in sorted(
+            folder.glob("??_*_*_*.flac"), key=lambda p: (order.index(p.stem[:2]), p.name)
+        ):
             language, who, *_, number = path.stem.split("_")
-            found.setdefault(f"{LANGUAGES.get(language, language)}, a {who} {number}", path)
+            found.setdefault(f"{LANGUAGES[language]}, a {who} {number}", path)
     return found
 
 
@@ -79,8 +83,8 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
             strength = gr.Slider(0, 1.5, 1, step=0.1, label="Strength of the network", buttons=[])
             button = gr.Button("Convert", variant="primary", elem_id="convert")
         with gr.Column(scale=3, min_width=300):
-            message = gr.Markdown(elem_id="message", visible=False)
-            result = gr.HTML(NOTHING, elem_id="result", min_height=120)
+            message = gr.HTML(elem_id="message", elem_classes="vc-flush", visible=False)
+            result = gr.HTML(NOTHING, elem_id="result", elem_classes="vc-flush", min_height=140)
             download = gr.DownloadButton("Download the WAV", visible=False, elem_id="download")
             gr.Markdown(NOTICE, elem_classes="vc-notice")
 
@@ -89,12 +93,11 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
         lambda k: [gr.update(visible=k == of) for of in (EXAMPLE, FILE, MICROPHONE)],
         kind,
         [clip, upload, recording],
-        queue=False,
-        api_visibility="private",
+        **QUIET,
     )
     for given in (kind, clip, upload, recording):
-        given.change(_nothing, None, shown, queue=False, api_visibility="private")
-    button.click(_nothing, None, shown, queue=False, api_visibility="private").then(
+        given.change(_nothing, None, shown, **QUIET)
+    button.click(partial(_nothing, WAITING), None, shown, **QUIET).then(
         partial(_converted, shelf, folder, clips),
         [kind, clip, upload, recording, voice, semitones, strength],
         shown,
@@ -106,15 +109,21 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
     return voice
 
 
-def _nothing() -> list:
+def _nothing(shown: str = NOTHING) -> list:
     """No result yet."""
-    return [gr.Markdown(visible=False), NOTHING, gr.DownloadButton(visible=False)]
+    return [gr.HTML(visible=False), shown, gr.DownloadButton(visible=False)]
+
+
+def _working(step: str, share: float | None = None) -> list:
+    """What is being done, with a bar; without a share nobody knows how long it takes."""
+    value = "" if share is None else f' value="{min(share, 1):.3f}"'
+    bar = f'<p class="vc-empty"><progress{value}></progress><br>{step}</p>'
+    return [gr.skip(), bar, gr.skip()]
 
 
 def _refused(message: str) -> list:
     """One sentence in place of a result."""
-    text = f"⚠️ {message[:1].upper()}{message[1:]}"
-    return [gr.Markdown(text, visible=True), NOTHING, gr.DownloadButton(visible=False)]
+    return [gr.HTML(problem(message), visible=True), NOTHING, gr.DownloadButton(visible=False)]
 
 
 def _converted(
@@ -128,32 +137,30 @@ def _converted(
     voice: str,
     semitones: float,
     strength: float,
-    progress=gr.Progress(),  # noqa: B008  how Gradio finds it
 ) -> Iterator[list]:
     """Convert what was given; yield what the page shows meanwhile, and at the end."""
-    given = {EXAMPLE: clips.get(clip), FILE: upload, MICROPHONE: recording}[kind]
+    given: str | Path | None = {EXAMPLE: clips.get(clip), FILE: upload, MICROPHONE: recording}[kind]
     if given is None:
         missing = {FILE: "choose a file first", MICROPHONE: "record something first"}
         yield _refused(missing.get(kind, "choose an example first"))
         return
     source = Path(given)
     try:
-        progress(0, desc="reading")
+        yield _working("reading")
         seconds = check_recording(source)
         chosen = shelf.chosen(voice, semitones, strength)
+        yield _working("measuring the speaker")
         destination = Path(tempfile.mkdtemp(dir=folder)) / file_name(source, chosen)
         for done in convert_stepwise(chosen, source, destination):
-            share = min(done / seconds, 1)
-            progress(share, desc=f"converted {done:.0f} of {seconds:.0f} s")
-            yield [gr.skip()] * 3
-        progress(1, desc="drawing")
+            yield _working(f"converted {done:.0f} of {seconds:.0f} s", done / seconds)
+        yield _working("drawing", 1)
         frame = players_frame(chosen, source, destination)
     except (ParameterError, OSError) as e:
         yield _refused(without_folder(e, source))
         return
     note = f"The players hold the first {SHOWN_S:g} s; the file is whole ({seconds:.0f} s)."
     yield [
-        gr.Markdown(note, visible=seconds > SHOWN_S),
+        gr.HTML(f'<p class="vc-note">{note}</p>', visible=seconds > SHOWN_S),
         frame,
         gr.DownloadButton(value=str(destination), visible=True),
     ]

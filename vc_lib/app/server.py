@@ -20,7 +20,8 @@ from fastapi import FastAPI
 from ..errors import ParameterError
 from .conversion import SIZE
 from .live import add_live
-from .page import CSS, build, first_example, theme
+from .look import CSS, theme
+from .page import build, first_example
 from .same_origin import LOOPBACK, SameOrigin
 from .training import Training
 from .voices import Shelf

@@ -1,5 +1,6 @@
 """The tab "Train": recordings of one speaker, a name, and the curves while it trains."""
 
+import html
 from functools import partial
 
 import gradio as gr
@@ -7,6 +8,7 @@ import gradio as gr
 from ..errors import ParameterError
 from ..notebook.players import data_url
 from ..notebook.runs import plot_losses
+from .look import QUIET, problem
 from .training import MODELS, Training
 
 INTRODUCTION = (
@@ -51,17 +53,16 @@ def train_tab(training: Training, timer: gr.Timer) -> gr.Button:
                 start = gr.Button("Train", variant="primary", elem_id="train", min_width=100)
                 cancel = gr.Button("Cancel", interactive=False, elem_id="cancel", min_width=100)
         with gr.Column(scale=3, min_width=300):
-            state = gr.Markdown(_text(training), elem_id="training")
-            curves = gr.HTML(elem_id="curves")
+            state = gr.HTML(_text(training), elem_id="training", elem_classes="vc-flush")
+            curves = gr.HTML(elem_id="curves", elem_classes="vc-flush")
             attempt = gr.Button("Try it in Convert", visible=False, elem_id="attempt")
             gr.Markdown(KEPT, elem_classes="vc-notice")
 
     seen = gr.State()
     shown = [state, curves, attempt, start, cancel, seen]
-    quiet = dict(queue=False, show_progress="hidden", api_visibility="private")
-    start.click(partial(_start, training), [files, name, quick, agreed], shown, **quiet)
-    cancel.click(training.cancel, None, None, **quiet)
-    timer.tick(partial(_renewed, training), seen, shown, **quiet)
+    start.click(partial(_start, training), [files, name, quick, agreed], shown, **QUIET)
+    cancel.click(training.cancel, None, None, **QUIET)
+    timer.tick(partial(_renewed, training), seen, shown, **QUIET)
     return attempt
 
 
@@ -69,8 +70,7 @@ def _start(training: Training, files, name: str, quick: bool, agreed: bool) -> l
     try:
         training.start(files or [], name, quick, agreed)
     except (ParameterError, OSError) as e:
-        message = str(e)
-        return [f"⚠️ {message[:1].upper()}{message[1:]}.", *[gr.skip()] * 4, "refused"]
+        return [problem(str(e)), *[gr.skip()] * 4, "refused"]
     return _renewed(training, None)
 
 
@@ -84,7 +84,7 @@ def _renewed(training: Training, seen) -> list:
     return [
         _text(training),
         _curves(now.history) if changed else "",
-        gr.Button(visible=now.finished),
+        gr.Button(visible=now.kept),
         gr.Button(interactive=not now.running),
         gr.Button(interactive=now.running),
         repr(state),
@@ -101,10 +101,11 @@ def _curves(history) -> str:
 
 
 def _text(training: Training) -> str:
+    """What the training does or did, as HTML."""
     now = training.progress
-    if now.result:
-        return f"**{now.name}.** {now.result}"
-    if not now.running:
-        return "Nothing is being trained."
+    if now.result and not now.kept:
+        return problem(now.result)
     done = f" ({now.done[0]} of {now.done[1]})" if now.done else ""
-    return f"**Training {now.name}** · {now.stage}{done}"
+    said = now.result or f"{now.stage}{done}"
+    name = f"<b>{'Training ' if now.running else ''}{html.escape(now.name)}</b>: " if said else ""
+    return f'<p class="vc-note">{name}{html.escape(said) or "Nothing is being trained."}</p>'

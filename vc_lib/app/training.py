@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import ParameterError
 from ..files import writing
+from ..model.networks import WEIGHTS
 from ..model.voice_folder import HISTORY, trained_until
 
 MODELS = Path("models")  # where `vc train` saves voices
@@ -41,8 +42,8 @@ class Progress:
         Items of this stage that are done, and all.
     result : str
         One sentence, once it has ended.
-    finished : bool
-        Whether it ended by itself, with a voice.
+    kept : bool
+        Whether it has ended, and left a voice.
     """
 
     name: str = ""
@@ -50,7 +51,7 @@ class Progress:
     stage: str = ""
     done: tuple[int, int] | None = None
     result: str = ""
-    finished: bool = False
+    kept: bool = False
 
     @property
     def history(self) -> Path:
@@ -167,9 +168,8 @@ class Training:
                     stage, done = line, None
                 self.progress = Progress(name, True, stage, done)
         code = process.returncode
-        self.progress = Progress(
-            name, stage=stage, result=_result(name, code, stage), finished=code == FINISHED
-        )
+        kept = code in (FINISHED, INTERRUPTED) and (MODELS / name / WEIGHTS).is_file()
+        self.progress = Progress(name, stage=stage, result=_result(name, code, stage), kept=kept)
 
 
 def _only_training() -> ExitStack:
@@ -206,15 +206,15 @@ def _lines(stream):
 def _result(name: str, code: int, said: str) -> str:
     """One sentence on how the training ended, and on what is there now."""
     if code == FINISHED:
-        return f"{name} is trained. It is in the menu of Convert now."
+        return "trained. The voice is in the menu of Convert now; try it."
     if code != INTERRUPTED:
-        return said if said.startswith("error: ") else f"It ended with code {code}: {said}"
+        return (
+            said if said.startswith("error: ") else f"the training ended with code {code}: {said}"
+        )
     run = MODELS / name
     if not run.exists():
-        return "Stopped before anything was written."
+        return "stopped before anything was written"
     trained = trained_until(run)
     if trained is None:
-        return f"Stopped before the first epoch was whole: {run} speaks by statistics alone."
-    return (
-        f"Stopped after epoch {trained[1]}: {run} holds this voice. It is in the menu of Convert."
-    )
+        return f"stopped before the first epoch was whole: {run} speaks by statistics alone."
+    return f"stopped after epoch {trained[1]}: {run} holds this voice, which is in the menu of Convert."

@@ -54,10 +54,9 @@ class Shelf:
             If the voice is damaged, or a dial is out of range.
         """
         voice = copy(self._load(name))
-        dials = dict(f0_shift_semitones=float(semitones))
+        voice.config = replace(voice.config, f0_shift_semitones=float(semitones))
         if strength is not None:
-            dials["change_strength"] = float(strength)
-        voice.config = replace(voice.config, **dials)
+            voice.config = replace(voice.config, change_strength=float(strength))
         return voice
 
     def _folders(self) -> dict[str, Path]:

@@ -1,0 +1,53 @@
+"""What the tabs share: colors, how a problem is shown, and events that show no progress."""
+
+import html
+from typing import Any
+
+import gradio as gr
+
+# arguments of events that are quick, do not wait for a conversion, and are no API
+QUIET: dict[str, Any] = dict(queue=False, show_progress="hidden", api_visibility="private")
+SYSTEM_FONT = ("system-ui", "sans-serif")  # no font is loaded from anywhere
+MONO_FONT = ("ui-monospace", "monospace")
+CSS = """
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container > main, .gradio-container .wrap { width: 100%; }
+.vc-flush { padding: 0 !important; }
+.vc-problem { margin: 0; padding: 8px 12px; border-radius: 8px; overflow-wrap: anywhere;
+  background: color-mix(in srgb, #D55E00 18%, transparent); }
+.vc-note { margin: 0; overflow-wrap: anywhere; }
+#title h1 { margin: 0; font-size: 1.35rem; }
+#title p, .vc-notice { font-size: .9rem; opacity: .9; }
+.vc-frame { width: 100%; height: 360px; border: 0; display: block; }
+.vc-live { width: 100%; height: 330px; border: 0; display: block; }
+.vc-empty { margin: 0; min-height: 7.5rem; padding: 2.5rem 1rem; text-align: center; border-radius: 8px;
+  border: 1px dashed var(--border-color-primary); }
+.vc-empty progress { width: min(100%, 22rem); height: .7rem; accent-color: #0072B2; }
+.vc-curves { max-width: 100%; height: auto; border-radius: 6px; }
+footer { display: none !important; }
+"""
+
+
+def theme() -> gr.themes.Base:
+    """Colors of the figures, and fonts of the system."""
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.blue,
+        neutral_hue=gr.themes.colors.gray,
+        font=SYSTEM_FONT,
+        font_mono=MONO_FONT,
+        radius_size=gr.themes.sizes.radius_md,
+        spacing_size=gr.themes.sizes.spacing_sm,
+    ).set(
+        button_primary_background_fill="#0072B2",
+        button_primary_background_fill_hover="#005a8c",
+        button_primary_background_fill_dark="#0072B2",
+        button_primary_background_fill_hover_dark="#2a8cc4",
+        button_primary_text_color="white",
+    )
+
+
+def problem(message: str) -> str:
+    """HTML of a sentence that says what is wrong, given as text without a full stop."""
+    if message.split(maxsplit=1)[0].isalpha():  # otherwise it is the name of a file
+        message = message[:1].upper() + message[1:]
+    return f'<p class="vc-problem" role="alert">{html.escape(message)}.</p>'
