@@ -105,7 +105,7 @@ def convert_stepwise(voice: Voice, source, destination) -> Iterator[float]:
         done.result()
 
 
-def players_frame(voice: Voice, source, converted) -> str:
+def players_frame(voice: Voice, source, converted, name: str) -> str:
     """HTML of a frame that plays source, anonymized and converted, one over the other.
 
     Parameters
@@ -114,6 +114,8 @@ def players_frame(voice: Voice, source, converted) -> str:
         The voice that made `converted` of `source`, with the same dials.
     source, converted : str or Path
         Files; their first 20 s are in the frame.
+    name : str
+        What is said of the source in the title.
     """
     n_samples = round(SHOWN_S * voice.sr)
     wav, result = (next(blocks(file, voice.sr, n_samples)) for file in (source, converted))
@@ -123,7 +125,7 @@ def players_frame(voice: Voice, source, converted) -> str:
         tracks = [embedded(track) for track in player.tracks]
     finally:
         player.close()  # a widget is kept for ever otherwise
-    title = f"{Path(source).stem} → {voice.name}"
+    title = f"{name} → {voice.name}"
     page = FRAME.substitute(players_of([(title, tracks)], "h3"))
     return (
         f'<iframe class="vc-frame" title="players" allow="autoplay" scrolling="no" '
@@ -131,14 +133,14 @@ def players_frame(voice: Voice, source, converted) -> str:
     )
 
 
-def file_name(source, voice: Voice) -> str:
+def file_name(name: str, voice: Voice) -> str:
     """Name of the converted file, without characters that a system may refuse.
 
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> file_name("in/my: song?.mp3", SimpleNamespace(name="anna"))
+    >>> file_name("my: song?", SimpleNamespace(name="anna"))
     'my_ song__anna.wav'
     """
-    stem = "".join(c if c.isalnum() or c in " ._-" else "_" for c in Path(source).stem)
-    return f"{stem[:80] or 'speech'}_{voice.name}.wav"
+    kept = "".join(c if c.isalnum() or c in " ._-" else "_" for c in name)
+    return f"{kept[:80] or 'speech'}_{voice.name}.wav"

@@ -74,6 +74,7 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
                 format=None,
                 label="Microphone",
                 editable=False,
+                buttons=[],  # one of them would share the recording on another site
                 visible=False,
                 elem_id="microphone",
             )
@@ -116,9 +117,9 @@ def _nothing(shown: str = NOTHING) -> list:
 
 def _working(step: str, share: float | None = None) -> list:
     """What is being done, with a bar; without a share nobody knows how long it takes."""
-    value = "" if share is None else f' value="{min(share, 1):.3f}"'
-    bar = f'<p class="vc-empty"><progress{value}></progress><br>{step}</p>'
-    return [gr.skip(), bar, gr.skip()]
+    width = "" if share is None else f' style="width:{100 * min(share, 1):.1f}%"'
+    bar = f'<span class="vc-bar"><i{width}></i></span>'
+    return [gr.skip(), f'<p class="vc-empty" role="status">{bar}{step}</p>', gr.skip()]
 
 
 def _refused(message: str) -> list:
@@ -150,11 +151,12 @@ def _converted(
         seconds = check_recording(source)
         chosen = shelf.chosen(voice, semitones, strength)
         yield _working("measuring the speaker")
-        destination = Path(tempfile.mkdtemp(dir=folder)) / file_name(source, chosen)
+        name = MICROPHONE.split()[-1] if kind == MICROPHONE else source.stem
+        destination = Path(tempfile.mkdtemp(dir=folder)) / file_name(name, chosen)
         for done in convert_stepwise(chosen, source, destination):
             yield _working(f"converted {done:.0f} of {seconds:.0f} s", done / seconds)
         yield _working("drawing", 1)
-        frame = players_frame(chosen, source, destination)
+        frame = players_frame(chosen, source, destination, name)
     except (ParameterError, OSError) as e:
         yield _refused(without_folder(e, source))
         return

@@ -24,6 +24,7 @@ from .voices import Shelf
 
 MAX_USERS = 2  # live connections at a time; each takes about half a core
 LONGEST_S = 1.0  # longest block that is accepted [s]
+WISH_S = 10.0  # time in which a browser must say what it wants [s]
 LATE_S = 1.0  # input that waits for its conversion; more is dropped [s]
 KEPT_S = 0.2  # what is kept of it then [s]
 PAGE = {name: Path(__file__).with_name(name) for name in ("live.html", "live.js", "worklet.js")}
@@ -118,7 +119,7 @@ async def _end(ws: WebSocket, message: str) -> None:
 
 async def _serve(ws: WebSocket, shelf: Shelf) -> None:
     """Convert until the browser leaves."""
-    wish = await ws.receive_json()
+    wish = await asyncio.wait_for(ws.receive_json(), WISH_S)
     semitones = float(wish.get("semitones", 0))
     voice = await asyncio.to_thread(shelf.chosen, str(wish["voice"]), semitones)
     await asyncio.to_thread(_warm_up, voice)

@@ -12,7 +12,7 @@ MONO_FONT = ("ui-monospace", "monospace")
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
 .gradio-container > main, .gradio-container .wrap { width: 100%; }
-.vc-flush { padding: 0 !important; }
+.vc-flush, .vc-flush .html-container { padding: 0 !important; }
 .vc-problem { margin: 0; padding: 8px 12px; border-radius: 8px; overflow-wrap: anywhere;
   background: color-mix(in srgb, #D55E00 18%, transparent); }
 .vc-note { margin: 0; overflow-wrap: anywhere; }
@@ -22,8 +22,11 @@ CSS = """
 .vc-live { width: 100%; height: 330px; border: 0; display: block; }
 .vc-empty { margin: 0; min-height: 7.5rem; padding: 2.5rem 1rem; text-align: center; border-radius: 8px;
   border: 1px dashed var(--border-color-primary); }
-.vc-empty progress { width: min(100%, 22rem); height: .7rem; accent-color: #0072B2; }
+.vc-bar { display: block; width: min(100%, 22rem); height: .6rem; margin: 0 auto .7rem; border-radius: .3rem;
+  background: var(--border-color-primary); overflow: hidden; }
+.vc-bar i { display: block; width: 0; height: 100%; background: #0072B2; transition: width .3s; }
 .vc-curves { max-width: 100%; height: auto; border-radius: 6px; }
+:is(#training, #curves, #voice, #message) [data-testid="status-tracker"] { display: none; }
 footer { display: none !important; }
 """
 

@@ -106,6 +106,7 @@ def _text(training: Training) -> str:
     if now.result and not now.kept:
         return problem(now.result)
     done = f" ({now.done[0]} of {now.done[1]})" if now.done else ""
-    said = now.result or f"{now.stage}{done}"
+    stage = now.stage.partition(";")[0]  # what follows is for those who sit at a terminal
+    said = now.result or f"{stage}{done}"
     name = f"<b>{'Training ' if now.running else ''}{html.escape(now.name)}</b>: " if said else ""
     return f'<p class="vc-note">{name}{html.escape(said) or "Nothing is being trained."}</p>'

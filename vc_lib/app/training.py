@@ -23,7 +23,9 @@ from ..model.voice_folder import HISTORY, trained_until
 MODELS = Path("models")  # where `vc train` saves voices
 NAME = re.compile(r"\w[\w.-]{0,49}", re.ASCII)
 BAR = re.compile(r"\|[█-]+\|.*\[(\d+)/(\d+)")  # a progress bar: items that are done, and all
-FINISHED, INTERRUPTED = 0, 130  # exit codes of `vc train`
+FINISHED = 0  # exit code
+# of `vc train` after SIGINT, and of a process that was stopped before it began
+STOPPED = (130, -signal.SIGINT, -signal.SIGTERM)
 PATIENCE_S = 20.0  # what a process may take to stop after SIGINT [s]
 
 
@@ -168,7 +170,7 @@ class Training:
                     stage, done = line, None
                 self.progress = Progress(name, True, stage, done)
         code = process.returncode
-        kept = code in (FINISHED, INTERRUPTED) and (MODELS / name / WEIGHTS).is_file()
+        kept = code in (FINISHED, *STOPPED) and (MODELS / name / WEIGHTS).is_file()
         self.progress = Progress(name, stage=stage, result=_result(name, code, stage), kept=kept)
 
 
@@ -207,7 +209,7 @@ def _result(name: str, code: int, said: str) -> str:
     """One sentence on how the training ended, and on what is there now."""
     if code == FINISHED:
         return "trained. The voice is in the menu of Convert now; try it."
-    if code != INTERRUPTED:
+    if code not in STOPPED:
         return (
             said if said.startswith("error: ") else f"the training ended with code {code}: {said}"
         )

@@ -1,0 +1,420 @@
+"""The page without a browser: voices, conversion, sockets, training, and who may ask for what."""
+
+import json
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("gradio", reason="pip install -e '.[app]'")
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from vc_lib.__main__ import main
+from vc_lib.app import conversion, convert_tab, live, server, training
+from vc_lib.app.conversion import check_recording, convert_stepwise, players_frame
+from vc_lib.app.training import Training
+from vc_lib.app.voices import Shelf
+from vc_lib.audio import load_wav, read_comment
+from vc_lib.convert import Stream
+from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.model.voice_folder import save_voice
+
+SR = 16_000
+AT = "http://127.0.0.1:7860"
+SOCKET = "ws://127.0.0.1:7860/live/socket"
+
+
+@pytest.fixture(scope="module")
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def clip(voice, tmp_path):
+    """A recording of one second."""
+    path = tmp_path / "me & you.wav"
+    soundfile.write(path, voice(1.0), SR)
+    return path
+
+
+# Voices
+
+
+def test_shipped_voices_lead_the_menu_and_the_base_is_not_in_it(shelf, tmp_path, monkeypatch):
+    assert shelf.names()[:2] == ["ljspeech", "kathleen"] and "base" not in shelf.names()
+    monkeypatch.chdir(tmp_path)
+    assert Shelf("nowhere").names() == ["ljspeech", "kathleen"]
+
+
+def test_users_share_a_network_and_keep_their_own_dials(shelf):
+    mine, yours = shelf.chosen("ljspeech", 3.0, 0.5), shelf.chosen("ljspeech", -3.0)
+    assert mine.generator is yours.generator
+    assert (mine.config.f0_shift_semitones, mine.config.change_strength) == (3.0, 0.5)
+    assert (yours.config.f0_shift_semitones, yours.config.change_strength) == (-3.0, 1.0)
+
+
+def test_a_new_voice_is_found_and_read_again_when_it_has_changed(shelf, tmp_path):
+    voice = shelf.chosen("ljspeech")
+    mine = Shelf(tmp_path)
+    assert "anna" not in mine.names()
+    save_voice(voice.generator.state_dict(), voice.config, tmp_path / "anna")
+    assert mine.names()[2] == "anna"
+    before = mine.chosen("anna").generator
+    assert mine.chosen("anna").generator is before
+    time.sleep(0.02)
+    save_voice(voice.generator.state_dict(), voice.config, tmp_path / "anna")
+    assert mine.chosen("anna").generator is not before
+
+
+def test_a_voice_that_is_gone_and_a_dial_out_of_range_are_refused(shelf):
+    with pytest.raises(MissingInput, match="nobody is gone; choose another"):
+        shelf.chosen("nobody")
+    with pytest.raises(ParameterError, match="f0_shift_semitones=99"):
+        shelf.chosen("ljspeech", 99)
+
+
+# Convert
+
+
+def test_length_of_a_recording(clip):
+    assert check_recording(clip) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "data, line",
+    [
+        (b"", "bad.wav is empty (0 bytes)"),
+        (b"no sound at all", "bad.wav is not readable as sound"),
+        (np.zeros(SR), "bad.wav is silent; check the microphone"),
+        (np.ones(1_000) / 2, "bad.wav lasts 0.06 s; give a recording of 0.3 s or more"),
+        (np.zeros(0), "bad.wav is empty (0 samples)"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_sentence_without_its_folder(tmp_path, data, line):
+    path = tmp_path / "bad.wav"
+    if isinstance(data, bytes):
+        path.write_bytes(data)
+    else:
+        soundfile.write(path, data, SR)
+    with pytest.raises(ParameterError) as e:
+        check_recording(path)
+    assert str(e.value).startswith(line) and str(tmp_path) not in str(e.value)
+
+
+def ask(shelf, folder, **given) -> list[list]:
+    """All that the page shows after a click on Convert."""
+    of = dict(kind=convert_tab.FILE, clip=None, upload=None, recording=None, voice="ljspeech")
+    of |= dict(semitones=0, strength=1) | given
+    return list(convert_tab._converted(shelf, folder, {}, **of))
+
+
+def test_converts_an_upload_and_says_that_it_is_synthetic(shelf, clip, tmp_path):
+    *steps, (message, frame, download) = ask(shelf, tmp_path, upload=str(clip))
+    assert any("converted 1 of 1 s" in bar for _, bar, _ in steps)
+    assert not message.visible and download.visible
+    assert "voice 'ljspeech'" in read_comment(download.value["path"])
+    expected = shelf.chosen("ljspeech").convert(load_wav(clip, SR), SR)
+    converted = load_wav(download.value["path"], SR)
+    assert np.abs(converted - expected).max() <= 2 / 32_768
+    assert "me &amp;amp; you → ljspeech" in frame
+
+
+def test_two_users_get_their_own_voice_and_dials(shelf, clip, tmp_path):
+    results = [
+        ask(shelf, tmp_path, upload=str(clip), **of)[-1][2].value["path"]
+        for of in (dict(voice="ljspeech"), dict(voice="kathleen"), dict(semitones=5))
+    ]
+    wavs = [load_wav(path, SR) for path in results]
+    assert len(set(results)) == 3
+    assert min(np.abs(wavs[0] - wavs[1]).max(), np.abs(wavs[0] - wavs[2]).max()) > 0.05
+
+
+@pytest.mark.parametrize(
+    "given, line",
+    [
+        (dict(), "Choose a file first."),
+        (dict(kind=convert_tab.MICROPHONE), "Record something first."),
+        (dict(kind=convert_tab.EXAMPLE), "Choose an example first."),
+        (dict(upload="text.wav"), "text.wav is not readable as sound"),
+        (dict(upload="me & you.wav", voice="nobody"), "The voice nobody is gone"),
+    ],
+)
+def test_what_cannot_be_converted_gets_a_sentence_and_no_old_result(
+    shelf, clip, tmp_path, monkeypatch, given, line
+):
+    monkeypatch.chdir(tmp_path)
+    Path("text.wav").write_text("no sound")
+    *_, (message, result, download) = ask(shelf, tmp_path, **given)
+    assert line in message.value and message.visible
+    assert result == convert_tab.NOTHING and not download.visible
+
+
+def test_leaving_the_page_stops_the_conversion(shelf, voice, tmp_path, short_chunks):
+    source, destination = tmp_path / "long.wav", tmp_path / "out.wav"
+    soundfile.write(source, voice(20.0), SR)
+    steps = convert_stepwise(shelf.chosen("ljspeech"), source, destination)
+    assert 0 < next(steps) < 20
+    steps.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["long.wav"]
+
+
+def test_a_long_recording_is_shown_from_its_beginning(shelf, clip, monkeypatch):
+    monkeypatch.setattr(conversion, "SHOWN_S", 0.5)
+    frame = players_frame(shelf.chosen("ljspeech"), clip, clip, "a </script> name")
+    assert frame.count("&quot;seconds&quot;:0.5") == 3
+    assert "a &amp;lt;/script&amp;gt; name" in frame and "http" not in frame.replace(
+        "http://www.w3.org/2000/svg", ""
+    )
+
+
+# Who may ask
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with TestClient(server.make_app(tmp_path_factory.mktemp("app")), AT) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"origin": AT}, 200),
+        ({"host": "localhost:7860"}, 200),
+        ({"origin": "https://elsewhere.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:1"}, 403),
+        ({"host": "rebound.example"}, 403),
+    ],
+)
+def test_other_websites_are_refused(client, headers, status):
+    for path in ("/", "/live/voices"):
+        assert client.get(path, headers=headers).status_code == status
+
+
+def test_the_page_holds_no_address_of_another_host(client):
+    config = client.get("/config").json()
+    assert config["analytics_enabled"] is False
+    assert "fonts.googleapis" not in client.get("/theme.css").text
+    assert client.get("/docs").status_code == 404
+
+
+# Live
+
+
+def talk(client, wish, blocks, origin=AT):
+    """What a live connection answers: JSON, and the sound."""
+    told, sound = [], []
+    with client.websocket_connect(SOCKET, headers={"origin": origin}) as ws:
+        ws.send_json(wish)
+        told.append(ws.receive_json())
+        for block in blocks:
+            ws.send_bytes(block)
+            message = ws.receive()
+            if message.get("bytes") is None:
+                return [*told, json.loads(message["text"])], sound
+            sound.append(np.frombuffer(message["bytes"], "<f4"))
+            told.append(ws.receive_json())
+    return told, sound
+
+
+def test_live_speech_is_that_of_a_stream(client, shelf, voice):
+    wav, chosen = voice(1.5), shelf.chosen("kathleen", 2.0)
+    parts = np.array_split(wav, 40)
+    told, sound = talk(
+        client, dict(voice="kathleen", semitones=2), [part.tobytes() for part in parts]
+    )
+    stream = Stream(chosen)
+    expected = np.concatenate([stream(part) for part in parts])
+    assert np.allclose(np.concatenate(sound), expected, atol=1e-4) and np.abs(expected).max() > 0.05
+    assert told[0]["ready"] == dict(sr=SR, latency_s=stream.latency / SR)
+    assert all(answer["load"] > 0 for answer in told[1:])
+
+
+@pytest.mark.parametrize(
+    "wish, block, line",
+    [
+        (dict(voice="nobody"), b"", "the voice nobody is gone"),
+        (dict(voice="ljspeech", semitones=99), b"", "f0_shift_semitones=99.0 must be"),
+        (dict(voice="ljspeech"), b"abc", "a block of 3 bytes must be float32"),
+        (dict(voice="ljspeech"), b"\0" * 4 * (SR + 1), "must be float32, 1 s or less"),
+        (dict(voice="ljspeech"), np.full(9, np.nan, "<f4").tobytes(), "block"),
+    ],
+)
+def test_bad_live_input_ends_with_a_sentence(client, wish, block, line):
+    told, _ = talk(client, wish, [block] if block else [])
+    assert line in told[-1]["error"]
+
+
+def test_another_website_cannot_listen_in(client):
+    for headers in ({"origin": "https://elsewhere.example"}, {}):
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect(SOCKET, headers=headers),
+        ):
+            pass
+
+
+def test_a_third_speaker_is_told_to_wait(client):
+    def connect():
+        return client.websocket_connect(SOCKET, headers={"origin": AT})
+
+    with connect(), connect(), connect() as third:
+        assert third.receive_json()["error"] == live.BUSY
+    told, _ = talk(client, dict(voice="ljspeech"), [])
+    assert "ready" in told[0], "the places are free again"
+
+
+def test_the_browser_learns_of_voices_and_of_an_example(client):
+    told = client.get("/live/voices").json()
+    assert told["voices"][0] == dict(name="ljspeech", sr=SR) and told["example"]
+    assert client.get("/live/example").content[:4] == b"fLaC"
+    for path in ("/live/", "/live/live.js", "/live/worklet.js"):
+        assert client.get(path).status_code == 200
+
+
+# Train
+
+SPEAKS = """
+import pathlib, sys, time
+folder, name, *more = sys.argv[1:]
+print(f"analyzing {len(list(pathlib.Path(folder).iterdir()))} recordings {more}", file=sys.stderr)
+print("\\r |██--| 50.00% [3/6 00:01<00:01]", end="\\r", file=sys.stderr, flush=True)
+"""
+WAITS = (
+    SPEAKS
+    + """
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+)
+
+
+@pytest.fixture
+def trainer(tmp_path, monkeypatch):
+    """A function from a program to a training by it; the current folder is its own."""
+    monkeypatch.chdir(tmp_path)
+    # a process that was started in the background hears no SIGINT, nor do those it starts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    made = []
+
+    def make(program: str) -> Training:
+        (tmp_path / "page").mkdir(exist_ok=True)
+        made.append(Training(tmp_path / "page", (sys.executable, "-c", program)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+    signal.signal(signal.SIGINT, before)
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.02)
+
+
+def test_a_training_says_how_far_it_is_and_can_be_stopped(trainer, clip):
+    one, other = trainer(WAITS), trainer(WAITS)
+    one.start([clip, clip], "anna", quick=True, agreed=True)
+    wait_for(lambda: one.progress.done)
+    assert one.progress.stage == "analyzing 2 recordings ['--quick']"
+    assert one.progress.done == (3, 6) and one.progress.running
+    with pytest.raises(ParameterError, match="anna is being trained, one at a time"):
+        one.start([clip], "bert", True, True)
+    with pytest.raises(ParameterError, match="another page of this computer is training"):
+        other.start([clip], "bert", True, True)
+    one.cancel()
+    wait_for(lambda: not one.progress.running)
+    assert one.progress.result == "stopped before anything was written" and not one.progress.kept
+    assert not list(Path("page").iterdir()), "the recordings are removed"
+    other.start([clip], "bert", False, True)  # its turn
+
+
+def test_the_result_of_a_training_names_what_is_there(trainer, clip, shelf, tmp_path):
+    voice = shelf.chosen("ljspeech")
+    one = trainer(SPEAKS + "time.sleep(0.5)")
+    save_voice(voice.generator.state_dict(), voice.config, tmp_path / "made")
+    one.start([clip], "anna", False, True)
+    (tmp_path / "made").rename(tmp_path / "models" / "anna")
+    wait_for(lambda: not one.progress.running)
+    assert one.progress.kept and one.progress.result.startswith("trained. The voice is in the menu")
+    assert "by statistics alone" in training._result("anna", 130, "")
+    save_voice(voice.generator.state_dict(), voice.config, "models/anna", ("generator", 2))
+    assert "stopped after epoch 2: models/anna holds" in training._result("anna", 130, "").replace(
+        "\\", "/"
+    )
+
+
+@pytest.mark.parametrize(
+    "end, line",
+    [
+        ("sys.exit('error: too little speech')", "error: too little speech"),
+        ("print('killed', file=sys.stderr); sys.exit(9)", "the training ended with code 9: killed"),
+    ],
+)
+def test_a_training_that_fails_says_why(trainer, clip, end, line):
+    one = trainer(SPEAKS + end)
+    one.start([clip], "anna", True, True)
+    wait_for(lambda: not one.progress.running)
+    assert one.progress.result == line and not one.progress.kept
+
+
+@pytest.mark.parametrize(
+    "of, line",
+    [
+        (dict(agreed=False), "train it only if the speaker agrees"),
+        (dict(files=[]), "choose recordings"),
+        (dict(name="a/b"), "must be one word"),
+        (dict(name="--epochs"), "must be one word"),
+        (dict(name=""), "must be one word"),
+        (dict(name="bert"), "bert exists already; choose another name"),
+    ],
+)
+def test_a_training_begins_only_with_all_it_needs(trainer, clip, of, line):
+    Path("models/bert").mkdir(parents=True)
+    one = trainer(WAITS)
+    with pytest.raises(ParameterError, match=line):
+        one.start(**dict(files=[clip], name="anna", quick=True, agreed=True) | of)
+    assert not one.progress.running and not list(Path("page").iterdir())
+
+
+def test_stopping_the_server_stops_the_training(trainer, clip):
+    one = trainer("import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)" + WAITS)
+    one.start([clip], "anna", True, True)
+    wait_for(lambda: one.progress.done)
+    one.close()
+    assert not one.progress.running and one._process.poll() is not None
+
+
+# The server
+
+
+def test_a_taken_port_and_a_foreign_host_are_refused(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["app", "--no-browser", "--port", str(port)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: cannot listen on 127.0.0.1, port {port}")
+    with pytest.raises(ParameterError, match="choose another --port or --host"):
+        server._listen("203.0.113.1", None)
+    with pytest.raises(ParameterError, match=r"must be in 0\.\.65535"):
+        server._listen("127.0.0.1", 70_000)
+
+
+def test_without_gradio_one_line_names_the_way_out(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["app"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'vc-lib[app]'" in line and "pip install -e '.[app]'" in line
