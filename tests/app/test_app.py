@@ -25,9 +25,18 @@ from vc_lib.convert import Stream
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.model.voice_folder import save_voice
 
+pytestmark = pytest.mark.usefixtures("cache")
 SR = 16_000
 AT = "http://127.0.0.1:7860"
 SOCKET = "ws://127.0.0.1:7860/live/socket"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Gradio keeps what users give and get in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +132,7 @@ def test_converts_an_upload_and_says_that_it_is_synthetic(shelf, clip, tmp_path)
     converted = load_wav(download.value["path"], SR)
     assert np.abs(converted - expected).max() <= 2 / 32_768
     assert "me &amp;amp; you → ljspeech" in frame
+    assert [path.name for path in tmp_path.iterdir()] == [clip.name], "its own copy is removed"
 
 
 def test_two_users_get_their_own_voice_and_dials(shelf, clip, tmp_path):
@@ -336,8 +346,9 @@ def test_a_training_says_how_far_it_is_and_can_be_stopped(trainer, clip):
     with pytest.raises(ParameterError, match="another page of this computer is training"):
         other.start([clip], "bert", True, True)
     one.cancel()
+    assert one.progress.stage == "stopping"
     wait_for(lambda: not one.progress.running)
-    assert one.progress.result == "stopped before anything was written" and not one.progress.kept
+    assert one.progress.result == "stopped before anything was written." and not one.progress.kept
     assert not list(Path("page").iterdir()), "the recordings are removed"
     other.start([clip], "bert", False, True)  # its turn
 
@@ -368,7 +379,7 @@ def test_a_training_that_fails_says_why(trainer, clip, end, line):
     one = trainer(SPEAKS + end)
     one.start([clip], "anna", True, True)
     wait_for(lambda: not one.progress.running)
-    assert one.progress.result == line and not one.progress.kept
+    assert one.progress.result == line and one.progress.failed and not one.progress.kept
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
                 list(clips), value=next(iter(clips), None), label="Example", visible=bool(clips)
             )
             upload = gr.File(
-                label="A recording of one speaker, any format",
+                label="One speaker, any format, up to 1 GB",
                 height=130,
                 visible=not clips,
                 elem_id="upload",
@@ -146,23 +146,27 @@ def _converted(
         yield _refused(missing.get(kind, "choose an example first"))
         return
     source = Path(given)
+    name = MICROPHONE.split()[-1] if kind == MICROPHONE else source.stem
     try:
         yield _working("reading")
         seconds = check_recording(source)
         chosen = shelf.chosen(voice, semitones, strength)
         yield _working("measuring the speaker")
-        name = MICROPHONE.split()[-1] if kind == MICROPHONE else source.stem
-        destination = Path(tempfile.mkdtemp(dir=folder)) / file_name(name, chosen)
-        for done in convert_stepwise(chosen, source, destination):
-            yield _working(f"converted {done:.0f} of {seconds:.0f} s", done / seconds)
-        yield _working("drawing", 1)
-        frame = players_frame(chosen, source, destination, name)
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            destination = Path(own) / file_name(name, chosen)
+            for done in convert_stepwise(chosen, source, destination):
+                yield _working(f"converted {done:.0f} of {seconds:.0f} s", done / seconds)
+            yield _working("drawing", 1)
+            frame = players_frame(chosen, source, destination, name)
+            yield _finished(frame, destination, seconds)  # Gradio copies the file
     except (ParameterError, OSError) as e:
         yield _refused(without_folder(e, source))
-        return
+
+
+def _finished(frame: str, file: Path, seconds: float) -> list:
     note = f"The players hold the first {SHOWN_S:g} s; the file is whole ({seconds:.0f} s)."
-    yield [
+    return [
         gr.HTML(f'<p class="vc-note">{note}</p>', visible=seconds > SHOWN_S),
         frame,
-        gr.DownloadButton(value=str(destination), visible=True),
+        gr.DownloadButton(value=str(file), visible=True),
     ]

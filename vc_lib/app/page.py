@@ -1,6 +1,5 @@
 """The page: its three tabs, and the menu of voices."""
 
-import tempfile
 from pathlib import Path
 
 import gradio as gr
@@ -31,7 +30,7 @@ def build(shelf: Shelf, training: Training, folder: Path) -> gr.Blocks:
     shelf : Shelf
     training : Training
     folder : Path
-        Temporary; for results, and named on the page.
+        Temporary; named on the page.
     """
     with gr.Blocks(
         title="Voice conversion", analytics_enabled=False, delete_cache=(600, OLD_S)
@@ -45,8 +44,7 @@ def build(shelf: Shelf, training: Training, folder: Path) -> gr.Blocks:
         timer = gr.Timer(RENEW_S)
         with gr.Tabs(selected="convert") as tabs:
             with gr.Tab("Convert", id="convert"):
-                results = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
-                voice = convert_tab(shelf, results)
+                voice = convert_tab(shelf, folder)
             with gr.Tab("Live", id="live"):
                 gr.HTML(LIVE, elem_classes="vc-flush")
                 gr.Markdown(LIVE_NOTICE, elem_classes="vc-notice")

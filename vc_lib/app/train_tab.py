@@ -61,7 +61,7 @@ def train_tab(training: Training, timer: gr.Timer) -> gr.Button:
     seen = gr.State()
     shown = [state, curves, attempt, start, cancel, seen]
     start.click(partial(_start, training), [files, name, quick, agreed], shown, **QUIET)
-    cancel.click(training.cancel, None, None, **QUIET)
+    cancel.click(partial(_cancel, training), None, shown, **QUIET)
     timer.tick(partial(_renewed, training), seen, shown, **QUIET)
     return attempt
 
@@ -71,6 +71,11 @@ def _start(training: Training, files, name: str, quick: bool, agreed: bool) -> l
         training.start(files or [], name, quick, agreed)
     except (ParameterError, OSError) as e:
         return [problem(str(e)), *[gr.skip()] * 4, "refused"]
+    return _renewed(training, None)
+
+
+def _cancel(training: Training) -> list:
+    training.cancel()
     return _renewed(training, None)
 
 
@@ -103,7 +108,7 @@ def _curves(history) -> str:
 def _text(training: Training) -> str:
     """What the training does or did, as HTML."""
     now = training.progress
-    if now.result and not now.kept:
+    if now.failed:
         return problem(now.result)
     done = f" ({now.done[0]} of {now.done[1]})" if now.done else ""
     stage = now.stage.partition(";")[0]  # what follows is for those who sit at a terminal

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -46,6 +46,8 @@ class Progress:
         One sentence, once it has ended.
     kept : bool
         Whether it has ended, and left a voice.
+    failed : bool
+        Whether it has ended by an error.
     """
 
     name: str = ""
@@ -54,6 +56,7 @@ class Progress:
     done: tuple[int, int] | None = None
     result: str = ""
     kept: bool = False
+    failed: bool = False
 
     @property
     def history(self) -> Path:
@@ -80,6 +83,7 @@ class Training:
         self._process: subprocess.Popen | None = None
         self._thread: Thread | None = None
         self._lock = Lock()
+        self._stopping = False
 
     def start(self, files: Sequence, name: str, quick: bool, agreed: bool) -> None:
         """Start a training.
@@ -114,15 +118,18 @@ class Training:
             except BaseException:
                 locked.close()
                 raise
-            self.progress = Progress(name, running=True, stage="starting")
+            self.progress, self._stopping = Progress(name, running=True, stage="starting"), False
             self._thread = Thread(target=self._follow, args=(locked,), daemon=True)
             self._thread.start()
 
     def cancel(self) -> None:
         """Stop the training after what it can keep: whole epochs."""
-        process = self._process
-        if process and process.poll() is None:
-            process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+        with self._lock:
+            if self.progress.running:
+                self._stopping = True
+                self.progress = replace(self.progress, stage="stopping", done=None)
+                number = signal.SIGINT if os.name == "posix" else signal.SIGTERM
+                self._process.send_signal(number)
 
     def close(self) -> None:
         """Stop the training and wait until it has ended."""
@@ -168,10 +175,15 @@ class Training:
                     done = int(found[1]), int(found[2])
                 elif "|" not in line:
                     stage, done = line, None
-                self.progress = Progress(name, True, stage, done)
+                with self._lock:
+                    if not self._stopping:
+                        self.progress = Progress(name, True, stage, done)
         code = process.returncode
-        kept = code in (FINISHED, *STOPPED) and (MODELS / name / WEIGHTS).is_file()
-        self.progress = Progress(name, stage=stage, result=_result(name, code, stage), kept=kept)
+        failed = code not in (FINISHED, *STOPPED)
+        kept = not failed and (MODELS / name / WEIGHTS).is_file()
+        result = _result(name, code, stage)
+        with self._lock:
+            self.progress = Progress(name, result=result, kept=kept, failed=failed)
 
 
 def _only_training() -> ExitStack:
@@ -215,7 +227,7 @@ def _result(name: str, code: int, said: str) -> str:
         )
     run = MODELS / name
     if not run.exists():
-        return "stopped before anything was written"
+        return "stopped before anything was written."
     trained = trained_until(run)
     if trained is None:
         return f"stopped before the first epoch was whole: {run} speaks by statistics alone."
