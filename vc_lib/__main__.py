@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from .config import PRESETS, AnonymizeConfig, Config
@@ -262,16 +263,13 @@ def _evaluate(args) -> str:
 
 
 def _app(args) -> None:
-    try:
-        import fastapi  # noqa: F401
-        import gradio  # noqa: F401
-        import ipywidgets  # noqa: F401
-        import websockets  # noqa: F401
-    except ImportError as e:
+    missing = [name for name in ("gradio", "websockets", "anywidget") if find_spec(name) is None]
+    if missing:
         raise ParameterError(
-            f"the page needs {e.name}, which is not installed; pip install 'vc-lib[app]', or in the "
-            "clone: pip install -e '.[app]'"
-        ) from e
+            f"the page needs {' and '.join(missing)}, not installed here; pip install 'vc-lib[app]', or "
+            "in the clone: pip install -e '.[app]'"
+        )
+    _say("starting the page, which takes some seconds")
     from .app.server import serve
 
     def ready(address: str) -> None:

@@ -263,6 +263,30 @@ def test_bad_live_input_ends_with_a_sentence(client, wish, block, line):
     assert line in told[-1]["error"]
 
 
+def test_what_comes_faster_than_it_is_converted_is_dropped_and_counted(client, monkeypatch):
+    class Slow(Stream):
+        def __call__(self, block):
+            time.sleep(0.3)
+            return super().__call__(block)
+
+    monkeypatch.setattr(live, "Stream", Slow)
+    monkeypatch.setattr(live, "_warm_up", lambda voice: None)
+    n_blocks, told, n_samples, n_dropped = 30, [], 0, 0
+    with client.websocket_connect(SOCKET, headers={"origin": AT}) as ws:
+        ws.send_json(dict(voice="ljspeech"))
+        ws.receive_json()
+        for _ in range(n_blocks):
+            ws.send_bytes(np.zeros(SR // 10, "<f4").tobytes())
+        while n_samples + n_dropped < n_blocks * SR // 10:
+            message = ws.receive()
+            if message.get("text"):
+                told.append(json.loads(message["text"]))
+                n_samples += told[-1].get("samples", 0)
+                n_dropped += told[-1].get("dropped", 0)
+    assert n_samples + n_dropped == n_blocks * SR // 10 and n_dropped > SR
+    assert told[0]["load"] > 1
+
+
 def test_another_website_cannot_listen_in(client):
     for headers in ({"origin": "https://elsewhere.example"}, {}):
         with (
@@ -416,7 +440,7 @@ def test_a_taken_port_and_a_foreign_host_are_refused(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["app", "--no-browser", "--port", str(port)]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"error: cannot listen on 127.0.0.1, port {port}")
     with pytest.raises(ParameterError, match="choose another --port or --host"):
         server._listen("203.0.113.1", None)
@@ -424,8 +448,33 @@ def test_a_taken_port_and_a_foreign_host_are_refused(capsys):
         server._listen("127.0.0.1", 70_000)
 
 
+def test_whoever_opens_the_page_to_a_network_is_warned(monkeypatch):
+    said, folders = [], []
+    make_app = server.make_app
+
+    def make(folder, voices, hosts):
+        folders.append((folder, hosts))
+        return make_app(folder, voices, hosts)
+
+    monkeypatch.setattr(server, "make_app", make)
+    monkeypatch.setattr(server._Server, "run", lambda self, sockets: self.at_start())
+    for host in ("127.0.0.1", "0.0.0.0"):
+        server.serve(host, 0, open_browser=False, ready=said.append, warn=said.append)
+    assert [line.partition(" ")[0] for line in said] == [said[0], "warning:", said[2]]
+    assert "anyone in the network of 0.0.0.0 can use this page" in said[1]
+    assert all(line.startswith("http://127.0.0.1:") for line in (said[0], said[2]))
+    assert [hosts for _, hosts in folders] == [server.LOOPBACK, ()]
+    assert not any(folder.exists() for folder, _ in folders)
+
+
+def test_a_folder_of_voices_that_is_not_there_is_refused(capsys):
+    assert main(["app", "--voices", "nowhere"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: nowhere does not exist")
+
+
 def test_without_gradio_one_line_names_the_way_out(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["app"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the page needs gradio, not installed here")
     assert "pip install 'vc-lib[app]'" in line and "pip install -e '.[app]'" in line

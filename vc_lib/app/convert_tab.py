@@ -98,7 +98,10 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
     )
     for given in (kind, clip, upload, recording):
         given.change(_nothing, None, shown, **QUIET)
-    button.click(partial(_nothing, WAITING), None, shown, **QUIET).then(
+    begin = button.click(
+        lambda: [*_nothing(WAITING), gr.Button(interactive=False)], None, [*shown, button], **QUIET
+    )
+    converted = begin.then(
         partial(_converted, shelf, folder, clips),
         [kind, clip, upload, recording, voice, semitones, strength],
         shown,
@@ -107,6 +110,7 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
         show_progress_on=result,
         api_visibility="private",
     )
+    converted.then(lambda: gr.Button(interactive=True), None, button, **QUIET)
     return voice
 
 

@@ -46,6 +46,8 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_dark="#0072B2",
         button_primary_background_fill_hover_dark="#2a8cc4",
         button_primary_text_color="white",
+        checkbox_border_color="*neutral_400",
+        checkbox_border_color_dark="*neutral_400",
     )
 
 

@@ -17,13 +17,13 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from ..errors import ParameterError
+from ..errors import MissingInput, ParameterError
 from .conversion import SIZE
 from .live import add_live
 from .look import CSS, theme
 from .page import build, first_example
 from .same_origin import LOOPBACK, SameOrigin
-from .training import Training
+from .training import MODELS, Training
 from .voices import Shelf
 
 PORT = 7860  # tried first, and the next ones if it is taken
@@ -49,8 +49,6 @@ def make_app(folder: Path, voices="models", hosts=LOOPBACK, max_file_size: int =
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(SameOrigin, hosts=hosts)
     shelf, app.state.training = Shelf(voices), Training(folder)
-    if not shelf.names():
-        raise ParameterError("there is no voice; train one with: vc train RECORDINGS NAME")
     add_live(app, shelf, first_example())
     page = build(shelf, app.state.training, folder)
     app.state.shelf = shelf
@@ -97,9 +95,13 @@ def serve(
 
     Raises
     ------
+    MissingInput
+        If the folder does not exist; `models` need not.
     ParameterError
-        If the port is taken, the host is not an address of this machine, or there is no voice.
+        If the port is taken, or the host is not an address of this machine.
     """
+    if Path(voices) != MODELS and not Path(voices).is_dir():
+        raise MissingInput(f"{voices} does not exist; give a folder whose subfolders are voices")
     listening = _listen(host, port)
     local = host in LOOPBACK
     if not local:
