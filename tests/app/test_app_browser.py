@@ -104,6 +104,14 @@ def opened(browser, site):
     assert hosts == {"127.0.0.1"}, hosts
 
 
+@pytest.fixture(scope="module")
+def left_open(browser, site):
+    """A page that is open while the server stops."""
+    page = browser.new_page()
+    page.goto(site[0])
+    page.locator("#convert").wait_for()
+
+
 def choose(page, voice: str) -> None:
     page.locator("#voice input").click()
     page.get_by_role("option", name=voice).click()
@@ -184,6 +192,7 @@ def test_what_the_microphone_records_is_converted(opened):
     assert result(page).locator("h3").inner_text() == "microphone → ljspeech"
 
 
+@pytest.mark.usefixtures("left_open")
 def test_two_people_at_once_get_their_own_result(opened, voice, tmp_path):
     soundfile.write(tmp_path / "low.wav", voice(1.0), SR)
     soundfile.write(tmp_path / "high.wav", voice(2.0, f0=220.0), SR)

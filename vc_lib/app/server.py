@@ -1,5 +1,6 @@
 """The server of the page: it listens on this machine, and leaves nothing behind."""
 
+import logging
 import os
 import signal
 import socket
@@ -115,7 +116,7 @@ def serve(
         app = make_app(Path(folder), voices, LOOPBACK if local else ())
         names = app.state.shelf.names()
         Thread(target=app.state.shelf.chosen, args=names[:1], daemon=True).start()  # warm up
-        server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+        server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         server.at_start = lambda: _opened(address, open_browser, ready)
         try:
             with _terminated_like_ctrl_c():
@@ -125,7 +126,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it listens."""
+    """A server that says when it listens, and ends in silence."""
 
     at_start: Callable[[], object]
 
@@ -133,6 +134,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self.at_start()
+
+    async def shutdown(self, sockets=None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # pages are still open
+        await super().shutdown(sockets)
 
 
 def _opened(address: str, open_browser: bool, ready: Callable[[str], object]) -> None:
