@@ -28,8 +28,12 @@ WORDS = [  # (start [s], text): where the phrases of CLIP begin
     (2.38, "e verrà risposta appena si libera un operatore."),
 ]
 ROWS = [  # (file in readme/, title, style of its lines)
-    (f"{CLIP}_source.mp3", "SOURCE: a man, speaking Italian", {"color": "#0072B2"}),
-    (f"{CLIP}_converted.mp3", "CONVERTED: the same words, another voice", {"color": "#D55E00"}),
+    (f"clips/sources/{CLIP}.mp3", "SOURCE: a man, speaking Italian", {"color": "#0072B2"}),
+    (
+        f"clips/ljspeech/{CLIP}_converted.mp3",
+        "CONVERTED: the same words, another voice",
+        {"color": "#D55E00"},
+    ),
     ("target.mp3", "TARGET: her own voice, saying something else", {"color": "#555555"}),
 ]
 for (_, _, style), label in zip(ROWS, ("source", "converted", "target"), strict=True):
@@ -56,7 +60,7 @@ def overview(cfg: Config) -> Figure:
         wav = load_wav(REPO / "readme" / file, cfg.sr)
         axes[str(i)].set_title(title, weight="bold")
         spectrogram(axes[str(i)], wav[: int(SECONDS * cfg.sr)], cfg)
-        if file.startswith(CLIP):
+        if CLIP in file:
             phrases(axes[str(i)])
         features = analyze(wav, cfg.sr)
         pitch(axes["pitch"], features, style, is_target=i == 2)
@@ -115,7 +119,7 @@ def is_loud(features: Features) -> np.ndarray:
 
 def two_channels(cfg: Config) -> Figure:
     """Log-magnitude and phase of half a second of the converted clip, side by side."""
-    wav = load_wav(REPO / "readme" / f"{CLIP}_converted.mp3", cfg.sr)
+    wav = load_wav(REPO / "readme" / f"clips/ljspeech/{CLIP}_converted.mp3", cfg.sr)
     wav = wav[int(0.85 * cfg.sr) : int(1.35 * cfg.sr)]
     img = wav_to_image(wav, cfg)
     fig = Figure(figsize=(9.5, 4.3), layout="constrained")

@@ -105,14 +105,6 @@ def test_the_note_says_that_it_is_synthetic(tmp_path):
     assert "synthetic" in text and "models/x" in text and "me.m4a" in text
 
 
-def test_examples_are_sounds_and_figures(excerpt, trained, tmp_path):
-    output.write_examples({"man": excerpt}, {"target": excerpt["source"]}, trained, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        *(f"man_{label}.mp3" for label in ("source", "anonymized", "baseline", "converted")),
-        *("man.png", "target.mp3", "target.png"),
-    }
-
-
 # The panel
 
 
