@@ -14,6 +14,7 @@ import soundfile
 from vc_lib.__main__ import main
 from vc_lib.anonymize import anonymize
 from vc_lib.audio import load_wav, read_comment
+from vc_lib.audio.loudness import Loudness
 from vc_lib.config import AnonymizeConfig
 from vc_lib.convert import load_voice
 
@@ -35,6 +36,12 @@ def written(path):
     return wav
 
 
+def loudness(wav):
+    meter = Loudness(SR)
+    meter.add(wav)
+    return meter.lufs
+
+
 def folder(name: str) -> Path:
     Path(name).mkdir(parents=True, exist_ok=True)
     return Path(name)
@@ -52,8 +59,23 @@ def refused(capsys, *arguments) -> str:
 def test_converts_a_file_and_names_it(clip, capsys):
     assert main(["convert", "me.wav", "out/her.wav"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "the converted recording is out/her.wav"
-    expected = load_voice("ljspeech").convert(clip, SR)
-    assert np.abs(written("out/her.wav") - expected).max() <= LEAST
+    made, expected = written("out/her.wav"), load_voice("ljspeech").convert(clip, SR)
+    gain = np.dot(made, expected) / np.dot(expected, expected)
+    assert np.abs(made - gain * expected).max() <= LEAST
+    assert loudness(made) == pytest.approx(loudness(clip), abs=0.1)
+    main(["convert", "me.wav", "as_is.wav", "--level", "voice"])
+    assert np.abs(written("as_is.wav") - expected).max() <= LEAST
+
+
+def test_loudness_rate_and_format(clip, capsys):
+    wide = ["convert", "me.wav", "wide.flac", "--level", "-23", "--rate", "48000"]
+    assert main(wide) == 0
+    wav, sr = soundfile.read("wide.flac")
+    assert sr == 48_000 and len(wav) == 3 * len(clip)
+    assert loudness(load_wav("wide.flac", SR)) == pytest.approx(-23, abs=0.2)
+    assert main(["convert", "me.wav", "out", "--format", "ogg", "--rate", "44100"]) == 0
+    assert soundfile.info("out/me_converted.ogg").samplerate == 44_100
+    capsys.readouterr()
 
 
 def test_a_folder_as_destination_names_the_file_after_the_source(clip, capsys):
@@ -63,11 +85,11 @@ def test_a_folder_as_destination_names_the_file_after_the_source(clip, capsys):
 
 
 def test_dials_change_the_sound_as_in_the_config(clip):
-    main(["convert", "me.wav", "plain.wav", "--strength", "0"])
+    main(["convert", "me.wav", "plain.wav", "--strength", "0", "--level", "voice"])
     voice = load_voice("ljspeech")
     anonymized = voice.anonymize(clip, SR)
     assert np.abs(written("plain.wav") - anonymized).max() < 0.01 < np.abs(anonymized).max()
-    main(["convert", "me.wav", "higher.wav", "--semitones", "7"])
+    main(["convert", "me.wav", "higher.wav", "--semitones", "7", "--level", "voice"])
     assert np.abs(written("higher.wav") - written("plain.wav")).max() > 0.05
 
 
@@ -79,6 +101,9 @@ def test_converts_a_folder(clip, capsys):
         "2 converted recordings are in out; listen: out/index.html"
     )
     assert np.array_equal(written("out/a_converted.wav"), written("out/b_converted.wav"))
+    assert main(["convert", "many", "more", "--format", "mp3"]) == 0
+    names = {path.name for path in Path("more").iterdir()}
+    assert names == {"a_converted.mp3", "b_converted.mp3", "index.html"}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +115,9 @@ def test_converts_a_folder(clip, capsys):
         (["me.wav", "out.wav", "--voice", "nobody"], "error: nobody is neither a folder nor"),
         (["me.wav", "out.wav", "--semitones", "99"], "error: f0_shift_semitones=99.0 must be"),
         (["me.wav", "out.wav", "--strength", "-1"], "error: change_strength=-1.0 must be"),
+        (["me.wav", "out.wav", "--level", "0"], "error: level=0.0 must be 'keep', 'voice' or"),
+        (["me.wav", "out.wav", "--level", "loud"], "error: level='loud' must be"),
+        (["me.wav", "out.wav", "--format", "mp3"], "error: --format mp3 must not contradict"),
         ([".", "out.mp3"], "error: out.mp3 is a file name, must be a folder"),
         (["me.wav", "n" * 300 + ".wav"], "error: "),
     ],
@@ -115,6 +143,7 @@ def test_ctrl_c_leaves_nothing_half_written(voice, tmp_path, source):
     for i in range(2):
         soundfile.write(tmp_path / "long" / f"{i}.wav", np.tile(voice(4.0), 100), SR)
     run = [sys.executable, "-m", "vc_lib", "convert", tmp_path / source, tmp_path / "out"]
+    run += ["--level", "voice"]  # else the samples wait in a file without a name
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     # a shell starts what runs in its background with SIGINT ignored
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

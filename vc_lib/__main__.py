@@ -32,6 +32,10 @@ WHOLE, QUICK = (16, 2), (4, 1)
 # arguments of several commands
 DESTINATION = dict(type=Path, help="a file (.wav, .flac, .ogg or .mp3) or a folder")
 SEMITONES = dict(type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
+VOICE = dict(default="ljspeech", help="name or folder of a voice (default: ljspeech)")
+STRENGTH = dict(type=float, help="share of the network's change, 0 to 2 (default: 1)")
+FORMATS = ("wav", "flac", "ogg", "mp3")
+RATES = (16_000, 44_100, 48_000)  # of the output [Hz]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,10 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(run: Callable, summary: str, example: str) -> Callable:
+    def command(run: Callable, summary: str, *examples: str) -> Callable:
         name = run.__name__.removeprefix("_")
         added = commands.add_parser(
-            name, help=summary, description=f"{summary}.", epilog=f"example: vc {name} {example}"
+            name,
+            help=summary,
+            description=f"{summary}.",
+            epilog="\n".join(f"example: vc {name} {example}" for example in examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         added.set_defaults(run=run)
         return added.add_argument
@@ -92,12 +100,30 @@ def _parser() -> argparse.ArgumentParser:
         _convert,
         "convert a recording, or a folder of them, to a voice",
         "me.m4a converted.wav --voice kathleen",
+        "recordings converted --format mp3 --level -23",
+        "interview.mov converted.wav --rate 48000",
     )
     add("source", type=Path, help="a recording of one speaker, or a folder of such recordings")
     add("destination", **DESTINATION)
-    add("--voice", default="ljspeech", help="name or folder of a voice (default: ljspeech)")
+    add("--voice", **VOICE)
     add("--semitones", **SEMITONES)
-    add("--strength", type=float, help="share of the network's change, 0 to 2 (default: 1)")
+    add("--strength", **STRENGTH)
+    add(
+        "--level",
+        type=_level,
+        default="keep",
+        metavar="keep|voice|LUFS",
+        help="loudness: the recording's own (keep, the default), as the voice makes it (voice), "
+        "or a number such as -23",
+    )
+    add(
+        "--rate",
+        type=int,
+        choices=RATES,
+        help="sampling rate of the output in Hz (default: the voice's); at 44100 and 48000 the band "
+        "above 8 kHz is the recording's own, filtered, and keeps traces of the speaker",
+    )
+    add("--format", choices=FORMATS, help="of files that the command names itself (default: wav)")
 
     add = command(
         _anonymize,
@@ -138,19 +164,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _convert(args) -> str:
-    from .audio.write import WRITABLE
-    from .convert import convert_file, convert_folder, load_voice
+def _level(text: str) -> str | float:
+    """A loudness as a number, or a word."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _voice(args):
+    """The voice, with the dials of the command."""
+    from .convert import load_voice
 
     settings = dict(f0_shift_semitones=args.semitones)
     if args.strength is not None:
         settings["change_strength"] = args.strength
     voice = load_voice(args.voice)
     voice.config = replace(voice.config, **settings)
+    return voice
+
+
+def _convert(args) -> str:
+    from .convert import convert_file, convert_folder
+
+    voice, how = _voice(args), dict(sr=args.rate, level=args.level)
+    suffix = f".{args.format or FORMATS[0]}"
     if args.source.is_dir():
-        if args.destination.suffix in WRITABLE:
+        if args.destination.suffix[1:] in FORMATS:
             raise ParameterError(f"{args.destination} is a file name, must be a folder")
-        made = convert_folder(voice, args.source, args.destination)
+        made = convert_folder(voice, args.source, args.destination, suffix, **how)
         done = f"{len(made)} converted recordings are in {args.destination}"
         try:
             from .notebook.listening import write_listening_page
@@ -161,8 +203,10 @@ def _convert(args) -> str:
         except (ParameterError, OSError) as e:
             _say(f"warning: no page to listen: {e}")
             return done
-    destination = _file_in(args.destination, args.source, "converted")
-    convert_file(voice, args.source, destination, progress=Progress("converted"))
+    destination = _file_in(args.destination, args.source, "converted", suffix)
+    if args.format and destination.suffix != suffix:
+        raise ParameterError(f"--format {args.format} must not contradict {destination}; drop one")
+    convert_file(voice, args.source, destination, progress=Progress("converted"), **how)
     return f"the converted recording is {destination}"
 
 
@@ -178,10 +222,10 @@ class Progress:
             print(f"{self.done} {seconds:.0f} s ", end="\r", file=sys.stderr, flush=True)
 
 
-def _file_in(destination: Path, source: Path, how: str) -> Path:
+def _file_in(destination: Path, source: Path, how: str, suffix: str = ".wav") -> Path:
     """The destination; a file named after the source if it is a folder or has no suffix."""
     if destination.is_dir() or not destination.suffix:
-        return destination / f"{source.stem}_{how}.wav"
+        return destination / f"{source.stem}_{how}{suffix}"
     return destination
 
 

@@ -15,7 +15,9 @@ SR = 16_000
 def test_converts_a_file_like_its_samples(model, voice, short_chunks, tmp_path, sr):
     """Longer than one chunk; 16 bits in, 16 bits out."""
     soundfile.write(tmp_path / "source.wav", voice(1.7, sr=sr), sr)
-    convert_file(model, tmp_path / "source.wav", str(tmp_path / "out" / "converted.wav"))
+    convert_file(
+        model, tmp_path / "source.wav", str(tmp_path / "out" / "converted.wav"), level="voice"
+    )
     converted, converted_sr = soundfile.read(tmp_path / "out" / "converted.wav", dtype="float32")
     wav = load_wav(tmp_path / "source.wav", SR)
     assert converted_sr == SR and converted.shape == (round(round(1.7 * sr) * SR / sr),)
@@ -45,7 +47,7 @@ def test_resumes_a_folder_with_only_new(model, takes, tmp_path):
 
 
 def test_a_full_disk_stops_a_folder(model, takes, tmp_path, monkeypatch):
-    def full(*args):
+    def full(*_, **__):
         raise NotWritten("the disk is full")
 
     monkeypatch.setattr(files, "convert_file", full)

@@ -1,16 +1,21 @@
 """Convert a file, or a folder of files."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 from fastprogress.fastprogress import progress_bar
 
-from ..audio import WavWriter, blocks, chunks, list_audio
+from ..audio import WavWriter, blocks, check_sr, chunks, list_audio
+from ..audio.loudness import Loudness
 from ..errors import NotWritten, ParameterError
 from ..files import check_not_source
 from ..parallel import give_memory_back, in_order
+from .full_band import full_band
+from .gain import check_target_level, metered, with_loudness
 from .long import convert_long
 from .voice import Voice
 
@@ -20,6 +25,9 @@ def convert_file(
     source_path,
     destination_path,
     progress: Callable[[float], object] | None = None,
+    *,
+    sr: int | None = None,
+    level: str | float = "keep",
 ) -> Path:
     """Convert a recording of any length, at constant memory.
 
@@ -32,6 +40,13 @@ def convert_file(
         WAV, FLAC, OGG or MP3 by its suffix. The file appears only when it is complete.
     progress : callable, optional
         Called after each chunk with the seconds of speech that are converted so far.
+    sr : int, optional [Hz]
+        Rate of the output; that of the voice by default. At a higher rate the band above half the
+        voice's rate is the source's own, with a gain: it keeps traces of the speaker.
+    level : str or float
+        "keep": the integrated loudness of the source (ITU-R BS.1770). A number: that loudness
+        [LUFS]. "voice": as the voice makes it. The true peak stays under -1 dBFS, with a warning if
+        that costs loudness. What is silent or shorter than 0.4 s stays as the voice makes it.
 
     Returns
     -------
@@ -42,24 +57,65 @@ def convert_file(
     ------
     MissingInput, ParameterError
         If the source does not exist or is not readable, or if the destination is the source or has
-        another suffix.
+        another suffix; or if `sr` is under the voice's rate, or `level` is out of range.
     NotWritten
         If the disk is full or the folder is not writable.
     """
     destination = Path(destination_path)
     check_not_source(Path(source_path), destination)
+    sr, level = _check_rate(sr, voice), check_target_level(level)
     give_memory_back()
-    with WavWriter(destination_path, voice.sr, voice.disclosure) as out:
-        block = int(chunks.CHUNK_S * voice.sr)
-        for wav in convert_long(voice, blocks(source_path, voice.sr, block)):
+    with WavWriter(destination_path, sr, voice.disclosure) as out:
+        meter = Loudness(sr)  # of the source
+        wavs = _reported(_converted(voice, source_path, sr, meter), sr, progress)
+        if level != "voice":
+            aim = partial(getattr, meter, "lufs") if level == "keep" else lambda: level
+            wavs = with_loudness(wavs, sr, aim, destination)
+        for wav in wavs:
             out.write(wav)
-            if progress:
-                progress(out.n_samples / voice.sr)
     return destination
 
 
+def _check_rate(sr: int | None, voice: Voice) -> int:
+    """The rate of the output."""
+    sr = voice.sr if sr is None else check_sr(sr)
+    if sr < voice.sr:
+        raise ParameterError(
+            f"sr={sr} must be {voice.sr} Hz, the rate of {voice.name}, or higher; "
+            "resample the converted file for a lower one"
+        )
+    return sr
+
+
+def _converted(voice: Voice, path, sr: int, meter: Loudness) -> Iterator[np.ndarray]:
+    """The converted recording at `sr`, piece by piece; `meter` measures its source."""
+    narrow, wide = (blocks(path, rate, int(chunks.CHUNK_S * rate)) for rate in (voice.sr, sr))
+    if sr == voice.sr:
+        return convert_long(voice, metered(narrow, meter))
+    return full_band(partial(convert_long, voice), narrow, metered(wide, meter), voice.sr, sr)
+
+
+def _reported(
+    wavs: Iterable[np.ndarray], sr: int, progress: Callable[[float], object] | None
+) -> Iterator[np.ndarray]:
+    """The pieces, with a call of `progress` after each."""
+    n_done = 0
+    for wav in wavs:
+        yield wav
+        n_done += len(wav)
+        if progress:
+            progress(n_done / sr)
+
+
 def convert_folder(
-    voice: Voice, source, destination_dir, suffix: str = ".wav", only_new: bool = False
+    voice: Voice,
+    source,
+    destination_dir,
+    suffix: str = ".wav",
+    only_new: bool = False,
+    *,
+    sr: int | None = None,
+    level: str | float = "keep",
 ) -> dict[Path, Path]:
     """Convert recordings on all cores, several at a time.
 
@@ -77,6 +133,8 @@ def convert_folder(
     only_new : bool
         Keep outputs that exist, to resume after an interruption. Existing outputs are always
         complete.
+    sr, level
+        As for `convert_file`.
 
     Returns
     -------
@@ -87,11 +145,12 @@ def convert_folder(
     Raises
     ------
     MissingInput, ParameterError
-        If the folder does not exist, two files would get the same output, or no file can be
-        converted.
+        If the folder does not exist, two files would get the same output, no file can be
+        converted, or `suffix`, `sr` or `level` is not one of those above.
     NotWritten
         If the disk is full or the folder is not writable.
     """
+    _check_rate(sr, voice), check_target_level(level)  # else each file would say so
     one_folder = isinstance(source, str | Path) and Path(source).is_dir()
     if isinstance(source, str | Path) and Path(source).is_file():
         source = [source]
@@ -121,7 +180,7 @@ def convert_folder(
         if only_new and destinations[file].is_file():
             return None
         try:
-            convert_file(voice, file, destinations[file], stop_if_told)
+            convert_file(voice, file, destinations[file], stop_if_told, sr=sr, level=level)
         except NotWritten:
             raise  # the other files would fail, too
         except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
