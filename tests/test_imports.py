@@ -14,7 +14,7 @@ PACKAGE = REPO / "vc_lib"
 # A room (folder) or module imports from its left; rooms joined by a comma do not import each other.
 ARROW = (
     "errors < files, fields, parallel < speaker < config < audio < anonymize < corpus, spectrogram < model"
-    " < training, convert < evaluate < notebook < app < __main__"
+    " < training, convert < evaluate < notebook < app < cli < __main__"
 )
 LEVELS = [level.split(", ") for level in ARROW.split(" < ")]
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}

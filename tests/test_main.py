@@ -1,11 +1,13 @@
 """The command line: each command does what its function does, says where the result is, and refuses in one line."""
 
+import re
 import signal
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,6 +138,18 @@ def test_a_wrong_command_exits_with_2_and_help_shows_an_example(capsys):
     assert "example: vc convert me.m4a converted.wav" in capsys.readouterr().out
 
 
+def started(run: list) -> subprocess.Popen:
+    """A process that hears SIGINT; a shell starts what runs in its background with it ignored."""
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(run, preexec_fn=heard, **pipes)
+
+
+def part_of(folder: Path, n_bytes: int) -> list[Path]:
+    """Files in a folder that are being written and have so many bytes."""
+    return [path for path in folder.glob(".*.part") if path.stat().st_size > n_bytes]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of the shell differ there")
 @pytest.mark.parametrize("source", ["long", "long/0.wav"])
 def test_ctrl_c_leaves_nothing_half_written(voice, tmp_path, source):
@@ -144,14 +158,11 @@ def test_ctrl_c_leaves_nothing_half_written(voice, tmp_path, source):
         soundfile.write(tmp_path / "long" / f"{i}.wav", np.tile(voice(4.0), 100), SR)
     run = [sys.executable, "-m", "vc_lib", "convert", tmp_path / source, tmp_path / "out"]
     run += ["--level", "voice"]  # else the samples wait in a file without a name
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    # a shell starts what runs in its background with SIGINT ignored
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(run, preexec_fn=heard, **pipes)
+    process = started(run)
     parts, deadline = [], time.monotonic() + 120
     while not parts and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-        parts = [p for p in tmp_path.glob("out/.*.part") if p.stat().st_size > 1_000]
+        parts = part_of(tmp_path / "out", 1_000)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert parts and process.returncode == 130, err
@@ -174,9 +185,15 @@ def test_anonymizes_by_a_preset(clip, capsys):
 def test_trains_a_voice_that_converts(clip, voice, capsys):
     for i in range(3):
         soundfile.write(folder("recordings") / f"{i}.wav", voice(1.5, f0=200.0, seed=i), SR)
+    for name in "abcdef":
+        soundfile.write(folder("data/sample/sources") / f"{name}.wav", clip, SR)
     assert main(["train", "recordings", "anna", "--quick", "--epochs", "1"]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].endswith("converted.wav --voice models/anna")
+    assert "listen: models/anna/listen/index.html" in said.out
+    assert {p.name for p in Path("models/anna/listen").iterdir()} == {
+        *("a_converted.wav", "c_converted.wav", "e_converted.wav", "index.html")
+    }
     assert "models/anna speaks already" in said.err
     assert main(["convert", "me.wav", "anna.wav", "--voice", "anna"]) == 0
     assert len(written("anna.wav")) == len(clip) and load_voice("anna").name == "anna"
@@ -199,3 +216,67 @@ def test_evaluates_a_voice(clip, voice, capsys):
     assert main(["evaluate", "ljspeech", "sources", "--target", "sources"]) == 0
     table = capsys.readouterr().out
     assert "anonymized" in table and "converted" in table and "log-F0 corr. with source" in table
+    assert main(["evaluate", "ljspeech", "sources", "--page", "heard"]) == 0
+    out = capsys.readouterr().out
+    assert "converted" in out.splitlines()[0] and out.splitlines()[-1] == (
+        "2 converted recordings are in heard; listen: heard/index.html"
+    )
+    assert "0_converted.wav" in Path("heard/index.html").read_text(encoding="utf-8")
+
+
+def test_live_from_file_to_file(clip, capsys):
+    assert main(["live", "--from", "me.wav", "--to", "out/live.wav"]) == 0
+    said = capsys.readouterr()
+    assert re.fullmatch(r"converted 1.0 s, \d+ dropouts, delay 0.\d\d s\n", said.out)
+    assert "Ctrl+C ends it" in said.err and "headphones" not in said.err
+    assert "to the voice 'ljspeech'" in read_comment("out/live.wav")
+    assert len(clip) < len(written("out/live.wav")) < 3 * len(clip)
+
+
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        (["--from", "me.wav"], "error: no sound output is there"),
+        (["--list-devices"], "error: no sound device is there; plug one in"),
+        (["--input", "abc", "--to", "a.wav"], "error: --input 'abc' must be one device"),
+        (["--from", "me.wav", "--to", "me.wav"], "error: me.wav is the source itself"),
+        (
+            ["--from", "me.wav", "--to", "a.wav", "--block-ms", "1"],
+            "error: --block-ms 1 must be in",
+        ),
+        (["--from", "me.wav", "--to", "a.wav", "--voice", "nobody"], "error: nobody is neither"),
+    ],
+)
+def test_live_refuses_in_one_line(clip, capsys, monkeypatch, tmp_path, arguments, line):
+    monkeypatch.setattr("vc_lib.convert.sound_card.sounddevice", no_devices)
+    assert refused(capsys, "live", *arguments).startswith(line)
+    assert [path.name for path in tmp_path.iterdir()] == ["me.wav"]
+
+
+def no_devices():
+    """The package sounddevice where there is no device."""
+
+    def query_devices(name=None, kind=None):
+        if kind:
+            raise ValueError(f"No {kind} device matching {name!r}")
+        return []
+
+    default = SimpleNamespace(device=(-1, -1))
+    return SimpleNamespace(query_devices=query_devices, PortAudioError=OSError, default=default)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of the shell differ there")
+def test_ctrl_c_is_the_usual_end_of_live(voice, tmp_path):
+    soundfile.write(tmp_path / "me.wav", np.tile(voice(4.0), 30), SR)
+    run = [sys.executable, "-m", "vc_lib", "live"]
+    run += ["--from", tmp_path / "me.wav", "--to", tmp_path / "out.wav"]
+    process = started(run)
+    deadline = time.monotonic() + 120
+    while not part_of(tmp_path, 30_000) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert re.fullmatch(r"converted \d+\.\d s, \d+ dropouts, delay \d\.\d\d s\n", out), out
+    assert {path.name for path in tmp_path.iterdir()} == {"me.wav", "out.wav"}
+    assert len(written(tmp_path / "out.wav")) > 14_000

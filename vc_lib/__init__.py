@@ -18,6 +18,7 @@ Packages and modules in pipeline order; each imports only from those before it:
     evaluate    scores, judges, privacy
     notebook    players, plots, widgets
     app         a page in the browser
+    cli         what the commands of `vc` do
     __main__    the command line
 
 Nothing heavy is imported here, so that `import vc_lib` is instant.

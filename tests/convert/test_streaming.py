@@ -148,6 +148,16 @@ def test_measures_an_unknown_speaker(model, voice, monkeypatch):
         )
 
 
+def test_measures_a_speaker_in_the_background(model, voice):
+    wav, whole, stream = voice(4.0, f0=100.0), Stream(model), Stream(model, background=True)
+    streamed(whole, wav)
+    for start in range(0, len(wav), 1_600):
+        stream(wav[start : start + 1_600])
+        if stream.estimate:
+            stream.estimate.result()  # the thread is done before the next block
+    assert stream.source.f0_hz == pytest.approx(whole.source.f0_hz, rel=0.01)
+
+
 @pytest.mark.parametrize("f0_method", ["dio", "harvest"])
 def test_other_f0_methods_work(model, speech, known, f0_method):
     other = Voice(model.generator, replace(model.config, f0_method=f0_method), model.device)

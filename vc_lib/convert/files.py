@@ -69,8 +69,7 @@ def convert_file(
         meter = Loudness(sr)  # of the source
         wavs = _reported(_converted(voice, source_path, sr, meter), sr, progress)
         if level != "voice":
-            aim = partial(getattr, meter, "lufs") if level == "keep" else lambda: level
-            wavs = with_loudness(wavs, sr, aim, destination)
+            wavs = with_loudness(wavs, sr, meter if level == "keep" else float(level), destination)
         for wav in wavs:
             out.write(wav)
     return destination

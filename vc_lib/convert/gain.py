@@ -6,7 +6,7 @@ on the disk of the destination, as float32; it vanishes with the process.
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..files import writing
 LEVELS = "keep", "voice"  # the source's loudness; as the voice makes it
 LUFS_MIN, LUFS_MAX = -60.0, -5.0  # range of a loudness to bring recordings to
 PEAK_DB = -1.0  # highest true peak; coders overshoot by less [dBFS]
-SHORT_DB = 0.5  # missed loudness from which there is a warning [LU]
+SHORT_DB = 1.0  # missed loudness from which there is a warning [LU]
 PASS = 2**18  # samples that the second pass holds at once
 
 
@@ -43,7 +43,7 @@ def metered(wavs: Iterable[np.ndarray], meter: Loudness) -> Iterator[np.ndarray]
 
 
 def with_loudness(
-    wavs: Iterable[np.ndarray], sr: int, aim: Callable[[], float], path: Path
+    wavs: Iterable[np.ndarray], sr: int, aim: Loudness | float, path: Path
 ) -> Iterator[np.ndarray]:
     """A recording with a gain that brings it to a loudness.
 
@@ -52,8 +52,8 @@ def with_loudness(
     wavs : iterable of np.ndarray [shape=(n_samples,)]
         Its pieces, of any lengths.
     sr : int [Hz]
-    aim : callable
-        Called when all pieces have been taken; returns the loudness [LUFS].
+    aim : Loudness or float
+        The loudness [LUFS], or a meter that has measured it when all pieces have been taken.
     path : Path
         Where the recording will be. Its folder takes the temporary file; its name is in warnings.
 
@@ -70,7 +70,8 @@ def with_loudness(
         for wav in metered(wavs, meter):
             with writing(path):
                 buffer.write(np.asarray(wav, np.float32).tobytes())
-        gain = np.float32(10 ** (_gain_db(meter, aim(), path.name) / 20))
+        lufs = aim.lufs if isinstance(aim, Loudness) else aim
+        gain = np.float32(10 ** (_gain_db(meter, lufs, path.name) / 20))
         with writing(path):
             buffer.seek(0)
         while data := buffer.read(4 * PASS):

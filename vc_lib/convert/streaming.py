@@ -5,7 +5,9 @@ context: WORLD features moved to the voice, synthesis, and the generator. Each s
 lookahead in `BUDGET`, and passes on only samples that later input can hardly change.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -58,6 +60,9 @@ class Stream:
     level_db : float, optional [dB]
         Level of the speech, from `audio.level.speech_level_db`, to detect pauses. By default it is
         measured on the input.
+    background : bool
+        Measure the speaker in a thread of its own. That takes 20 ms for each second of voiced
+        speech, too long between two blocks. The output then depends on when the thread is done.
 
     Attributes
     ----------
@@ -65,7 +70,13 @@ class Stream:
         Delay of the output.
     """
 
-    def __init__(self, voice, source: SpeakerStats | None = None, level_db: float | None = None):
+    def __init__(
+        self,
+        voice,
+        source: SpeakerStats | None = None,
+        level_db: float | None = None,
+        background: bool = False,
+    ):
         self.voice, self.cfg, self.sr = voice, voice.config, voice.sr
         self.grid, self.unit = grid(voice.config), self.cfg.hop_length * voice.generator.step_t
         self.n_block = max(1, round(BUDGET["block"] * self.sr / self.grid)) * self.grid
@@ -92,6 +103,8 @@ class Stream:
         self.phase = None
         self.use_grains = False  # whether voiced sound is made of grains
         self.own, self.powers, self.n_estimates = [], [], 0  # what the speaker is measured on
+        self.pool = ThreadPoolExecutor(1) if background else None
+        self.estimate: Future | None = None  # of the speaker, in the background
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """Convert a block of samples at the voice's rate; the output lags `latency` samples behind.
@@ -126,6 +139,8 @@ class Stream:
 
     def _convert(self, new: np.ndarray) -> np.ndarray:
         """Convert `n_block` new samples: the `n_block` output samples that are settled now."""
+        if self.estimate and self.estimate.done():
+            self.source, self.estimate = self.estimate.result(), None
         self.wav.add(new)
         self.vocoded.add(self._synthesize(*self._transform()))
         return self._generate()
@@ -223,7 +238,11 @@ class Stream:
         self.n_estimates = int(np.searchsorted(ESTIMATE_S, voiced_s, "right"))
         if not self.source_given:
             self.own = [_joined(*self.own)]
-            self.source = speaker_stats(self.own, prior=self.cfg.target)
+            how = partial(speaker_stats, list(self.own), prior=self.cfg.target)
+            if self.pool:
+                self.estimate = self.pool.submit(how)
+            else:
+                self.source = how()
         if not self.level_given:
             self.level_db = speech_level_db(np.concatenate(self.powers))
         if self.n_estimates == len(ESTIMATE_S):

@@ -1,0 +1,65 @@
+"""`vc convert` and `vc anonymize`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..config import AnonymizeConfig, Config
+from ..errors import ParameterError
+from .listen import page_to_hear
+from .terminal import Progress
+
+FORMATS = ("wav", "flac", "ogg", "mp3")
+
+
+def convert(args) -> str:
+    """Convert a recording, or a folder of them; returns the last line of the output."""
+    from ..convert import convert_file, convert_folder
+
+    voice, how = voice_with_dials(args), dict(sr=args.rate, level=args.level)
+    suffix = f".{args.format or FORMATS[0]}"
+    if args.source.is_dir():
+        if args.destination.suffix[1:] in FORMATS:
+            raise ParameterError(f"{args.destination} is a file name, must be a folder")
+        made = convert_folder(voice, args.source, args.destination, suffix, **how)
+        page = page_to_hear(voice, made, args.destination)
+        return f"{len(made)} converted recordings are in {args.destination}{page}"
+    destination = _file_in(args.destination, args.source, "converted", suffix)
+    if args.format and destination.suffix != suffix:
+        raise ParameterError(f"--format {args.format} must not contradict {destination}; drop one")
+    convert_file(voice, args.source, destination, progress=Progress("converted"), **how)
+    return f"the converted recording is {destination}"
+
+
+def voice_with_dials(args):
+    """The voice, with the dials of the command."""
+    from ..convert import load_voice
+
+    settings = dict(f0_shift_semitones=args.semitones)
+    if args.strength is not None:
+        settings["change_strength"] = args.strength
+    voice = load_voice(args.voice)
+    voice.config = replace(voice.config, **settings)
+    return voice
+
+
+def _file_in(destination: Path, source: Path, how: str, suffix: str = ".wav") -> Path:
+    """The destination; a file named after the source if it is a folder or has no suffix."""
+    if destination.is_dir() or not destination.suffix:
+        return destination / f"{source.stem}_{how}{suffix}"
+    return destination
+
+
+def anonymize(args) -> str:
+    """Change a recording by a preset; returns the last line of the output."""
+    from ..anonymize import anonymize as anonymized
+    from ..audio import load_wav, save_wav
+    from ..files import check_not_source
+
+    sr = Config().sr
+    cfg = AnonymizeConfig(preset=args.preset, f0_shift_semitones=args.semitones)
+    wav = load_wav(args.source, sr)
+    destination = _file_in(args.destination, args.source, args.preset)
+    check_not_source(args.source, destination)
+    changed = anonymized(wav, sr, cfg)
+    save_wav(destination, changed, sr, "Synthetic speech: changed by vc_lib. Disclose it as such.")
+    return f"the anonymized recording is {destination}"
