@@ -20,7 +20,7 @@ from .look import QUIET, problem
 from .voices import Shelf
 
 EXAMPLE, FILE, MICROPHONE = "an example", "a file", "the microphone"
-LANGUAGES = dict(en="English", fr="French", it="Italian", ru="Russian", cs="Czech")
+LANGUAGES = dict(it="Italian", fr="French", ru="Russian", en="English", cs="Czech")
 SAMPLES = Path("data/sample/sources")  # in the clone
 NOTICE = (
     "**Converted speech is synthetic: tell every listener.** The file says so in its metadata. "

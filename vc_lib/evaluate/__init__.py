@@ -6,6 +6,7 @@ signal_metrics  metrics of waveforms: SI-SNR, level in pauses, PESQ, ESTOI
 judges          pretrained models: words, speaker, naturalness
 scores          `METRICS` and `evaluate`, all scores of one clip
 score_tables    `evaluate_set` and `summary`, tables of many clips with confidence intervals
+verdict         what the scores of a voice mean, in words
 baselines       conversions without a network, for comparison
 privacy         `privacy_scores`, how well a verifier still recognizes anonymized speakers
 monitor         `EvaluateCallback`, the scores of a few clips while a voice is trained

@@ -6,7 +6,7 @@ import pytest
 
 from vc_lib.convert import load_voice
 from vc_lib.errors import ParameterError
-from vc_lib.notebook.verdict import by_version, score_versions, verdict
+from vc_lib.evaluate.verdict import by_version, score_versions, verdict
 
 
 def scores(anonymized, converted, n=8, key="cosine_to_target"):

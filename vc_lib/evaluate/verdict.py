@@ -12,8 +12,10 @@ import pandas as pd
 
 from ..convert import Voice
 from ..errors import ParameterError
-from ..evaluate import METRICS, Clip, TargetClips, evaluate_set, judges
-from ..evaluate.score_tables import bootstrap
+from . import judges
+from .clips import Clip, TargetClips
+from .score_tables import bootstrap, evaluate_set
+from .scores import METRICS
 
 VERSIONS = ("source", "anonymized", "converted")
 LIKENESS = ("cosine_to_target", "envelope_distance_db")  # the first that was measured counts
@@ -55,7 +57,7 @@ def score_versions(
 
 
 def by_version(scores: Mapping[str, Mapping[str, float]]) -> dict[str, pd.DataFrame]:
-    """The scores of `compare.compare` as `verdict` takes them."""
+    """The scores of `notebook.compare`, a row for each clip and version, as `verdict` takes them."""
     frames = {}
     for version in VERSIONS:
         rows = {
@@ -73,7 +75,7 @@ def verdict(scores: Mapping[str, pd.DataFrame]) -> str:
     Parameters
     ----------
     scores : dict of "source", "anonymized" and "converted" to pd.DataFrame
-        From `score_versions` or `by_version`: the same clips in each. Likeness is the cosine of a
+        From `score_versions`, `evaluate_set` or `by_version`: the same clips in each. Likeness is the cosine of a
         speaker verifier, if it was measured, else the distance of average envelopes.
 
     Returns
