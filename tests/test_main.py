@@ -185,15 +185,17 @@ def test_anonymizes_by_a_preset(clip, capsys):
 def test_trains_a_voice_that_converts(clip, voice, capsys):
     for i in range(3):
         soundfile.write(folder("recordings") / f"{i}.wav", voice(1.5, f0=200.0, seed=i), SR)
-    for name in "abcdef":
+    for name in "abcdefghijkl":
         soundfile.write(folder("data/sample/sources") / f"{name}.wav", clip, SR)
     assert main(["train", "recordings", "anna", "--quick", "--epochs", "1"]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].endswith("converted.wav --voice models/anna")
     assert "listen: models/anna/listen/index.html" in said.out
     assert {p.name for p in Path("models/anna/listen").iterdir()} == {
-        *("a_converted.wav", "c_converted.wav", "e_converted.wav", "index.html")
+        *(f"{name}_converted.wav" for name in "acegik"),
+        "index.html",
     }
+    assert "Over 6 clips of other speakers" in said.err
     assert "models/anna speaks already" in said.err
     assert main(["convert", "me.wav", "anna.wav", "--voice", "anna"]) == 0
     assert len(written("anna.wav")) == len(clip) and load_voice("anna").name == "anna"
