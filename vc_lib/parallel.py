@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from itertools import chain, islice
 
@@ -20,6 +20,9 @@ from threadpoolctl import ThreadpoolController
 
 M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
 MMAP_BYTES = 2**20  # size from which memory is returned to the system when it is freed [bytes]
+_lock = threading.Lock()  # of the two lists below
+_users: list[None] = []  # one item for each `one_thread` that is in force
+_limited: list[ExitStack] = []  # what lifts the limits
 _thread = threading.local()  # its attribute `in_pool` is True in the threads of `in_order`
 
 
@@ -48,13 +51,21 @@ def one_thread() -> Iterator[None]:
     Blocks of a tenth of a second gain nothing by a second thread, and must wait while another
     program holds it up.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with _lock:  # the limits are of the process: the last one out lifts them
+        if not _limited:
+            stack = ExitStack()
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            stack.enter_context(one_blas_thread())
+            _limited.append(stack)
+        _users.append(None)
+        torch.set_num_threads(1)
     try:
-        with one_blas_thread():
-            yield
+        yield
     finally:
-        torch.set_num_threads(before)
+        with _lock:
+            _users.pop()
+            if not _users:
+                _limited.pop().close()
 
 
 @cache

@@ -26,6 +26,14 @@ def test_equals_pyloudnorm_on_the_whole(voice, sr, seconds):
         assert measured(wav, sr, n_piece).lufs == pytest.approx(expected, abs=0.05)
 
 
+def test_nothing_between_two_pieces_changes_nothing(voice):
+    wav, whole, parts = voice(2.0), Loudness(16_000), Loudness(16_000)
+    whole.add(wav)
+    for piece in (wav[:0], wav[:9_000], wav[:0], wav[9_000:], wav[:0]):
+        parts.add(piece)
+    assert parts.lufs == pytest.approx(whole.lufs, abs=1e-6)
+
+
 def test_a_sine_has_the_loudness_of_the_standard():
     """997 Hz at full scale: -3.01 LUFS; half of that amplitude is 6.02 LU less."""
     wav = np.sin(2 * np.pi * 997 * np.arange(5 * 48_000) / 48_000).astype(np.float32)

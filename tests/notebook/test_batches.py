@@ -52,7 +52,7 @@ def test_show_batch_shows_a_player_for_each_pair(images, shown):
 
 def test_show_results_shows_what_was_generated(images, shown):
     x, y = images(100.0), images(200.0)
-    batches.show_results(x, y, None, [(y[0],), (x[1],)], max_n=1)
+    batches.show_results(x, y, None, [(y[0],)], max_n=3)  # fewer predictions than items
     (player,) = shown
     assert [track["label"] for track in player.tracks] == ["anonymized", "generated", "original"]
     assert player.tracks[1]["picture"] == player.tracks[2]["picture"] != player.tracks[0]["picture"]

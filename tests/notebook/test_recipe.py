@@ -32,12 +32,6 @@ def test_clips_are_cut_and_spread_over_the_speakers(prepared, target_cfg, record
     assert (others[0] != others[1]).any()
 
 
-def test_all_clips_of_a_folder_are_taken_from_their_beginning(recordings):
-    clips = recipe.clips_of(recordings, 16_000, 0.5)
-    assert sorted(clips) == sorted(path.name for path in recordings.iterdir())
-    assert {len(wav) for wav in clips.values()} == {8_000}
-
-
 def test_a_voice_is_saved_before_training_and_never_over_a_trained_one(
     target_cfg, voice, tmp_path, capsys
 ):

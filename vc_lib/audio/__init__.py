@@ -1,5 +1,5 @@
-"""Waveforms and sound files: wav (checks, mono, resampling), read, write, level (loudness, pauses),
-chunks (cuts at pauses).
+"""Waveforms and sound files: wav (checks, mono, resampling), read, write, level (speech level, pauses),
+loudness (ITU-R BS.1770), chunks (cuts at pauses).
 """
 
 from .read import blocks, list_audio, load_wav, read_comment

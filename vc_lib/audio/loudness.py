@@ -43,6 +43,8 @@ class Loudness:
     def add(self, wav: np.ndarray) -> None:
         """Measure the next piece [shape=(n_samples,), -1..1]."""
         wav = np.asarray(wav, np.float32)
+        if not len(wav):
+            return  # lfilter has no state after nothing
         self._measure_peak(self._oversample.resample_chunk(wav))
         weighted = wav.astype(float)
         for i, (b, a, state) in enumerate(self._filters):

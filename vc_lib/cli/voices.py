@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..errors import ParameterError
 from .listen import page_to_hear
 from .terminal import say
 
@@ -12,49 +13,49 @@ N_HEARD, N_TARGET = 6, 8  # clips of it, and recordings of the target to compare
 
 def train(args) -> str:
     """Train a voice, and let it be heard; returns the last line of the output."""
-    from ..audio import list_audio
-    from ..convert import convert_folder, load_voice
+    from ..convert import load_voice
     from ..training.new_voice import train_new_voice
 
     run = train_new_voice(args.recordings, args.name, args.quick, args.epochs, say)
-    page = ""
-    if SAMPLES.is_dir():
-        voice, files = load_voice(run), list_audio(SAMPLES)
-        few = files[:: max(1, len(files) // N_HEARD)][:N_HEARD]
-        page = page_to_hear(voice, convert_folder(voice, few, run / "listen"), run / "listen")
-        say(_verdict(voice, few, list_audio(args.recordings)[:N_TARGET]))
+    page = _heard(load_voice(run), run, args.recordings) if SAMPLES.is_dir() else ""
     return (
         f"the voice is {run}{page}; write into {run}/card.md whose voice it is, and convert with: "
         f"vc convert me.wav converted.wav --voice {run}"
     )
 
 
-def _verdict(voice, sources: list[Path], of_target: list[Path]) -> str:
-    """What the scores of a new voice mean."""
-    from ..audio import load_wav
+def _heard(voice, run: Path, recordings: Path) -> str:
+    """Convert a few clips, say what their scores mean; returns where to hear them."""
+    from ..audio import list_audio
+    from ..convert import convert_folder
+    from ..evaluate.clips import clips_of
     from ..evaluate.verdict import score_versions, verdict
 
-    n_samples = round(CLIP_S * voice.sr)
-    clips, target = (
-        {file.name: load_wav(file, voice.sr)[:n_samples] for file in files}
-        for files in (sources, of_target)
-    )
-    return verdict(score_versions(voice, clips, target.values()))
+    try:
+        files = list_audio(SAMPLES)
+        few = files[:: max(1, len(files) // N_HEARD)][:N_HEARD]
+        page = page_to_hear(voice, convert_folder(voice, few, run / "listen"), run / "listen")
+        clips = clips_of(SAMPLES, voice.sr, CLIP_S, N_HEARD)
+        target = clips_of(recordings, voice.sr, CLIP_S, N_TARGET)
+        say(verdict(score_versions(voice, clips, target.values())))
+        return page
+    except (ParameterError, OSError) as e:  # the voice is trained all the same
+        say(f"warning: the voice cannot be heard or scored on {SAMPLES}: {e}")
+        return ""
 
 
 def evaluate(args) -> str:
     """Score a voice; returns the table, a verdict, and with --page a line that names the page."""
-    from ..audio import list_audio, load_wav
     from ..convert import convert_folder, load_voice
     from ..evaluate import Clip, TargetClips, evaluate_set, summary
+    from ..evaluate.clips import clips_of
     from ..evaluate.verdict import verdict
 
     voice = load_voice(args.voice)
-    sr, n_samples = voice.sr, round(CLIP_S * voice.sr)
+    sr = voice.sr
 
     def clips(folder: Path) -> dict[str, Clip]:
-        files = list_audio(folder)
-        return {str(f.relative_to(folder)): Clip(load_wav(f, sr)[:n_samples], sr) for f in files}
+        return {name: Clip(wav, sr) for name, wav in clips_of(folder, sr, CLIP_S).items()}
 
     sources = clips(args.sources)
     of_target = clips(args.target).values() if args.target else ()

@@ -45,8 +45,8 @@ def convert_file(
         voice's rate is the source's own, with a gain: it keeps traces of the speaker.
     level : str or float
         "keep": the integrated loudness of the source (ITU-R BS.1770). A number: that loudness
-        [LUFS]. "voice": as the voice makes it. The true peak stays under -1 dBFS, with a warning if
-        that costs loudness. What is silent or shorter than 0.4 s stays as the voice makes it.
+        [LUFS]. "voice": as the voice makes it, which is also what silence and recordings under
+        0.4 s get. A gain leaves the true peak under -1 dBFS; a warning says if that costs over 1 LU.
 
     Returns
     -------

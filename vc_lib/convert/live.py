@@ -216,10 +216,8 @@ def run(live: Live, source: End, sink: End, show: Callable[[Live], object] | Non
             time.sleep(SHOW_S)
             if live.error:
                 raise live.error
-            if not live.ended:
-                _check_alive(source, live.heard_at)
-            if not live.finished:
-                _check_alive(sink, live.spoken_at)
+            _check_alive(source, live.heard_at, lambda: live.ended)
+            _check_alive(sink, live.spoken_at, lambda: live.finished)
             if show:
                 show(live)
     finally:
@@ -229,10 +227,12 @@ def run(live: Live, source: End, sink: End, show: Callable[[Live], object] | Non
         worker.join()
 
 
-def _check_alive(end: End, called_at: float) -> None:
+def _check_alive(end: End, called_at: float, is_done: Callable[[], bool]) -> None:
+    """Raise the error of an end, or MissingInput if it has stopped before it was done."""
     if end.error:
         raise end.error
-    if not end.active or time.monotonic() - called_at > LOST_S:
+    lost = not end.active or time.monotonic() - called_at > LOST_S
+    if lost and not is_done():  # asked afterwards: an end that is done stops
         raise MissingInput(f"{end.name} has stopped; plug it in again, then start anew")
 
 

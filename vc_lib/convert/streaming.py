@@ -5,9 +5,11 @@ context: WORLD features moved to the voice, synthesis, and the generator. Each s
 lookahead in `BUDGET`, and passes on only samples that later input can hardly change.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from threading import Thread
 
 import numpy as np
 
@@ -103,7 +105,7 @@ class Stream:
         self.phase = None
         self.use_grains = False  # whether voiced sound is made of grains
         self.own, self.powers, self.n_estimates = [], [], 0  # what the speaker is measured on
-        self.pool = ThreadPoolExecutor(1) if background else None
+        self.background = background
         self.estimate: Future | None = None  # of the speaker, in the background
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
@@ -239,14 +241,28 @@ class Stream:
         if not self.source_given:
             self.own = [_joined(*self.own)]
             how = partial(speaker_stats, list(self.own), prior=self.cfg.target)
-            if self.pool:
-                self.estimate = self.pool.submit(how)
+            if self.background:
+                self.estimate = _in_background(how)
             else:
                 self.source = how()
         if not self.level_given:
             self.level_db = speech_level_db(np.concatenate(self.powers))
         if self.n_estimates == len(ESTIMATE_S):
             self.own, self.powers = [], []
+
+
+def _in_background(function: Callable) -> Future:
+    """Run a function in a thread that ends with it."""
+    future: Future = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as e:
+            future.set_exception(e)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 class _Tail:

@@ -1,13 +1,15 @@
 """Clips to evaluate: what is measured on a waveform alone is computed once and cached."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..anonymize import Features, analyze
-from ..audio import check_sr, check_wav
+from ..audio import check_sr, check_wav, list_audio, load_wav
 from ..config import AnonymizeConfig
+from ..errors import ParameterError
 from ..speaker import SpeakerStats
 from . import judges
 
@@ -67,6 +69,39 @@ class Clip:
     def embedding(self) -> np.ndarray | None:
         """Speaker embedding."""
         return judges.speaker_embedding(self.wav, self.sr)
+
+
+def clips_of(folder, sr: int, max_seconds: float, n: int | None = None) -> dict[str, np.ndarray]:
+    """The beginnings of the recordings in a folder; those that cannot be read are left out, with a warning.
+
+    Parameters
+    ----------
+    folder : str or Path
+    sr : int [Hz]
+    max_seconds : float [s]
+    n : int, optional
+        Take as many at equal steps; by default all.
+
+    Returns
+    -------
+    dict of path in the folder to np.ndarray [shape=(n_samples,), float32, -1..1]
+
+    Raises
+    ------
+    MissingInput, ParameterError
+        If the folder does not exist, or holds no recording that can be read.
+    """
+    files, found, failed = list_audio(folder), {}, []
+    for file in files[:: max(1, len(files) // n)][:n] if n else files:
+        try:
+            found[str(file.relative_to(folder))] = load_wav(file, sr)[: round(max_seconds * sr)]
+        except (ParameterError, OSError) as e:
+            failed.append(str(e))
+    if not found:
+        raise ParameterError(f"{folder} holds no recording that can be read: {failed[0]}")
+    if failed:
+        warnings.warn(f"{len(failed)} recordings were left out: {'; '.join(failed)}", stacklevel=2)
+    return found
 
 
 class TargetClips(list):

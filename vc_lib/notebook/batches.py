@@ -12,7 +12,8 @@ from fastai.vision.all import show_batch, show_results
 
 def _show_rows(columns: dict, max_n: int) -> None:
     """Display a player for each item of a batch; its rows are the columns, by label."""
-    for images in list(zip(*columns.values(), strict=True))[:max_n]:
+    # fastai decodes fewer predictions than the batch holds
+    for images in list(zip(*columns.values(), strict=False))[:max_n]:
         wavs = {label: image.wav() for label, image in zip(columns, images, strict=True)}
         ipd.display(Player(wavs, images[0].cfg.sr))
 

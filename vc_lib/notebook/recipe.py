@@ -71,12 +71,6 @@ def evaluation_clips(
     return own, [load_wav(path, cfg.sr)[:n_samples] for path in paths]
 
 
-def clips_of(folder, sr: int, max_seconds: float) -> dict[str, np.ndarray]:
-    """The beginnings of all recordings in a folder, by name [shape=(n_samples,), -1..1]."""
-    paths, n_samples = list_audio(folder), round(max_seconds * sr)
-    return {str(path.relative_to(folder)): load_wav(path, sr)[:n_samples] for path in paths}
-
-
 def save_untrained(generator: Generator, cfg: Config, run_dir) -> None:
     """Save the voice before training, by statistics and the base alone; a run that has begun keeps its own."""
     if not (Path(run_dir) / HISTORY).exists():
