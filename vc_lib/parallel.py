@@ -20,9 +20,11 @@ from threadpoolctl import ThreadpoolController
 
 M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
 MMAP_BYTES = 2**20  # size from which memory is returned to the system when it is freed [bytes]
-_lock = threading.Lock()  # of the two lists below
-_users: list[None] = []  # one item for each `one_thread` that is in force
-_limited: list[ExitStack] = []  # what lifts the limits
+_lock = threading.Lock()  # of the next two
+_inside: list[
+    int
+] = []  # torch's threads before `one_thread`, then an item for each that is in force
+_blas = ExitStack()  # what lifts its limit of BLAS
 _thread = threading.local()  # its attribute `in_pool` is True in the threads of `in_order`
 
 
@@ -51,21 +53,22 @@ def one_thread() -> Iterator[None]:
     Blocks of a tenth of a second gain nothing by a second thread, and must wait while another
     program holds it up.
     """
-    with _lock:  # the limits are of the process: the last one out lifts them
-        if not _limited:
-            stack = ExitStack()
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            stack.enter_context(one_blas_thread())
-            _limited.append(stack)
-        _users.append(None)
-        torch.set_num_threads(1)
+    with _lock:
+        if not _inside:  # later ones would find the limit in place of what was there before
+            _inside.append(torch.get_num_threads())
+            _blas.enter_context(one_blas_thread())
+        _inside.append(0)
+        before = _inside[0]
+    torch.set_num_threads(1)  # of this thread; the limit of BLAS is the process's
     try:
         yield
     finally:
+        torch.set_num_threads(before)
         with _lock:
-            _users.pop()
-            if not _users:
-                _limited.pop().close()
+            _inside.pop()
+            if len(_inside) == 1:
+                _inside.clear()
+                _blas.close()
 
 
 @cache
