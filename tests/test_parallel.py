@@ -8,7 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from vc_lib.parallel import give_memory_back, in_order, n_cores, one_blas_thread, one_thread
+from vc_lib.parallel import give_memory_back, in_order, n_cores, one_blas_thread
 
 
 def test_results_come_in_order_whichever_is_ready_first():
@@ -83,30 +83,6 @@ def test_one_blas_thread_holds_inside_only():
     with one_blas_thread():
         assert blas() == {1}
     assert blas() == before
-
-
-def test_one_thread_holds_until_the_last_of_several_has_left():
-    def blas():
-        return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
-
-    def limits():
-        return torch.get_num_threads(), blas()
-
-    before, entered, leave = limits(), threading.Event(), threading.Event()
-
-    def other():
-        with one_thread():
-            entered.set()
-            leave.wait(10)
-
-    thread = threading.Thread(target=other)
-    with one_thread():
-        thread.start()
-        assert entered.wait(10)
-    assert torch.get_num_threads() == before[0] and blas() == {1}, "the other is still inside"
-    leave.set()
-    thread.join()
-    assert limits() == before
 
 
 def test_there_is_at_least_one_core():

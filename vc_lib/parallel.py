@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import chain, islice
 
@@ -20,11 +20,6 @@ from threadpoolctl import ThreadpoolController
 
 M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
 MMAP_BYTES = 2**20  # size from which memory is returned to the system when it is freed [bytes]
-_lock = threading.Lock()  # of the next two
-_inside: list[
-    int
-] = []  # torch's threads before `one_thread`, then an item for each that is in force
-_blas = ExitStack()  # what lifts its limit of BLAS
 _thread = threading.local()  # its attribute `in_pool` is True in the threads of `in_order`
 
 
@@ -51,24 +46,16 @@ def one_thread() -> Iterator[None]:
     """A context in which NumPy and torch use one thread.
 
     Blocks of a tenth of a second gain nothing by a second thread, and must wait while another
-    program holds it up.
+    program holds it up. The limits are the process's: uses that overlap in several threads may leave
+    them in force, which costs a program of many streams nothing.
     """
-    with _lock:
-        if not _inside:  # later ones would find the limit in place of what was there before
-            _inside.append(torch.get_num_threads())
-            _blas.enter_context(one_blas_thread())
-        _inside.append(0)
-        before = _inside[0]
-    torch.set_num_threads(1)  # of this thread; the limit of BLAS is the process's
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        yield
+        with one_blas_thread():
+            yield
     finally:
         torch.set_num_threads(before)
-        with _lock:
-            _inside.pop()
-            if len(_inside) == 1:
-                _inside.clear()
-                _blas.close()
 
 
 @cache
