@@ -25,7 +25,7 @@ TITLE = "LJSpeech"
 SCENES = {  # clips, and where they end [s]
     "it_man_carlo_1": ("a man, Italian", 2.32),
     "fr_woman_june_1": ("a woman, French", 2.22),
-    "en_man_librivox_1": ("a man with a low voice, English", 2.99),
+    "en_man_librivox_1": ("a low man's voice, English", 2.99),
 }
 SR = 16_000  # sampling rate of the clips [Hz]
 SIZE = 1280, 720  # of the picture [pixels]

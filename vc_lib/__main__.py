@@ -171,11 +171,12 @@ def _parser() -> argparse.ArgumentParser:
         evaluate,
         "score a voice on recordings of other speakers",
         "ljspeech recordings --target hers",
-        "ljspeech recordings --page heard",
+        "ljspeech recordings --english --page heard",
     )
     add("voice", help="name or folder of a voice")
     add("sources", type=Path, help="a folder of recordings of other speakers")
     add("--target", type=Path, help="a folder of recordings of the target")
+    add("--english", action="store_true", help="all clips are English: count the words, too")
     add("--page", type=Path, metavar="FOLDER", help="folder for a page to listen to each clip")
 
     add = command(

@@ -44,6 +44,22 @@ def _heard(voice, run: Path, recordings: Path) -> str:
         return ""
 
 
+def _metrics(english: bool, has_target: bool) -> list[str]:
+    """Metrics that need no other reading of the sentences; words are counted in English alone."""
+    from ..evaluate import METRICS, judges
+
+    left_out = {
+        key for key, used in (("wer", english), ("cosine_to_target", has_target)) if not used
+    }
+    return [
+        key
+        for key, metric in METRICS.items()
+        if key not in left_out
+        and "reference" not in metric.needs
+        and judges.installed(metric.packages)
+    ]
+
+
 def evaluate(args) -> str:
     """Score a voice; returns the table, a verdict, and with --page a line that names the page."""
     from ..convert import convert_folder, load_voice
@@ -62,6 +78,7 @@ def evaluate(args) -> str:
     target = TargetClips(of_target, voice.config.target)
     page = ""
     if args.page:
+        say("converting whole recordings for the page")
         made = convert_folder(voice, args.sources, args.page)
         page = page_to_hear(voice, made, args.page)
         page = f"\n{len(made)} converted recordings are in {args.page}{page}"
@@ -70,8 +87,9 @@ def evaluate(args) -> str:
         "anonymized": voice.anonymize,
         "converted": voice.convert,
     }
-    scores = {}
+    scores, keys = {}, _metrics(args.english, bool(of_target))
     for label, system in systems.items():
+        say(f"scoring {label}")
         pairs = ((n, dict(converted=system(c.wav, sr), source=c)) for n, c in sources.items())
-        scores[label] = evaluate_set(pairs, sr, target, total=len(sources))
+        scores[label] = evaluate_set(pairs, sr, target, total=len(sources), only=keys)
     return f"{summary(scores).T.to_string()}\n{verdict(scores)}{page}"

@@ -46,7 +46,7 @@ def convert_file(
     level : str or float
         "keep": the integrated loudness of the source (ITU-R BS.1770). A number: that loudness
         [LUFS]. "voice": as the voice makes it, which is also what silence and recordings under
-        0.4 s get. A gain leaves the true peak under -1 dBFS; a warning says if that costs over 1 LU.
+        0.4 s get. A gain leaves the true peak under -1 dBFS; a warning says if that costs over 3 LU.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from ..files import writing
 LEVELS = "keep", "voice"  # the source's loudness; as the voice makes it
 LUFS_MIN, LUFS_MAX = -60.0, -5.0  # range of a loudness to bring recordings to
 PEAK_DB = -1.0  # highest true peak; coders overshoot by less [dBFS]
-SHORT_DB = 1.0  # missed loudness from which there is a warning [LU]
+SHORT_DB = 3.0  # missed loudness from which there is a warning [LU]
 PASS = 2**18  # samples that the second pass holds at once
 
 

@@ -8,7 +8,7 @@ const CSS = `
 .vc-player button { font: inherit; color: inherit; background: transparent; cursor: pointer; border-radius: 4px;
   border: 1px solid color-mix(in srgb, currentColor 35%, transparent); }
 .vc-player .vc-head { display: flex; gap: .7em; align-items: center; flex-wrap: wrap; margin-bottom: 4px; }
-.vc-player .vc-play { width: 5.2em; padding: 3px 0; font-weight: 600; }
+.vc-player .vc-play { width: 6em; padding: 3px 0; font-weight: 600; white-space: nowrap; }
 .vc-player .vc-time { font-variant-numeric: tabular-nums; min-width: 7.5em; }
 .vc-player .vc-hint { opacity: .75; margin-left: auto; }
 .vc-player .vc-track { display: flex; gap: 6px; align-items: stretch; margin-top: 3px; }
