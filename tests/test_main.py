@@ -188,7 +188,9 @@ def test_trains_a_voice_that_converts(clip, voice, capsys):
     Path("recordings/0a.wav").write_text("no sound")
     for name in "abcdefghijkl":
         soundfile.write(folder("data/sample/sources") / f"{name}.wav", clip, SR)
-    assert main(["train", "recordings", "anna", "--quick", "--epochs", "1"]) == 0
+    quick = ["--quick", "--epochs", "1", "--cache", "analyzed"]
+    assert main(["train", "recordings", "anna", *quick]) == 0
+    assert list(Path("analyzed").glob("*.npz")) and not Path("data/cache").exists()
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].endswith("converted.wav --voice models/anna")
     assert "listen: models/anna/listen/index.html" in said.out

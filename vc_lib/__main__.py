@@ -166,6 +166,13 @@ def _parser() -> argparse.ArgumentParser:
     add("name", help="of the voice, which is saved in models/NAME")
     add("--quick", action="store_true", help="a first voice, with a quarter of the steps")
     add("--epochs", type=int, help="(default: 16, quick: 4)")
+    add(
+        "--cache",
+        type=Path,
+        default=Path("data/cache"),
+        metavar="FOLDER",
+        help="folder of analyzed recordings (default: data/cache)",
+    )
 
     add = command(
         evaluate,

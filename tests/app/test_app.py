@@ -320,7 +320,10 @@ def test_the_browser_learns_of_voices_and_of_an_example(client):
 SPEAKS = """
 import pathlib, sys, time
 folder, name, *more = sys.argv[1:]
-print(f"analyzing {len(list(pathlib.Path(folder).iterdir()))} recordings {more}", file=sys.stderr)
+given, cache = pathlib.Path(folder), pathlib.Path(more[more.index("--cache") + 1])
+cache.mkdir()
+(cache / "wav.npz").write_bytes(b"sound")
+print(f"analyzing {len(list(given.iterdir()))} recordings {more[2:]}", file=sys.stderr)
 print("\\r |██--| 50.00% [3/6 00:01<00:01]", end="\\r", file=sys.stderr, flush=True)
 """
 WAITS = (
@@ -374,7 +377,13 @@ def test_a_training_says_how_far_it_is_and_can_be_stopped(trainer, clip):
     assert one.progress.stage == "stopping"
     wait_for(lambda: not one.progress.running)
     assert one.progress.result == "stopped before anything was written." and not one.progress.kept
-    assert not list(Path("page").iterdir()), "the recordings are removed"
+    assert not list(Path("page").iterdir()), "the recordings and their cache are removed"
+    assert {path.name for path in Path().rglob("*")} <= {
+        clip.name,
+        "page",
+        "models",
+        ".training.lock",
+    }
     other.start([clip], "bert", False, True)  # its turn
 
 

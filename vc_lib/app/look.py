@@ -1,4 +1,4 @@
-"""What the tabs share: colors, how a problem is shown, and events that show no progress."""
+"""What the tabs share: colors, how a problem is shown, quiet events, and how long files are kept."""
 
 import html
 from typing import Any
@@ -7,6 +7,8 @@ import gradio as gr
 
 # arguments of events that are quick, do not wait for a conversion, and are no API
 QUIET: dict[str, Any] = dict(queue=False, show_progress="hidden", api_visibility="private")
+OLD_S = 4 * 3600  # age at which uploads and results are removed [s]
+SWEEP_S = 600  # between two looks for such [s]
 SYSTEM_FONT = ("system-ui", "sans-serif")  # no font is loaded from anywhere
 MONO_FONT = ("ui-monospace", "monospace")
 CSS = """

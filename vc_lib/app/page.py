@@ -5,13 +5,12 @@ from pathlib import Path
 import gradio as gr
 
 from .convert_tab import convert_tab, examples
-from .look import QUIET
+from .look import OLD_S, QUIET, SWEEP_S
 from .train_tab import train_tab
 from .training import Training
 from .voices import Shelf
 
 RENEW_S = 2.0  # between two looks at the list of voices and at the training [s]
-OLD_S = 4 * 3600  # age at which uploads and results are removed [s]
 LIVE = (
     '<iframe class="vc-live" title="live conversion" src="live/" allow="microphone; autoplay" scrolling="no">'
     "</iframe>"
@@ -33,7 +32,7 @@ def build(shelf: Shelf, training: Training, folder: Path) -> gr.Blocks:
         Temporary; named on the page.
     """
     with gr.Blocks(
-        title="Voice conversion", analytics_enabled=False, delete_cache=(600, OLD_S)
+        title="Voice conversion", analytics_enabled=False, delete_cache=(SWEEP_S, OLD_S)
     ) as page:
         gr.Markdown(
             "# Voice conversion\n"

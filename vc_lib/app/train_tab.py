@@ -8,7 +8,7 @@ import gradio as gr
 from ..errors import ParameterError
 from ..notebook.players import data_url
 from ..notebook.runs import plot_losses
-from .look import QUIET, problem
+from .look import OLD_S, QUIET, problem
 from .training import MODELS, Training
 
 INTRODUCTION = (
@@ -16,9 +16,11 @@ INTRODUCTION = (
     "with little noise and no music. A quick training of five minutes takes a few minutes on two cores."
 )
 KEPT = (
-    "The recordings are copied to a temporary folder and removed when the training has ended, so it "
-    f"cannot be resumed from this page. The voice is saved in `{MODELS}/NAME` on the computer that this "
-    "page runs on. Closing the page does not stop the training; stopping the server does."
+    "The recordings of a training, and all that is computed from them, are removed when it has ended, "
+    "so it cannot be resumed from this page. The uploads themselves are removed after about "
+    f"{OLD_S // 3600} hours, or when the server stops. The voice is saved in `{MODELS}/NAME` on the "
+    "computer that this page runs on. Closing the page does not stop the training; stopping the server "
+    "does."
 )
 CONSENT = "The speaker agrees that this voice is made, and knows what it is for"
 

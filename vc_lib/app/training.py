@@ -70,9 +70,9 @@ class Training:
     Parameters
     ----------
     folder : Path
-        Temporary; recordings are copied into it, and removed when the training has ended.
+        Temporary; recordings and what is computed from them lie in it until the training has ended.
     command : sequence of str
-        What trains; "FOLDER NAME" and perhaps "--quick" are appended.
+        What trains; "FOLDER NAME --cache FOLDER" and perhaps "--quick" are appended.
     """
 
     def __init__(
@@ -109,12 +109,11 @@ class Training:
         with self._lock:
             self._check(files, name, agreed)
             locked = _only_training()
-            recordings = Path(tempfile.mkdtemp(prefix="training-", dir=self.folder))
-            locked.callback(shutil.rmtree, recordings, ignore_errors=True)
+            own = Path(tempfile.mkdtemp(prefix="training-", dir=self.folder))
+            locked.callback(shutil.rmtree, own, ignore_errors=True)
             try:
-                for i, file in enumerate(map(Path, files)):
-                    shutil.copy(file, recordings / f"{i:04}_{file.name[-80:]}")
-                self._process = self._run(recordings, name, quick)
+                _gather(files, own / "recordings")
+                self._process = self._run(own, name, quick)
             except BaseException:
                 locked.close()
                 raise
@@ -156,9 +155,10 @@ class Training:
         if (MODELS / name).exists():
             raise ParameterError(f"{MODELS / name} exists already; choose another name")
 
-    def _run(self, recordings: Path, name: str, quick: bool) -> subprocess.Popen:
+    def _run(self, own: Path, name: str, quick: bool) -> subprocess.Popen:
+        given = [str(own / "recordings"), name, "--cache", str(own / "cache")]
         return subprocess.Popen(
-            [*self.command, str(recordings), name, *(["--quick"] if quick else [])],
+            [*self.command, *given, *(["--quick"] if quick else [])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -184,6 +184,13 @@ class Training:
         result = _result(name, code, stage)
         with self._lock:
             self.progress = Progress(name, result=result, kept=kept, failed=failed)
+
+
+def _gather(files: Sequence, folder: Path) -> None:
+    """Copy files into a new folder, under names in their order."""
+    folder.mkdir()
+    for i, file in enumerate(map(Path, files)):
+        shutil.copy(file, folder / f"{i:04}_{file.name[-80:]}")
 
 
 def _only_training() -> ExitStack:

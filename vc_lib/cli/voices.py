@@ -16,7 +16,7 @@ def train(args) -> str:
     from ..convert import load_voice
     from ..training.new_voice import train_new_voice
 
-    run = train_new_voice(args.recordings, args.name, args.quick, args.epochs, say)
+    run = train_new_voice(args.recordings, args.name, args.quick, args.epochs, say, args.cache)
     page = _heard(load_voice(run), run, args.recordings) if SAMPLES.is_dir() else ""
     return (
         f"the voice is {run}{page}; write into {run}/card.md whose voice it is, and convert with: "

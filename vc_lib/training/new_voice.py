@@ -24,6 +24,7 @@ def train_new_voice(
     quick: bool = False,
     n_epochs: int | None = None,
     say: Callable[[str], object] = print,
+    cache_dir="data/cache",
 ) -> Path:
     """Train a voice into models/NAME; interrupted, the same call goes on after the last whole epoch.
 
@@ -39,6 +40,8 @@ def train_new_voice(
         16 by default, or 4.
     say : callable
         Is told what is done now.
+    cache_dir : str or Path
+        Folder of the analyzed recordings, their waveforms included, and of the pseudo-strangers.
 
     Returns
     -------
@@ -61,14 +64,15 @@ def train_new_voice(
     files = list_audio(recordings)
     say(f"analyzing {len(files)} recordings")
     cfg = Config()
-    known, held_out = split(prepare(files, cfg), cfg)
+    known, held_out = split(prepare(files, cfg, cache_dir), cfg)
     cfg = learn_target(known, cfg)
     generator = from_base(cfg)
     if not (run / HISTORY).exists():
         save_voice(generator.state_dict(), cfg, run)
         say(f"{run} speaks already, by statistics alone; training brings it nearer")
     say("making pairs: the recordings, spoken by strangers and anonymized")
-    known, held_out = add_strangers(known, cfg, n_strangers), add_strangers(held_out, cfg)
+    known = add_strangers(known, cfg, n_strangers, cache_dir)
+    held_out = add_strangers(held_out, cfg, cache_dir=cache_dir)
     learn = generator_learner(make_dls(known, held_out, cfg), generator)
     say(f"training, {n_epochs} epochs in all; Ctrl+C keeps whole ones, the same command goes on")
     with learn.no_mbar():
