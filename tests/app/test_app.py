@@ -1,10 +1,14 @@
 """The page without a browser: voices, conversion, sockets, training, and who may ask for what."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from vc_lib.__main__ import main
-from vc_lib.app import conversion, convert_tab, live, server, training
+from vc_lib.app import conversion, convert_tab, live, server, temporary, training
 from vc_lib.app.conversion import check_recording, convert_stepwise, players_frame
 from vc_lib.app.training import Training
 from vc_lib.app.voices import Shelf
@@ -27,6 +31,7 @@ from vc_lib.model.voice_folder import save_voice
 
 pytestmark = pytest.mark.usefixtures("cache")
 SR = 16_000
+REPO = Path(__file__).parents[2]
 AT = "http://127.0.0.1:7860"
 SOCKET = "ws://127.0.0.1:7860/live/socket"
 
@@ -203,11 +208,41 @@ def client(tmp_path_factory):
         ({"origin": "null"}, 403),
         ({"origin": "http://127.0.0.1:1"}, 403),
         ({"host": "rebound.example"}, 403),
+        ({"host": "[::1"}, 403),
+        ({"host": "192.0.2.7:7860"}, 200),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
     ],
 )
 def test_other_websites_are_refused(client, headers, status):
     for path in ("/", "/live/voices"):
         assert client.get(path, headers=headers).status_code == status
+
+
+def test_other_websites_cannot_show_the_page_in_a_frame(client):
+    for path in ("/", "/live/"):
+        assert client.get(path).headers["content-security-policy"] == "frame-ancestors 'self'"
+
+
+@pytest.mark.parametrize(
+    "path", ["file=https://a.example/b", "file=HTTP%3A//a.example/b", "proxy=https://a.hf.space/b"]
+)
+def test_the_server_fetches_nothing_from_other_hosts(client, path):
+    answer = client.get(f"/gradio_api/{path}", follow_redirects=False)
+    assert answer.status_code == 403 and "Another website" in answer.text
+
+
+def test_a_network_calls_the_server_by_its_own_names(monkeypatch, tmp_path):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Studio")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "studio.home.arpa")
+    names = server.own_names("0.0.0.0")
+    with TestClient(server.make_app(tmp_path, hosts=names), AT) as client:
+        called = ("studio", "STUDIO.local:7860", "studio.home.arpa", "localhost", "192.0.2.7")
+        assert {client.get("/", headers={"host": host}).status_code for host in called} == {200}
+        for host in ("rebound.example", "evil.studio", ""):
+            assert client.get("/", headers={"host": host}).status_code == 403
 
 
 def test_the_page_holds_no_address_of_another_host(client):
@@ -473,8 +508,35 @@ def test_whoever_opens_the_page_to_a_network_is_warned(monkeypatch):
     assert [line.partition(" ")[0] for line in said] == [said[0], "warning:", said[2]]
     assert "anyone in the network of 0.0.0.0 can use this page" in said[1]
     assert all(line.startswith("http://127.0.0.1:") for line in (said[0], said[2]))
-    assert [hosts for _, hosts in folders] == [server.LOOPBACK, ()]
+    assert folders[0][1] == server.LOOPBACK and "rebound.example" not in folders[1][1]
     assert not any(folder.exists() for folder, _ in folders)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_a_closed_terminal_leaves_no_files(tmp_path):
+    (tmp_path / "temporary").mkdir()
+    env = os.environ | {"PYTHONPATH": str(REPO), "TMPDIR": str(tmp_path / "temporary")}
+    run = [sys.executable, "-m", "vc_lib", "app", "--no-browser", "--port", "0"]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    heard = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    with subprocess.Popen(run, cwd=tmp_path, env=env, preexec_fn=heard, **pipes) as page:
+        assert page.stdout.readline().startswith(b"http://127.0.0.1:")
+        assert list(tmp_path.glob("temporary/vc-app-*"))
+        page.send_signal(signal.SIGHUP)
+        assert page.wait(30) == 130 and b"Traceback" not in page.stderr.read()
+    assert not list(tmp_path.glob("temporary/vc-app-*"))
+
+
+def test_the_next_server_removes_what_a_killed_one_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("vc-app-killed", "vc-app-starts", "another"):
+        (tmp_path / name).mkdir()
+    for name in ("vc-app-killed", "another"):
+        (tmp_path / name / temporary.LOCK).touch()
+    with temporary.temporary_folder() as mine, temporary.temporary_folder() as yours:
+        there = {path.name for path in tmp_path.iterdir()}
+        assert there == {"vc-app-starts", "another", mine.name, yours.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"vc-app-starts", "another"}
 
 
 def test_a_folder_of_voices_that_is_not_there_is_refused(capsys):

@@ -4,10 +4,9 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 import webbrowser
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -24,12 +23,17 @@ from .live import add_live
 from .look import CSS, theme
 from .page import build, first_example
 from .same_origin import LOOPBACK, SameOrigin
+from .temporary import temporary_folder
 from .training import MODELS, Training
 from .voices import Shelf
 
 PORT = 7860  # tried first, and the next ones if it is taken
 N_PORTS = 20  # how many are tried
 ANY = ("0.0.0.0", "::")  # addresses that mean all networks
+# what asks a program to end beside Ctrl+C: `kill`, and a terminal that is closed
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
 
 
 def make_app(folder: Path, voices="models", hosts=LOOPBACK, max_file_size: int = SIZE) -> FastAPI:
@@ -42,7 +46,7 @@ def make_app(folder: Path, voices="models", hosts=LOOPBACK, max_file_size: int =
     voices : str or Path
         A folder of voices.
     hosts : collection of str
-        Names by which the server may be called; empty: any.
+        Names by which the server may be called, beside IP addresses.
     max_file_size : int [bytes]
         Largest upload.
     """
@@ -112,15 +116,14 @@ def serve(
         )
     shown = "127.0.0.1" if host in ANY else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
-    with tempfile.TemporaryDirectory(prefix="vc-app-", ignore_cleanup_errors=True) as folder:
-        app = make_app(Path(folder), voices, LOOPBACK if local else ())
+    with _ended_like_ctrl_c(), temporary_folder() as folder:
+        app = make_app(folder, voices, LOOPBACK if local else own_names(host))
         names = app.state.shelf.names()
         Thread(target=app.state.shelf.chosen, args=names[:1], daemon=True).start()  # warm up
         server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         server.at_start = lambda: _opened(address, open_browser, ready)
         try:
-            with _terminated_like_ctrl_c():
-                server.run(sockets=[listening])
+            server.run(sockets=[listening])
         finally:
             app.state.training.close()
 
@@ -129,6 +132,12 @@ class _Server(uvicorn.Server):
     """A server that says when it listens, and ends in silence."""
 
     at_start: Callable[[], object]
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End in order at each of these signals; uvicorn does so at SIGINT and SIGTERM."""
+        with super().capture_signals(), _at_signals(self.handle_exit):
+            yield
 
     async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
@@ -169,15 +178,29 @@ def _listen(host: str, port: int | None) -> socket.socket:
     )
 
 
-@contextmanager
-def _terminated_like_ctrl_c():
-    """Let SIGTERM end this block as Ctrl+C does, so that the temporary folder is removed."""
+def own_names(host: str) -> set[str]:
+    """Names of this machine, by which its network may call it, and that of `--host`."""
+    name = socket.gethostname()
+    found = {*LOOPBACK, host, name, f"{name}.local", socket.getfqdn()}  # .local: mDNS
+    return {name.lower() for name in found}
+
+
+def _ended_like_ctrl_c():
+    """Let other signals end this block as Ctrl+C does, so that the temporary folder is removed."""
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
+    return _at_signals(interrupt)
+
+
+@contextmanager
+def _at_signals(handler: Callable) -> Iterator[None]:
+    """Call a handler at the signals of `ENDING`, those left out that `nohup` has ignored."""
+    with ExitStack() as stack:
+        for number in ENDING:
+            before = signal.getsignal(number)
+            if before != signal.SIG_IGN:
+                stack.callback(signal.signal, number, before)
+                signal.signal(number, handler)
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
