@@ -10,6 +10,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from vc_lib.__main__ import main
 from vc_lib.app import conversion, convert_tab, live, server, temporary, training
-from vc_lib.app.conversion import check_recording, convert_stepwise, players_frame
+from vc_lib.app.conversion import check_recording, converting, players_frame
 from vc_lib.app.training import Training
 from vc_lib.app.voices import Shelf
 from vc_lib.audio import load_wav, read_comment
@@ -172,12 +173,58 @@ def test_what_cannot_be_converted_gets_a_sentence_and_no_old_result(
 
 
 def test_leaving_the_page_stops_the_conversion(shelf, voice, tmp_path, short_chunks):
-    source, destination = tmp_path / "long.wav", tmp_path / "out.wav"
+    source, folder = tmp_path / "long.wav", tmp_path / "results"
     soundfile.write(source, voice(20.0), SR)
-    steps = convert_stepwise(shelf.chosen("ljspeech"), source, destination)
-    assert 0 < next(steps) < 20
-    steps.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["long.wav"]
+    folder.mkdir()
+    with converting(shelf.chosen("ljspeech"), source, folder, "out.wav") as (destination, steps):
+        assert 0 < next(steps) < 20
+    wait_for(lambda: not list(folder.iterdir()))
+    with pytest.raises(conversion.Stopped):
+        list(steps)
+    assert not destination.exists()
+
+
+def test_a_closed_page_does_not_wait_for_its_conversion(shelf, clip, tmp_path, monkeypatch):
+    go_on, ended = Event(), Event()
+
+    def slow(voice, source, destination, progress):
+        progress(0.1)
+        go_on.wait(10)
+        Path(destination).touch()
+        try:
+            progress(0.2)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(conversion, "convert_file", slow)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    of = dict(kind=convert_tab.FILE, clip=None, upload=str(clip), recording=None)
+    shown = convert_tab._converted(
+        shelf, folder, {}, **of, voice="ljspeech", semitones=0, strength=1
+    )
+    while "converted" not in next(shown)[1]:
+        pass
+    shown.close()  # as Gradio does on its event loop
+    assert not ended.is_set() and list(folder.iterdir()), "the thread still runs"
+    go_on.set()
+    wait_for(lambda: ended.is_set() and not list(folder.iterdir()))
+
+
+def test_what_is_shown_is_anonymized_as_in_the_conversion(shelf, voice, tmp_path, monkeypatch):
+    """The speaker is measured on the whole recording, whose end is of another pitch."""
+    monkeypatch.setattr(conversion, "SHOWN_S", 1.0)
+    seen, player = [], conversion.Player
+    monkeypatch.setattr(conversion, "Player", lambda s, sr: seen.append(s) or player(s, sr))
+    wav = np.concatenate([voice(1.0, f0=100.0), voice(3.0, f0=240.0)])
+    soundfile.write(tmp_path / "two.wav", wav, SR, "FLOAT")
+    chosen = shelf.chosen("ljspeech")
+    players_frame(chosen, tmp_path / "two.wav", tmp_path / "two.wav", "two")
+    speaker = chosen.source_stats([wav])
+    expected = chosen.anonymize(wav[:SR].astype(np.float32), SR, speaker)
+    assert np.allclose(seen[0]["anonymized"], expected, atol=1e-4)
+    alone = chosen.anonymize(wav[:SR].astype(np.float32), SR)
+    assert np.abs(alone - expected).max() > 0.01
 
 
 def test_a_long_recording_is_shown_from_its_beginning(shelf, clip, monkeypatch):
@@ -422,6 +469,19 @@ def test_a_training_says_how_far_it_is_and_can_be_stopped(trainer, clip):
     other.start([clip], "bert", False, True)  # its turn
 
 
+def test_cancel_is_no_failure_whatever_the_process_ends_with(trainer, clip):
+    one = trainer(
+        SPEAKS + "signal = __import__('signal')\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(1))\n"
+        "print('ready', file=sys.stderr, flush=True)\ntime.sleep(60)"
+    )
+    one.start([clip], "anna", quick=True, agreed=True)
+    wait_for(lambda: one.progress.stage == "ready")
+    one.cancel()
+    wait_for(lambda: not one.progress.running)
+    assert one.progress.result == "stopped before anything was written." and not one.progress.failed
+
+
 def test_the_result_of_a_training_names_what_is_there(trainer, clip, shelf, tmp_path):
     voice = shelf.chosen("ljspeech")
     one = trainer(SPEAKS + "time.sleep(0.5)")
@@ -430,11 +490,11 @@ def test_the_result_of_a_training_names_what_is_there(trainer, clip, shelf, tmp_
     (tmp_path / "made").rename(tmp_path / "models" / "anna")
     wait_for(lambda: not one.progress.running)
     assert one.progress.kept and one.progress.result.startswith("trained. The voice is in the menu")
-    assert "by statistics alone" in training._result("anna", 130, "")
+    assert "by statistics alone" in training._result("anna", 130, "", True)
     save_voice(voice.generator.state_dict(), voice.config, "models/anna", ("generator", 2))
-    assert "stopped after epoch 2: models/anna holds" in training._result("anna", 130, "").replace(
-        "\\", "/"
-    )
+    assert "stopped after epoch 2: models/anna holds" in training._result(
+        "anna", 130, "", True
+    ).replace("\\", "/")
 
 
 @pytest.mark.parametrize(

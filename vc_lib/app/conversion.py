@@ -1,8 +1,11 @@
 """Convert a recording that somebody gave the page, and show it in players."""
 
 import html
+import shutil
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from string import Template
@@ -13,6 +16,7 @@ import numpy as np
 from ..audio import blocks
 from ..convert import Voice, convert_file
 from ..errors import ParameterError
+from ..notebook.compare import excerpt
 from ..notebook.listening import embedded, players_of
 from ..notebook.players import SILENT_DB, Player
 
@@ -76,17 +80,30 @@ def without_folder(error: Exception, path: Path) -> str:
     return str(error).replace(str(path.absolute()), path.name).replace(str(path), path.name)
 
 
-def convert_stepwise(voice: Voice, source, destination) -> Iterator[float]:
-    """Convert a file in a thread, and yield the seconds that are done.
+@contextmanager
+def converting(voice: Voice, source, folder, name: str) -> Iterator[tuple[Path, Iterator[float]]]:
+    """Convert a file in a thread.
 
-    Closing the iterator stops the conversion; no file is left then.
+    The end of the context stops the conversion at its next chunk, and does not wait for it. Once it
+    has stopped, nothing is left in `folder`.
 
     Parameters
     ----------
     voice : Voice
-    source, destination : str or Path
-        As for `convert_file`, which also names the errors.
+    source : str or Path
+    folder : str or Path
+        Of the result.
+    name : str
+        File name of the result.
+
+    Returns
+    -------
+    destination : Path
+        The result, in a folder of its own.
+    steps : iterator of float
+        Seconds that are done; ends when the result is whole, or with an error of `convert_file`.
     """
+    own = Path(tempfile.mkdtemp(dir=folder))
     steps: SimpleQueue = SimpleQueue()
     stopped = Event()
 
@@ -95,14 +112,20 @@ def convert_stepwise(voice: Voice, source, destination) -> Iterator[float]:
             raise Stopped
         steps.put(seconds)
 
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(convert_file, voice, source, destination, progress)
-        done.add_done_callback(lambda _: steps.put(None))
-        try:
-            yield from iter(steps.get, None)
-        finally:
-            stopped.set()
+    def results() -> Iterator[float]:
+        yield from iter(steps.get, None)
         done.result()
+
+    pool = ThreadPoolExecutor(1)
+    done = pool.submit(convert_file, voice, source, own / name, progress)
+    pool.shutdown(wait=False)
+    done.add_done_callback(lambda _: steps.put(None))
+    try:
+        yield own / name, results()
+    finally:
+        stopped.set()
+        # now, or in the thread when it ends
+        done.add_done_callback(lambda _: shutil.rmtree(own, ignore_errors=True))
 
 
 def players_frame(voice: Voice, source, converted, name: str) -> str:
@@ -117,9 +140,7 @@ def players_frame(voice: Voice, source, converted, name: str) -> str:
     name : str
         What is said of the source in the title.
     """
-    n_samples = round(SHOWN_S * voice.sr)
-    wav, result = (next(blocks(file, voice.sr, n_samples)) for file in (source, converted))
-    sounds = dict(source=wav, anonymized=voice.anonymize(wav, voice.sr), converted=result)
+    sounds = excerpt(voice, source, converted, round(SHOWN_S * voice.sr))
     player = Player(sounds, voice.sr)
     try:
         tracks = [embedded(track) for track in player.tracks]

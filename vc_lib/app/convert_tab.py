@@ -1,6 +1,5 @@
 """The tab "Convert": a recording, a voice, two dials, and what comes out."""
 
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from ..errors import ParameterError
 from .conversion import (
     SHOWN_S,
     check_recording,
-    convert_stepwise,
+    converting,
     file_name,
     players_frame,
     without_folder,
@@ -156,9 +155,8 @@ def _converted(
         seconds = check_recording(source)
         chosen = shelf.chosen(voice, semitones, strength)
         yield _working("measuring the speaker")
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            destination = Path(own) / file_name(name, chosen)
-            for done in convert_stepwise(chosen, source, destination):
+        with converting(chosen, source, folder, file_name(name, chosen)) as (destination, steps):
+            for done in steps:
                 yield _working(f"converted {done:.0f} of {seconds:.0f} s", done / seconds)
             yield _working("drawing", 1)
             frame = players_frame(chosen, source, destination, name)

@@ -179,9 +179,10 @@ class Training:
                     if not self._stopping:
                         self.progress = Progress(name, True, stage, done)
         code = process.returncode
-        failed = code not in (FINISHED, *STOPPED)
+        stopped = self._stopping or code in STOPPED  # a killed process of Windows ends with 1
+        failed = not stopped and code != FINISHED
         kept = not failed and (MODELS / name / WEIGHTS).is_file()
-        result = _result(name, code, stage)
+        result = _result(name, code, stage, stopped)
         with self._lock:
             self.progress = Progress(name, result=result, kept=kept, failed=failed)
 
@@ -224,11 +225,11 @@ def _lines(stream):
         yield text
 
 
-def _result(name: str, code: int, said: str) -> str:
+def _result(name: str, code: int, said: str, stopped: bool) -> str:
     """One sentence on how the training ended, and on what is there now."""
     if code == FINISHED:
         return "trained. The voice is in the menu of Convert now; try it."
-    if code not in STOPPED:
+    if not stopped:
         return (
             said if said.startswith("error: ") else f"the training ended with code {code}: {said}"
         )
