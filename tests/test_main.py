@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from vc_lib.audio import load_wav, read_comment
 from vc_lib.audio.loudness import Loudness
 from vc_lib.config import AnonymizeConfig
 from vc_lib.convert import load_voice
+from vc_lib.model.voice_folder import save_voice
 
 SR = 16_000
 LEAST = 2 / 32_768  # two steps of 16 bits
@@ -93,6 +95,18 @@ def test_dials_change_the_sound_as_in_the_config(clip):
     assert np.abs(written("plain.wav") - anonymized).max() < 0.01 < np.abs(anonymized).max()
     main(["convert", "me.wav", "higher.wav", "--semitones", "7", "--level", "voice"])
     assert np.abs(written("higher.wav") - written("plain.wav")).max() > 0.05
+
+
+def test_a_voice_keeps_its_own_dials(clip):
+    voice = load_voice("ljspeech")
+    config = replace(voice.config, f0_shift_semitones=7.0, change_strength=0.0)
+    save_voice(voice.generator.state_dict(), config, "models/high")
+    main(["convert", "me.wav", "own.wav", "--voice", "high", "--level", "voice"])
+    expected = load_voice("models/high").convert(clip, SR)
+    assert np.abs(written("own.wav") - expected).max() <= LEAST
+    zero = ["--semitones", "0", "--strength", "1", "--level", "voice"]
+    main(["convert", "me.wav", "zero.wav", "--voice", "high", *zero])
+    assert np.abs(written("zero.wav") - voice.convert(clip, SR)).max() <= LEAST
 
 
 def test_converts_a_folder(clip, capsys):

@@ -30,9 +30,9 @@ from .errors import ParameterError
 REFUSED, INTERRUPTED = 1, 130  # exit codes
 # arguments of several commands
 DESTINATION = dict(type=Path, help="a file (.wav, .flac, .ogg or .mp3) or a folder")
-SEMITONES = dict(type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
+SEMITONES = dict(type=float, help="added to the pitch, -24 to 24 (default: the voice's own)")
 VOICE = dict(default="ljspeech", help="name or folder of a voice (default: ljspeech)")
-STRENGTH = dict(type=float, help="share of the network's change, 0 to 2 (default: 1)")
+STRENGTH = dict(type=float, help="share of the network's change, 0 to 2 (default: the voice's own)")
 RATES = (16_000, 44_100, 48_000)  # of the output [Hz]
 
 
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     add("source", type=Path, help="a recording of one speaker")
     add("destination", **DESTINATION)
     add("--preset", default="neutral", choices=sorted(PRESETS), help="(default: neutral)")
-    add("--semitones", **SEMITONES)
+    add("--semitones", type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
 
     add = command(
         live,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -85,6 +86,27 @@ def test_a_new_voice_is_found_and_read_again_when_it_has_changed(shelf, tmp_path
     time.sleep(0.02)
     save_voice(voice.generator.state_dict(), voice.config, tmp_path / "anna")
     assert mine.chosen("anna").generator is not before
+
+
+@pytest.fixture
+def tuned(shelf, tmp_path):
+    """The voices of a folder with one whose dials are its own."""
+    voice = shelf.chosen("ljspeech")
+    config = replace(voice.config, f0_shift_semitones=-13.25, change_strength=0.7)
+    save_voice(voice.generator.state_dict(), config, tmp_path / "voices" / "anna")
+    return Shelf(tmp_path / "voices")
+
+
+def test_dials_begin_at_those_of_the_voice(tuned):
+    config = tuned.chosen("anna").config
+    assert (config.f0_shift_semitones, config.change_strength) == (-13.25, 0.7)
+    assert convert_tab._own_dials(tuned, "anna") == [
+        dict(minimum=-13.25, maximum=12, value=-13.25),
+        dict(minimum=0, maximum=1.5, value=0.7),
+    ]
+    assert [dial["value"] for dial in convert_tab._own_dials(tuned, "nobody")] == [0, 1]
+    described = {told["name"]: told["semitones"] for told in live._described(tuned)}
+    assert described["anna"] == -13.25 and described["ljspeech"] == 0
 
 
 def test_a_voice_that_is_gone_and_a_dial_out_of_range_are_refused(shelf):
@@ -391,7 +413,7 @@ def test_a_third_speaker_is_told_to_wait(client):
 
 def test_the_browser_learns_of_voices_and_of_an_example(client):
     told = client.get("/live/voices").json()
-    assert told["voices"][0] == dict(name="ljspeech", sr=SR) and told["example"]
+    assert told["voices"][0] == dict(name="ljspeech", sr=SR, semitones=0.0) and told["example"]
     assert client.get("/live/example").content[:4] == b"fLaC"
     for path in ("/live/", "/live/live.js", "/live/worklet.js"):
         assert client.get(path).status_code == 200

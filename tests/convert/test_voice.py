@@ -26,6 +26,20 @@ def folder(saved, tmp_path):
     return tmp_path
 
 
+def test_dials_are_those_of_a_copy_and_the_voices_own_by_default(model, voice):
+    own = model.config
+    changed = model.with_dials(3, 0.5)
+    assert (changed.config.f0_shift_semitones, changed.config.change_strength) == (3.0, 0.5)
+    assert changed.generator is model.generator and model.config is own
+    assert changed.with_dials(strength=1.5).config == replace(changed.config, change_strength=1.5)
+    assert changed.with_dials().config == changed.config
+    model.stream(voice(0.2))
+    assert model.with_dials().live is None, "a stream of its own"
+    model.stream(None)
+    with pytest.raises(ParameterError, match=r"f0_shift_semitones=25\.0 must be"):
+        model.with_dials(semitones=25)
+
+
 @pytest.mark.parametrize("n_samples", [1, 2, 79, 1_000, 4_001])
 @pytest.mark.parametrize("sr", [8_000, 16_000, 22_050, 44_100, 48_000])
 def test_the_duration_is_kept_to_the_sample(model, voice, sr, n_samples):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from ..config import Config
 from ..errors import ParameterError
 from .conversion import (
     SHOWN_S,
@@ -79,8 +80,13 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
             )
             names = shelf.names()
             voice = gr.Dropdown(names, value=names[0], label="Voice", elem_id="voice")
-            semitones = gr.Slider(-12, 12, 0, step=0.5, label="Pitch [semitones]", buttons=[])
-            strength = gr.Slider(0, 1.5, 1, step=0.1, label="Strength of the network", buttons=[])
+            own = _own_dials(shelf, names[0])
+            semitones = gr.Slider(
+                **own[0], step=0.5, label="Pitch [semitones]", buttons=[], elem_id="semitones"
+            )
+            strength = gr.Slider(
+                **own[1], step=0.1, label="Strength of the network", buttons=[], elem_id="strength"
+            )
             button = gr.Button("Convert", variant="primary", elem_id="convert")
         with gr.Column(scale=3, min_width=300):
             message = gr.HTML(elem_id="message", elem_classes="vc-flush", visible=False)
@@ -93,6 +99,12 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
         lambda k: [gr.update(visible=k == of) for of in (EXAMPLE, FILE, MICROPHONE)],
         kind,
         [clip, upload, recording],
+        **QUIET,
+    )
+    voice.change(
+        lambda name: [gr.Slider(**own) for own in _own_dials(shelf, name)],
+        voice,
+        [semitones, strength],
         **QUIET,
     )
     for given in (kind, clip, upload, recording):
@@ -111,6 +123,18 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
     )
     converted.then(lambda: gr.Button(interactive=True), None, button, **QUIET)
     return voice
+
+
+def _own_dials(shelf: Shelf, name: str) -> list[dict]:
+    """Ranges of the two dials, and the voice's own values, where they begin."""
+    try:
+        cfg = shelf.config(name)
+    except (ParameterError, OSError):  # it is gone or damaged; converting says so
+        cfg = Config()
+    ranges = ((-12, cfg.f0_shift_semitones, 12), (0, cfg.change_strength, 1.5))
+    return [
+        dict(minimum=min(low, own), maximum=max(own, high), value=own) for low, own, high in ranges
+    ]
 
 
 def _nothing(shown: str = NOTHING) -> list:

@@ -7,8 +7,10 @@ const SECURE = "The browser allows a microphone only at an address that begins w
   "open this page on the computer it runs on.";
 const REFUSED = "The browser may not use the microphone; allow it beside the address of this page, then press Start.";
 const ABSENT = "No microphone was found; connect one, then press Start.";
+const UNREACHABLE = "The server cannot be reached; is it still running?";
 const RATE = "This browser cannot record at the sampling rate of the voice; use Chrome, Edge or Safari.";
 let voices = [], live = null;
+let moved = false; // whether somebody has set the pitch of this voice
 
 function say(text, problem = false) {
   byId("message").textContent = text;
@@ -30,6 +32,14 @@ async function listVoices() {
   voices = told.voices;
   const chosen = byId("voice").value;
   byId("voice").replaceChildren(...voices.map(({ name }) => new Option(name, name, false, name === chosen)));
+  if (byId("voice").value !== chosen) showOwnPitch();
+}
+
+const chosenVoice = () => voices.find(({ name }) => name === byId("voice").value);
+
+function showOwnPitch() {
+  moved = false;
+  byId("semitones").value = byId("shown").textContent = chosenVoice()?.semitones ?? 0;
 }
 
 function problem(error) {
@@ -63,8 +73,8 @@ function connect() {
   const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
   return new Promise((resolve, reject) => {
-    socket.onopen = () => socket.send(JSON.stringify({ voice: byId("voice").value, semitones: semitones() }));
-    socket.onerror = socket.onclose = () => reject("The server cannot be reached; is it still running?");
+    socket.onopen = () => socket.send(JSON.stringify({ voice: byId("voice").value, semitones: moved ? semitones() : undefined }));
+    socket.onerror = socket.onclose = () => reject(UNREACHABLE);
     socket.onmessage = ({ data }) => {
       const told = JSON.parse(data);
       if (told.error) reject(told.error);
@@ -77,20 +87,22 @@ async function start(example = false) {
   stop();
   say("starting …");
   buttons(true);
-  const voice = voices.find(({ name }) => name === byId("voice").value);
-  const mine = (live = { context: new AudioContext({ sampleRate: voice.sr, latencyHint: "interactive" }) });
+  const mine = (live = {});
   try {
-    const { context } = mine;
+    if (!chosenVoice()) await listVoices().catch(() => {});
+    if (!chosenVoice()) throw UNREACHABLE;
+    if (live !== mine) return; // stopped meanwhile
+    const context = (mine.context = new AudioContext({ sampleRate: chosenVoice().sr, latencyHint: "interactive" }));
     await context.resume();
     await context.audioWorklet.addModule("worklet.js");
     mine.source = await sourceOf(context, example);
     const told = await connect();
     mine.socket = told.socket;
-    if (live !== mine) return close(mine); // stopped meanwhile
+    if (live !== mine) return close(mine);
     run(mine, told, example);
   } catch (error) {
     if (live === mine) end(problem(error));
-    else close(mine);
+    else close(mine); // what has begun since
   }
 }
 
@@ -143,13 +155,14 @@ function show(mine, { late, peaks, playing }, latency_s) {
   mine.slow = slow;
 }
 
+// Ends what a start has begun; it may be called again when more has begun.
 function close({ context, source, socket }) {
   if (socket) {
     socket.onclose = socket.onerror = socket.onmessage = null;
     socket.close();
   }
   source?.release?.();
-  context.close();
+  if (context && context.state !== "closed") context.close();
 }
 
 function buttons(running) {
@@ -173,11 +186,15 @@ function end(text) {
 byId("start").onclick = () => start();
 byId("example").onclick = () => start(true);
 byId("stop").onclick = () => end("");
-byId("voice").onfocus = () => listVoices();
-byId("voice").onchange = () => live && end("Press Start to speak in the other voice.");
+byId("voice").onfocus = () => listVoices().catch(() => say(UNREACHABLE, true));
+byId("voice").onchange = () => {
+  showOwnPitch();
+  if (live) end("Press Start to speak in the other voice.");
+};
 byId("semitones").oninput = () => {
+  moved = true;
   byId("shown").textContent = semitones();
   live?.socket?.readyState === WebSocket.OPEN && live.socket.send(JSON.stringify({ semitones: semitones() }));
 };
 fit();
-listVoices().catch(() => say("The server cannot be reached; is it still running?", true));
+listVoices().catch(() => say(UNREACHABLE, true));

@@ -1,6 +1,7 @@
 """Live conversion over a WebSocket: blocks of a microphone in, converted blocks out.
 
-The browser first sends {"voice": name, "semitones": number}, then blocks of float32. It gets
+The browser first sends {"voice": name, "semitones": number}, then blocks of float32. Without
+semitones the pitch is the voice's own. It gets
 {"ready": ...}, and a block for each of its own. A later {"semitones": number} changes the pitch.
 """
 
@@ -16,10 +17,8 @@ import numpy as np
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
-from ..config import Config
 from ..convert import Stream
 from ..errors import ParameterError
-from ..model.voice_folder import CONFIG
 from .voices import Shelf
 
 MAX_USERS = 2  # live connections at a time; each takes about half a core
@@ -100,11 +99,12 @@ def add_live(app: FastAPI, shelf: Shelf, example: Path | None) -> None:
 
 
 def _described(shelf: Shelf) -> list[dict]:
-    """Name and sampling rate of each voice, for the browser; damaged ones are left out."""
+    """Name, sampling rate and pitch of each voice, for the browser; damaged ones are left out."""
     found = []
     for name in shelf.names():
         with suppress(ParameterError, OSError):
-            found.append(dict(name=name, sr=Config.load(shelf.folder(name) / CONFIG).sr))
+            cfg = shelf.config(name)
+            found.append(dict(name=name, sr=cfg.sr, semitones=cfg.f0_shift_semitones))
     return found
 
 
@@ -120,8 +120,7 @@ async def _end(ws: WebSocket, message: str) -> None:
 async def _serve(ws: WebSocket, shelf: Shelf) -> None:
     """Convert until the browser leaves."""
     wish = await asyncio.wait_for(ws.receive_json(), WISH_S)
-    semitones = float(wish.get("semitones", 0))
-    voice = await asyncio.to_thread(shelf.chosen, str(wish["voice"]), semitones)
+    voice = await asyncio.to_thread(shelf.chosen, str(wish["voice"]), wish.get("semitones"))
     await asyncio.to_thread(_warm_up, voice)
     stream, inbox = Stream(voice), asyncio.Queue()
     await ws.send_json({"ready": {"sr": voice.sr, "latency_s": stream.latency / voice.sr}})

@@ -1,15 +1,14 @@
 """The voices of the page: listed by name, each loaded once and shared by all who use it."""
 
 from collections.abc import Iterator
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
+from ..config import Config
 from ..convert import Voice, load_voice
 from ..errors import MissingInput
 from ..model.networks import WEIGHTS
-from ..model.voice_folder import BASE, VOICES
+from ..model.voice_folder import BASE, CONFIG, VOICES
 
 FIRST = ("ljspeech", "kathleen")  # the shipped voices lead the menu
 
@@ -34,17 +33,17 @@ class Shelf:
         others = sorted(found.keys() - set(FIRST), key=lambda n: (-_changed_ns(found[n]), n))
         return [name for name in FIRST if name in found] + others
 
-    def chosen(self, name: str, semitones: float = 0.0, strength: float | None = None) -> Voice:
+    def chosen(
+        self, name: str, semitones: float | None = None, strength: float | None = None
+    ) -> Voice:
         """A voice with dials of its own; it shares its network with everybody.
 
         Parameters
         ----------
         name : str
             One of `names()`.
-        semitones : float [-24..24]
-            Added to the pitch.
-        strength : float, optional [0..2]
-            Share of the network's change, by default the voice's own.
+        semitones, strength : float, optional
+            As in `Voice.with_dials`.
 
         Raises
         ------
@@ -53,11 +52,11 @@ class Shelf:
         ParameterError
             If the voice is damaged, or a dial is out of range.
         """
-        voice = copy(self._load(name))
-        voice.config = replace(voice.config, f0_shift_semitones=float(semitones))
-        if strength is not None:
-            voice.config = replace(voice.config, change_strength=float(strength))
-        return voice
+        return self._load(name).with_dials(semitones, strength)
+
+    def config(self, name: str) -> Config:
+        """The settings of a voice, without its network; errors as in `chosen`."""
+        return Config.load(self.folder(name) / CONFIG)
 
     def _folders(self) -> dict[str, Path]:
         found: dict[str, Path] = {}

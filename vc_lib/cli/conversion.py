@@ -1,6 +1,5 @@
 """`vc convert` and `vc anonymize`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from ..config import AnonymizeConfig, Config
@@ -34,12 +33,7 @@ def voice_with_dials(args):
     """The voice, with the dials of the command."""
     from ..convert import load_voice
 
-    settings = dict(f0_shift_semitones=args.semitones)
-    if args.strength is not None:
-        settings["change_strength"] = args.strength
-    voice = load_voice(args.voice)
-    voice.config = replace(voice.config, **settings)
-    return voice
+    return load_voice(args.voice).with_dials(args.semitones, args.strength)
 
 
 def _file_in(destination: Path, source: Path, how: str, suffix: str = ".wav") -> Path:

@@ -5,6 +5,8 @@
 """
 
 from collections.abc import Iterable
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -145,6 +147,27 @@ class Voice:
             return self.live(block)
         rest, self.live = self.live.rest(), None
         return rest
+
+    def with_dials(self, semitones: float | None = None, strength: float | None = None) -> "Voice":
+        """A copy with other dials, which shares the network.
+
+        Parameters
+        ----------
+        semitones : float, optional [-24..24]
+            Added to the pitch; by default the voice's own.
+        strength : float, optional [0..2]
+            Share of the network's change; by default the voice's own.
+
+        Raises
+        ------
+        ParameterError
+            If a dial is out of range.
+        """
+        dials = dict(f0_shift_semitones=semitones, change_strength=strength)
+        given = {name: float(value) for name, value in dials.items() if value is not None}
+        voice = copy(self)
+        voice.config, voice.live = replace(self.config, **given), None
+        return voice
 
     def source_stats(self, wavs: Iterable[np.ndarray]) -> SpeakerStats:
         """Statistics of the speaker of `wavs`, waveforms at `self.sr`, over the first minute."""

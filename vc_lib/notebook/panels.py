@@ -2,8 +2,6 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets
@@ -109,10 +107,8 @@ class ConvertPanel(ipywidgets.VBox):
     def chosen_voice(self) -> Voice:
         """The voice of the menu, with the positions of the sliders."""
         is_of_page = self.menu.value == self.voice_dir
-        voice = copy(self.voice) if is_of_page else load_voice(self.menu.value)
-        dials = dict(f0_shift_semitones=self.offset.value, change_strength=self.strength.value)
-        voice.config = replace(voice.config, **dials)
-        return voice
+        voice = self.voice if is_of_page else load_voice(self.menu.value)
+        return voice.with_dials(self.offset.value, self.strength.value)
 
     def convert(self) -> None:
         """Convert the chosen speech, save the result, and show a player and a link to download it."""
