@@ -24,6 +24,7 @@ from starlette.websockets import WebSocketDisconnect
 from vc_lib.__main__ import main
 from vc_lib.app import conversion, convert_tab, live, server, temporary, training
 from vc_lib.app.conversion import check_recording, converting, players_frame
+from vc_lib.app.look import problem
 from vc_lib.app.training import Training
 from vc_lib.app.voices import Shelf
 from vc_lib.audio import load_wav, read_comment
@@ -324,13 +325,16 @@ def test_the_page_holds_no_address_of_another_host(client):
 # Live
 
 
-def talk(client, wish, blocks, origin=AT):
-    """What a live connection answers: JSON, and the sound."""
+def talk(client, settings, blocks, origin=AT):
+    """What a live connection answers: JSON, and the sound; a block of text changes the pitch."""
     told, sound = [], []
     with client.websocket_connect(SOCKET, headers={"origin": origin}) as ws:
-        ws.send_json(wish)
+        ws.send_json(settings)
         told.append(ws.receive_json())
         for block in blocks:
+            if isinstance(block, dict):
+                ws.send_json(block)
+                continue
             ws.send_bytes(block)
             message = ws.receive()
             if message.get("bytes") is None:
@@ -340,7 +344,13 @@ def talk(client, wish, blocks, origin=AT):
     return told, sound
 
 
-def test_live_speech_is_that_of_a_stream(client, shelf, voice):
+@pytest.fixture
+def foreground(monkeypatch):
+    """Measure the speaker between two blocks, so that the output does not depend on the time."""
+    monkeypatch.setattr(live, "Stream", lambda voice, background: Stream(voice))
+
+
+def test_live_speech_is_that_of_a_stream(client, shelf, voice, foreground):
     wav, chosen = voice(1.5), shelf.chosen("kathleen", 2.0)
     parts = np.array_split(wav, 40)
     told, sound = talk(
@@ -354,18 +364,45 @@ def test_live_speech_is_that_of_a_stream(client, shelf, voice):
 
 
 @pytest.mark.parametrize(
-    "wish, block, line",
+    "settings, block, line",
     [
         (dict(voice="nobody"), b"", "the voice nobody is gone"),
+        (["ljspeech"], b"", """the message '["ljspeech"]' must be JSON such as"""),
+        ({}, b"", "the voice None is gone"),
         (dict(voice="ljspeech", semitones=99), b"", "f0_shift_semitones=99.0 must be"),
         (dict(voice="ljspeech"), b"abc", "a block of 3 bytes must be float32"),
         (dict(voice="ljspeech"), b"\0" * 4 * (SR + 1), "must be float32, 1 s or less"),
         (dict(voice="ljspeech"), np.full(9, np.nan, "<f4").tobytes(), "block"),
     ],
 )
-def test_bad_live_input_ends_with_a_sentence(client, wish, block, line):
-    told, _ = talk(client, wish, [block] if block else [])
+def test_bad_live_input_ends_with_a_sentence(client, settings, block, line):
+    told, _ = talk(client, settings, [block] if block else [])
     assert line in told[-1]["error"]
+
+
+def test_a_browser_that_says_nothing_is_told_so(client, monkeypatch):
+    monkeypatch.setattr(live, "SETTINGS_S", 0.1)
+    with client.websocket_connect(SOCKET, headers={"origin": AT}) as ws:
+        assert ws.receive_json() == {"error": live.TOO_LATE}
+
+
+def test_a_problem_without_words_is_shown():
+    assert problem("").count("</p>") == 1 and "Choose a voice." in problem("choose a voice")
+
+
+def test_the_pitch_changes_while_one_speaks(client, shelf, voice, foreground):
+    """The page and a stream whose pitch changes at the same sample give the same sound."""
+    parts = np.array_split(voice(2.4), 48)
+    sent = [part.tobytes() for part in parts]
+    told, sound = talk(client, dict(voice="ljspeech"), [*sent[:20], dict(semitones=7), *sent[20:]])
+    stream, kept = Stream(shelf.chosen("ljspeech")), Stream(shelf.chosen("ljspeech"))
+    expected = [stream(part) for part in parts[:20]]
+    stream.cfg = replace(stream.cfg, f0_shift_semitones=7.0)
+    expected = np.concatenate([*expected, *(stream(part) for part in parts[20:])])
+    assert np.allclose(np.concatenate(sound), expected, atol=1e-4)
+    assert np.abs(expected - np.concatenate([kept(part) for part in parts])).max() > 0.05
+    told, _ = talk(client, dict(voice="ljspeech"), [dict(semitones=99), sent[0]])
+    assert "f0_shift_semitones=99.0 must be" in told[-1]["error"]
 
 
 def test_what_comes_faster_than_it_is_converted_is_dropped_and_counted(client, monkeypatch):
@@ -375,7 +412,7 @@ def test_what_comes_faster_than_it_is_converted_is_dropped_and_counted(client, m
             return super().__call__(block)
 
     monkeypatch.setattr(live, "Stream", Slow)
-    monkeypatch.setattr(live, "_warm_up", lambda voice: None)
+    monkeypatch.setattr(live, "warm_up", lambda voice: None)
     n_blocks, told, n_samples, n_dropped = 30, [], 0, 0
     with client.websocket_connect(SOCKET, headers={"origin": AT}) as ws:
         ws.send_json(dict(voice="ljspeech"))

@@ -18,19 +18,21 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
 from ..convert import Stream
+from ..convert.live import warm_up
 from ..errors import ParameterError
 from .voices import Shelf
 
 MAX_USERS = 2  # live connections at a time; each takes about half a core
 LONGEST_S = 1.0  # longest block that is accepted [s]
-WISH_S = 10.0  # time in which a browser must say what it wants [s]
+SETTINGS_S = 10.0  # time in which a browser must send its settings [s]
 LATE_S = 1.0  # input that waits for its conversion; more is dropped [s]
-KEPT_S = 0.2  # what is kept of it then [s]
+KEPT_S = 0.2  # newest input that is kept after a drop [s]
 PAGE = {name: Path(__file__).with_name(name) for name in ("live.html", "live.js", "worklet.js")}
 BUSY = (
     f"{MAX_USERS} people speak live already, which is all this computer can do; try again when one "
     "has stopped."
 )
+TOO_LATE = "the connection waited too long; press Start again"
 
 
 class Seats:
@@ -91,7 +93,7 @@ def add_live(app: FastAPI, shelf: Shelf, example: Path | None) -> None:
         try:
             await _serve(ws, shelf)
         except (ParameterError, OSError, ValueError, KeyError, TypeError) as e:
-            await _end(ws, str(e))
+            await _end(ws, str(e) or TOO_LATE)
         except (WebSocketDisconnect, RuntimeError):
             pass  # the browser is gone
         finally:
@@ -119,10 +121,11 @@ async def _end(ws: WebSocket, message: str) -> None:
 
 async def _serve(ws: WebSocket, shelf: Shelf) -> None:
     """Convert until the browser leaves."""
-    wish = await asyncio.wait_for(ws.receive_json(), WISH_S)
-    voice = await asyncio.to_thread(shelf.chosen, str(wish["voice"]), wish.get("semitones"))
-    await asyncio.to_thread(_warm_up, voice)
-    stream, inbox = Stream(voice), asyncio.Queue()
+    settings = _settings(await asyncio.wait_for(ws.receive_text(), SETTINGS_S))
+    semitones = settings.get("semitones")
+    voice = await asyncio.to_thread(shelf.chosen, str(settings.get("voice")), semitones)
+    await asyncio.to_thread(warm_up, voice)
+    stream, inbox = Stream(voice, background=True), asyncio.Queue()
     await ws.send_json({"ready": {"sr": voice.sr, "latency_s": stream.latency / voice.sr}})
     reader = asyncio.create_task(_read(ws, stream, inbox))
     try:
@@ -137,10 +140,17 @@ async def _serve(ws: WebSocket, shelf: Shelf) -> None:
         reader.cancel()
 
 
-def _warm_up(voice) -> None:
-    """Let the libraries do what they do at their first use, before somebody waits for it."""
-    stream = Stream(voice)
-    stream(np.zeros(2 * stream.latency, np.float32))
+def _settings(text: str) -> dict:
+    """What the browser asks for, from its JSON."""
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise ParameterError(
+            f'the message {text[:40]!r} must be JSON such as {{"voice": "ljspeech"}}; reload the page'
+        )
+    return settings
 
 
 async def _read(ws: WebSocket, stream: Stream, inbox: asyncio.Queue) -> None:
@@ -153,7 +163,7 @@ async def _read(ws: WebSocket, stream: Stream, inbox: asyncio.Queue) -> None:
             if message.get("bytes") is not None:
                 inbox.put_nowait(_block(message["bytes"], stream.sr))
             else:
-                shift = float(json.loads(message["text"])["semitones"])
+                shift = float(_settings(message["text"])["semitones"])
                 stream.cfg = replace(stream.cfg, f0_shift_semitones=shift)
     finally:
         inbox.put_nowait(None)

@@ -55,6 +55,6 @@ def theme() -> gr.themes.Base:
 
 def problem(message: str) -> str:
     """HTML of a sentence that says what is wrong, given as text without a full stop."""
-    if message.split(maxsplit=1)[0].isalpha():  # otherwise it is the name of a file
+    if message.partition(" ")[0].isalpha():  # otherwise it is the name of a file
         message = message[:1].upper() + message[1:]
     return f'<p class="vc-problem" role="alert">{html.escape(message)}.</p>'

@@ -7,6 +7,7 @@
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,7 +165,9 @@ class Voice:
             If a dial is out of range.
         """
         dials = dict(f0_shift_semitones=semitones, change_strength=strength)
-        given = {name: float(value) for name, value in dials.items() if value is not None}
+        given: dict[str, Any] = {
+            name: float(value) for name, value in dials.items() if value is not None
+        }
         voice = copy(self)
         voice.config, voice.live = replace(self.config, **given), None
         return voice
