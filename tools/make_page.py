@@ -28,7 +28,7 @@ from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import Clip
 from vc_lib.evaluate.baselines import world_statistics
 from vc_lib.notebook import Player
-from vc_lib.notebook.listening import DESCRIBED, players_of
+from vc_lib.notebook.listening import DESCRIBED, player_code, players_of
 
 REPO = Path(__file__).resolve().parents[1]
 SAMPLE = REPO / "data" / "sample"
@@ -162,7 +162,7 @@ def page(out: Path) -> str:
         voices="\n".join(section(name, clips_of(name, out)) for name in known),
         scripts="\n".join(f'<script src="clips/{name}/tracks.js"></script>' for name in known),
         tables="\n".join(scrolling(table) for table in tables_of(measurements)),
-        code=players_of([], "h3")["code"],
+        code=player_code(),
     )
 
 

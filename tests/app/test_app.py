@@ -237,8 +237,8 @@ def test_a_closed_page_does_not_wait_for_its_conversion(shelf, clip, tmp_path, m
 def test_what_is_shown_is_anonymized_as_in_the_conversion(shelf, voice, tmp_path, monkeypatch):
     """The speaker is measured on the whole recording, whose end is of another pitch."""
     monkeypatch.setattr(conversion, "SHOWN_S", 1.0)
-    seen, player = [], conversion.Player
-    monkeypatch.setattr(conversion, "Player", lambda s, sr: seen.append(s) or player(s, sr))
+    seen = []
+    monkeypatch.setattr(conversion, "embedded_tracks", lambda wavs, sr: seen.append(wavs) or [])
     wav = np.concatenate([voice(1.0, f0=100.0), voice(3.0, f0=240.0)])
     soundfile.write(tmp_path / "two.wav", wav, SR, "FLOAT")
     chosen = shelf.chosen("ljspeech")
@@ -587,6 +587,28 @@ def test_a_training_begins_only_with_all_it_needs(trainer, clip, of, line):
     with pytest.raises(ParameterError, match=line):
         one.start(**dict(files=[clip], name="anna", quick=True, agreed=True) | of)
     assert not one.progress.running and not list(Path("page").iterdir())
+
+
+def test_too_many_bytes_are_refused(trainer, clip, monkeypatch):
+    monkeypatch.setattr(training, "SIZE", 2 * clip.stat().st_size - 1)
+    one = trainer(WAITS)
+    with pytest.raises(ParameterError, match="GB or less; choose fewer"):
+        one.start([clip, clip], "anna", quick=True, agreed=True)
+    assert not list(Path("page").iterdir())
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_recordings_are_linked_where_the_disk_allows(clip, tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    training._gather([clip, clip], tmp_path / "all")
+    there = sorted((tmp_path / "all").iterdir())
+    assert [path.name[:5] for path in there] == ["0000_", "0001_"]
+    assert [path.read_bytes() for path in there] == [clip.read_bytes()] * 2
+    assert [path.samefile(clip) for path in there] == [links] * 2
 
 
 def test_stopping_the_server_stops_the_training(trainer, clip):

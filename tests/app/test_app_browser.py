@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 import soundfile
 
 from vc_lib.audio import read_comment
+from vc_lib.convert import load_voice
+from vc_lib.model.voice_folder import save_voice
 
 pytest.importorskip("gradio", reason="pip install -e '.[app]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -188,7 +191,7 @@ def test_what_the_microphone_records_is_converted(opened):
     page.click("#convert")
     found = sounds(page)
     assert [sound["peak"] > 0.05 for sound in found] == [True] * 3
-    assert 1 < found[0]["seconds"] < 3
+    assert 1 < found[0]["seconds"] < 15
     assert result(page).locator("h3").inner_text() == "microphone → ljspeech"
 
 
@@ -211,6 +214,66 @@ def test_two_people_at_once_get_their_own_result(opened, voice, tmp_path):
         for page in (mine, yours)
     ]
     assert schemes == ["light", "dark"]
+
+
+def test_a_long_conversion_can_be_cancelled_and_the_next_one_begins(opened, site, voice, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.tile(voice(4.0), 150), SR)
+    page = opened()
+    give(page, tmp_path / "long.wav")
+    page.click("#convert")
+    message = page.locator("#result")
+    playwright.expect(message).to_contain_text("converted", timeout=60_000)
+    page.click("#stop")
+    playwright.expect(message).to_contain_text("Choose speech and a voice")
+    playwright.expect(page.locator("#convert")).to_be_enabled()
+    playwright.expect(page.locator("#stop")).to_be_disabled()
+    nothing_in(site[1] / "temporary")
+    page.get_by_label("an example").check()
+    page.click("#convert")
+    result(page)
+    playwright.expect(page.locator("#stop")).to_be_disabled()
+
+
+def test_a_closed_tab_stops_its_conversion(opened, site, voice, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.tile(voice(4.0), 150), SR)
+    page = opened()
+    give(page, tmp_path / "long.wav")
+    page.click("#convert")
+    playwright.expect(page.locator("#result")).to_contain_text("converted", timeout=60_000)
+    page.close()
+    nothing_in(site[1] / "temporary")
+
+
+def nothing_in(temporary: Path) -> None:
+    """Wait until no conversion has files in the folder of the server."""
+    (own,) = temporary.glob("vc-app-*")
+    end = time.monotonic() + 30
+    while left := {path.name for path in own.iterdir()} - {"uploads", ".lock"}:
+        assert time.monotonic() < end, f"{left} are still there"
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("tuned")
+def test_dials_move_to_those_of_the_voice(opened):
+    page = opened()
+    choose(page, "tuned")
+    dial = page.locator("#semitones input[type=number]")
+    playwright.expect(dial).to_have_value("5.5")
+    choose(page, "kathleen")
+    playwright.expect(dial).to_have_value("0")
+    frame, heard = live_tab(page)
+    frame.locator("#voice").select_option("tuned")
+    playwright.expect(frame.locator("#shown")).to_have_text("5.5")
+
+
+@pytest.fixture
+def tuned(site):
+    """A voice in the menu whose pitch is its own, until the test ends."""
+    folder = site[1] / "models" / "tuned"
+    voice = load_voice("ljspeech").with_dials(5.5)
+    save_voice(voice.generator.state_dict(), voice.config, folder)
+    yield
+    shutil.rmtree(folder)
 
 
 # Live
@@ -263,6 +326,24 @@ def test_a_third_speaker_reads_that_two_speak(opened):
     assert frame.locator("#start").is_enabled()
 
 
+def test_start_without_a_list_and_stop_while_it_starts(opened):
+    page = opened()
+    page.route("**/live/voices", lambda route: route.abort())
+    page.reload()
+    page.get_by_role("tab", name="Live").click()
+    frame = page.frame_locator("iframe.vc-live")
+    frame.locator("#start").click()
+    playwright.expect(frame.locator("#message")).to_contain_text("cannot be reached")
+    page.unroute("**/live/voices")
+    frame.locator("#start").click()
+    frame.locator("#stop").click()
+    playwright.expect(frame.locator("#message")).to_have_text("")
+    page.wait_for_timeout(1_000)  # an error of the page would fail the test
+    assert frame.locator("#start").is_enabled()
+    frame.locator("#example").evaluate("button => button.click()")
+    playwright.expect(frame.locator("#message")).to_have_text("The example speaks.")
+
+
 def test_it_says_why_there_is_no_microphone(started, opened, site):
     page = opened()
     page.add_init_script(
@@ -298,7 +379,7 @@ def test_a_training_is_begun_and_stopped(opened, site, voice, tmp_path):
     playwright.expect(state).to_contain_text("train it only if the speaker agrees")
     page.get_by_label("The speaker agrees").check()
     page.click("#train")
-    playwright.expect(state).to_contain_text("Training anna: analyzing 3", timeout=30_000)
+    playwright.expect(state).to_contain_text("Training anna", timeout=30_000)
     assert page.locator("#train").is_disabled()
     other = opened()
     other.get_by_role("tab", name="Train").click()

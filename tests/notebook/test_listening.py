@@ -8,6 +8,7 @@ import soundfile
 
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.notebook import listening
+from vc_lib.notebook.players import Player
 
 SR = 16_000
 
@@ -47,6 +48,13 @@ def test_each_result_stands_under_its_source(results, tmp_path, monkeypatch):
     assert "synthetic" in text and "holds" not in text
     assert "tap a name" in text and "(hover: none)" in text, "no keys where there are none"
     assert not re.search(r"""(src|href)=["']?https?:""", text), "it asks nobody"
+
+
+def test_no_widget_stays_behind(results, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(listening, "Player", lambda *of: made.append(Player(*of)) or made[-1])
+    listening.write_listening_page(Named, results, tmp_path)
+    assert [player.comm for player in made] == [None, None]
 
 
 def test_more_recordings_than_fit_are_counted(results, tmp_path, monkeypatch):

@@ -17,8 +17,8 @@ from ..audio import blocks
 from ..convert import Voice, convert_file
 from ..errors import ParameterError
 from ..notebook.compare import excerpt
-from ..notebook.listening import embedded, players_of
-from ..notebook.players import SILENT_DB, Player
+from ..notebook.listening import embedded_tracks, players_of
+from ..notebook.players import SILENT_DB
 
 SHOWN_S = 20.0  # longest part of a recording that is played on the page, from its beginning [s]
 SHORTEST_S = 0.3  # shorter recordings hold no speech to measure [s]
@@ -34,9 +34,7 @@ section h3 { margin: 0 0 .4rem; font-size: 1rem; overflow-wrap: anywhere; }
 </style></head><body>
 $players
 <script type="module">
-$code
-const all = $data;
-document.querySelectorAll(".here").forEach((root, i) => mount(root, all[i]));
+$script
 const dark = parent.document.body.classList.contains("dark");
 document.documentElement.style.colorScheme = frameElement.style.colorScheme = dark ? "dark" : "light";
 const fit = () => (frameElement.style.height = document.body.scrollHeight + "px");
@@ -141,11 +139,7 @@ def players_frame(voice: Voice, source, converted, name: str) -> str:
         What is said of the source in the title.
     """
     sounds = excerpt(voice, source, converted, round(SHOWN_S * voice.sr))
-    player = Player(sounds, voice.sr)
-    try:
-        tracks = [embedded(track) for track in player.tracks]
-    finally:
-        player.close()  # a widget is kept for ever otherwise
+    tracks = embedded_tracks(sounds, voice.sr)
     title = f"{name} → {voice.name}"
     page = FRAME.substitute(players_of([(title, tracks)], "h3"))
     return (

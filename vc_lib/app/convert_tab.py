@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from ..config import Config
+from ..corpus import SAMPLES
 from ..errors import ParameterError
 from .conversion import (
     SHOWN_S,
@@ -21,7 +22,6 @@ from .voices import Shelf
 
 EXAMPLE, FILE, MICROPHONE = "an example", "a file", "the microphone"
 LANGUAGES = dict(it="Italian", fr="French", ru="Russian", en="English", cs="Czech")
-SAMPLES = Path("data/sample/sources")  # in the clone
 NOTICE = (
     "**Converted speech is synthetic: tell every listener.** The file says so in its metadata. "
     "Convert speech only of people who agree, and use a voice only as its owner allows."
@@ -87,7 +87,9 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
             strength = gr.Slider(
                 **own[1], step=0.1, label="Strength of the network", buttons=[], elem_id="strength"
             )
-            button = gr.Button("Convert", variant="primary", elem_id="convert")
+            with gr.Row():
+                button = gr.Button("Convert", variant="primary", elem_id="convert", min_width=100)
+                cancel = gr.Button("Cancel", interactive=False, elem_id="stop", min_width=100)
         with gr.Column(scale=3, min_width=300):
             message = gr.HTML(elem_id="message", elem_classes="vc-flush", visible=False)
             result = gr.HTML(NOTHING, elem_id="result", elem_classes="vc-flush", min_height=140)
@@ -110,7 +112,10 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
     for given in (kind, clip, upload, recording):
         given.change(_nothing, None, shown, **QUIET)
     begin = button.click(
-        lambda: [*_nothing(WAITING), gr.Button(interactive=False)], None, [*shown, button], **QUIET
+        lambda: [*_nothing(WAITING), *_buttons(running=True)],
+        None,
+        [*shown, button, cancel],
+        **QUIET,
     )
     converted = begin.then(
         partial(_converted, shelf, folder, clips),
@@ -121,7 +126,14 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
         show_progress_on=result,
         api_visibility="private",
     )
-    converted.then(lambda: gr.Button(interactive=True), None, button, **QUIET)
+    converted.then(lambda: _buttons(running=False), None, [button, cancel], **QUIET)
+    cancel.click(
+        lambda: [*_nothing(), *_buttons(running=False)],
+        None,
+        [*shown, button, cancel],
+        cancels=[converted],
+        **QUIET,
+    )
     return voice
 
 
@@ -135,6 +147,11 @@ def _own_dials(shelf: Shelf, name: str) -> list[dict]:
     return [
         dict(minimum=min(low, own), maximum=max(own, high), value=own) for low, own, high in ranges
     ]
+
+
+def _buttons(running: bool) -> list[gr.Button]:
+    """The buttons Convert and Cancel."""
+    return [gr.Button(interactive=not running), gr.Button(interactive=running)]
 
 
 def _nothing(shown: str = NOTHING) -> list:

@@ -26,6 +26,7 @@ BAR = re.compile(r"\|[█-]+\|.*\[(\d+)/(\d+)")  # a progress bar: items that ar
 FINISHED = 0  # exit code
 # of `vc train` after SIGINT, and of a process that was stopped before it began
 STOPPED = (130, -signal.SIGINT, -signal.SIGTERM)
+SIZE = 4_000_000_000  # of all recordings of a training [bytes]
 PATIENCE_S = 20.0  # what a process may take to stop after SIGINT [s]
 
 
@@ -102,8 +103,8 @@ class Training:
         Raises
         ------
         ParameterError
-            If a training is running, the speaker does not agree, there is no recording, or the name
-            is taken or no word.
+            If a training is running, the speaker does not agree, there is no recording or more than
+            4 GB of them, or the name is taken or no word.
         """
         name = (name or "").strip()
         with self._lock:
@@ -148,6 +149,12 @@ class Training:
             raise ParameterError("a voice belongs to a person: train it only if the speaker agrees")
         if not files:
             raise ParameterError("choose recordings of one speaker first")
+        size = sum(Path(file).stat().st_size for file in files)
+        if size > SIZE:
+            raise ParameterError(
+                f"the recordings have {size / 1e9:.1f} GB, must have {SIZE / 1e9:g} GB or less; choose "
+                "fewer, or convert them to FLAC"
+            )
         if not NAME.fullmatch(name):
             raise ParameterError(
                 f"the name {name!r} must be one word of letters, digits, dots and hyphens, such as anna"
@@ -188,10 +195,14 @@ class Training:
 
 
 def _gather(files: Sequence, folder: Path) -> None:
-    """Copy files into a new folder, under names in their order."""
+    """Put files into a new folder, under names in their order; links where the disk allows."""
     folder.mkdir()
     for i, file in enumerate(map(Path, files)):
-        shutil.copy(file, folder / f"{i:04}_{file.name[-80:]}")
+        there = folder / f"{i:04}_{file.name[-80:]}"
+        try:
+            os.link(file.resolve(), there)
+        except OSError:  # on another disk, or on one without links
+            shutil.copy(file, there)
 
 
 def _only_training() -> ExitStack:

@@ -4,7 +4,7 @@
 const BLOCK_S = 0.03; // what is sent at once [s]
 const FIRST_S = 0.06, LONGEST_S = 0.5; // what is buffered before sound begins, at first and at most [s]
 const GROWTH = 1.5; // of that, each time the buffer ran empty
-const SPARE_S = 0.03; // what may stay in the buffer when it is fullest needed [s]
+const SPARE_S = 0.03; // margin that stays in the buffer when it is shortened [s]
 const WATCH_S = 4; // time over which the smallest content of the buffer is measured [s]
 const REPORT_S = 0.1; // between two reports of levels and delay [s]
 
@@ -24,7 +24,6 @@ class Live extends AudioWorkletProcessor {
     this.watched = 0;
     this.peaks = [0, 0];
     this.reported = 0;
-    this.gaps = 0; // times the buffer ran empty
     this.port.onmessage = ({ data }) => this.take(data);
   }
 
@@ -61,7 +60,6 @@ class Live extends AudioWorkletProcessor {
     this.playing = true;
     if (this.buffered < out.length) {
       this.playing = false;
-      this.gaps++;
       this.needed = Math.min(GROWTH * this.needed, LONGEST_S * sampleRate);
       return;
     }
@@ -94,7 +92,7 @@ class Live extends AudioWorkletProcessor {
     this.reported += n;
     if (this.reported < REPORT_S * sampleRate) return;
     const late = (this.captured - this.played) / sampleRate;
-    this.port.postMessage({ late, peaks: this.peaks, playing: this.playing, gaps: this.gaps });
+    this.port.postMessage({ late, peaks: this.peaks, playing: this.playing });
     [this.reported, this.peaks] = [0, [0, 0]];
   }
 }

@@ -7,13 +7,16 @@ from .listen import page_to_hear
 from .terminal import say
 
 CLIP_S = 8.0  # longest part of a recording that is scored [s]
-SAMPLES = Path("data/sample/sources")  # what a new voice is heard on, if it is there
-N_HEARD, N_TARGET = 6, 8  # clips of it, and recordings of the target to compare with
+N_HEARD, N_TARGET = (
+    6,
+    8,
+)  # samples that a new voice is heard on, and recordings of the target to compare with
 
 
 def train(args) -> str:
     """Train a voice, and let it be heard; returns the last line of the output."""
     from ..convert import load_voice
+    from ..corpus import SAMPLES
     from ..training.new_voice import train_new_voice
 
     run = train_new_voice(args.recordings, args.name, args.quick, args.epochs, say, args.cache)
@@ -28,6 +31,7 @@ def _heard(voice, run: Path, recordings: Path) -> str:
     """Convert a few clips, say what their scores mean; returns where to hear them."""
     from ..audio import list_audio
     from ..convert import convert_folder
+    from ..corpus import SAMPLES
     from ..evaluate.clips import clips_of
     from ..evaluate.verdict import score_versions, verdict
 

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from string import Template
 
+import numpy as np
+
 from ..audio import blocks
 from ..convert import Voice
 from ..errors import ParameterError
@@ -38,11 +40,13 @@ h2 { margin: 1.4rem 0 .3rem; font-size: 1rem; overflow-wrap: anywhere; }
 moment. All are equally loud here, the files are not. $shown</p>
 $players
 <script type="module">
-$code
-const all = $data;
-document.querySelectorAll(".here").forEach((root, i) => mount(root, all[i]));
+$script
 </script></body></html>
 """)
+# the tracks of each clip are mounted in its section
+SCRIPT = Template("""$code
+const all = $data;
+document.querySelectorAll(".here").forEach((root, i) => mount(root, all[i]));""")
 
 
 def write_listening_page(voice: Voice, results: Mapping[Path, Path], folder) -> Path:
@@ -75,8 +79,7 @@ def write_listening_page(voice: Voice, results: Mapping[Path, Path], folder) -> 
     for source, converted in islice(results.items(), MAX_CLIPS):
         files = {"source": source, "converted": converted}
         wavs = {k: next(blocks(file, voice.sr, n_samples)) for k, file in files.items()}
-        tracks = [embedded(track) for track in Player(wavs, voice.sr).tracks]
-        clips.append((converted.name, tracks))
+        clips.append((converted.name, embedded_tracks(wavs, voice.sr)))
     n_more = len(results) - len(clips)
     text = PAGE.substitute(
         generator=GENERATOR,
@@ -102,21 +105,38 @@ def players_of(clips: Sequence[tuple[str, list[dict]]], heading: str) -> dict[st
     Returns
     -------
     dict of str to str
-        `players`, the sections of the clips; `code`, that of the player; `data`, the tracks as JSON.
+        `players`, the sections of the clips; `script`, the text of a module that fills them.
     """
     sections = (
         f'<section><{heading}>{html.escape(title)}</{heading}><div class="here"></div></section>'
         for title, _ in clips
     )
     data = json.dumps([tracks for _, tracks in clips], separators=(",", ":"))
-    return dict(
-        players="\n".join(sections),
-        code=Path(__file__).with_name("player.js").read_text(encoding="utf-8"),
-        data=data.replace("<", "\\u003c"),
-    )
+    script = SCRIPT.substitute(code=player_code(), data=data.replace("<", "\\u003c"))
+    return dict(players="\n".join(sections), script=script)
 
 
-def embedded(track: Mapping) -> dict:
+def player_code() -> str:
+    """The code of the players, as text."""
+    return Path(__file__).with_name("player.js").read_text(encoding="utf-8")
+
+
+def embedded_tracks(wavs: Mapping[str, np.ndarray], sr: int) -> list[dict]:
+    """Tracks of waveforms of one clip, for `players_of`.
+
+    Parameters
+    ----------
+    wavs : dict of label to np.ndarray [shape=(n_samples,), -1..1]
+    sr : int [Hz]
+    """
+    player = Player(wavs, sr)
+    try:
+        return [_embedded(track) for track in player.tracks]
+    finally:
+        player.close()  # a widget is kept for ever otherwise
+
+
+def _embedded(track: Mapping) -> dict:
     """A track of a `Player` for player.js, with sound and picture in its own text."""
     return {key: track[key] for key in DESCRIBED} | {
         "src": data_url(track["mime"], track["sound"]),
