@@ -26,7 +26,7 @@ from vc_lib.app import conversion, convert_tab, live, server, temporary, trainin
 from vc_lib.app.conversion import check_recording, converting, players_frame
 from vc_lib.app.look import problem
 from vc_lib.app.training import Training
-from vc_lib.app.voices import Shelf
+from vc_lib.app.voices import VoiceCache
 from vc_lib.audio import load_wav, read_comment
 from vc_lib.convert import Stream
 from vc_lib.errors import MissingInput, ParameterError
@@ -48,8 +48,8 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    return Shelf()
+def voice_cache():
+    return VoiceCache()
 
 
 @pytest.fixture
@@ -63,22 +63,22 @@ def clip(voice, tmp_path):
 # Voices
 
 
-def test_shipped_voices_lead_the_menu_and_the_base_is_not_in_it(shelf, tmp_path, monkeypatch):
-    assert shelf.names()[:2] == ["ljspeech", "kathleen"] and "base" not in shelf.names()
+def test_shipped_voices_lead_the_menu_and_the_base_is_not_in_it(voice_cache, tmp_path, monkeypatch):
+    assert voice_cache.names()[:2] == ["ljspeech", "kathleen"] and "base" not in voice_cache.names()
     monkeypatch.chdir(tmp_path)
-    assert Shelf("nowhere").names() == ["ljspeech", "kathleen"]
+    assert VoiceCache("nowhere").names() == ["ljspeech", "kathleen"]
 
 
-def test_users_share_a_network_and_keep_their_own_dials(shelf):
-    mine, yours = shelf.chosen("ljspeech", 3.0, 0.5), shelf.chosen("ljspeech", -3.0)
+def test_users_share_a_network_and_keep_their_own_dials(voice_cache):
+    mine, yours = voice_cache.chosen("ljspeech", 3.0, 0.5), voice_cache.chosen("ljspeech", -3.0)
     assert mine.generator is yours.generator
     assert (mine.config.f0_shift_semitones, mine.config.change_strength) == (3.0, 0.5)
     assert (yours.config.f0_shift_semitones, yours.config.change_strength) == (-3.0, 1.0)
 
 
-def test_a_new_voice_is_found_and_read_again_when_it_has_changed(shelf, tmp_path):
-    voice = shelf.chosen("ljspeech")
-    mine = Shelf(tmp_path)
+def test_a_new_voice_is_found_and_read_again_when_it_has_changed(voice_cache, tmp_path):
+    voice = voice_cache.chosen("ljspeech")
+    mine = VoiceCache(tmp_path)
     assert "anna" not in mine.names()
     save_voice(voice.generator.state_dict(), voice.config, tmp_path / "anna")
     assert mine.names()[2] == "anna"
@@ -90,12 +90,12 @@ def test_a_new_voice_is_found_and_read_again_when_it_has_changed(shelf, tmp_path
 
 
 @pytest.fixture
-def tuned(shelf, tmp_path):
+def tuned(voice_cache, tmp_path):
     """The voices of a folder with one whose dials are its own."""
-    voice = shelf.chosen("ljspeech")
+    voice = voice_cache.chosen("ljspeech")
     config = replace(voice.config, f0_shift_semitones=-13.25, change_strength=0.7)
     save_voice(voice.generator.state_dict(), config, tmp_path / "voices" / "anna")
-    return Shelf(tmp_path / "voices")
+    return VoiceCache(tmp_path / "voices")
 
 
 def test_dials_begin_at_those_of_the_voice(tuned):
@@ -106,15 +106,15 @@ def test_dials_begin_at_those_of_the_voice(tuned):
         dict(minimum=0, maximum=1.5, value=0.7),
     ]
     assert [dial["value"] for dial in convert_tab._own_dials(tuned, "nobody")] == [0, 1]
-    described = {told["name"]: told["semitones"] for told in live._described(tuned)}
+    described = {one["name"]: one["semitones"] for one in live._described(tuned)}
     assert described["anna"] == -13.25 and described["ljspeech"] == 0
 
 
-def test_a_voice_that_is_gone_and_a_dial_out_of_range_are_refused(shelf):
+def test_a_voice_that_is_gone_and_a_dial_out_of_range_are_refused(voice_cache):
     with pytest.raises(MissingInput, match="nobody is gone; choose another"):
-        shelf.chosen("nobody")
+        voice_cache.chosen("nobody")
     with pytest.raises(ParameterError, match="f0_shift_semitones=99"):
-        shelf.chosen("ljspeech", 99)
+        voice_cache.chosen("ljspeech", 99)
 
 
 # Convert
@@ -145,19 +145,19 @@ def test_a_bad_file_is_refused_in_one_sentence_without_its_folder(tmp_path, data
     assert str(e.value).startswith(line) and str(tmp_path) not in str(e.value)
 
 
-def ask(shelf, folder, **given) -> list[list]:
+def ask(voice_cache, folder, **given) -> list[list]:
     """All that the page shows after a click on Convert."""
     of = dict(kind=convert_tab.FILE, clip=None, upload=None, recording=None, voice="ljspeech")
     of |= dict(semitones=0, strength=1) | given
-    return list(convert_tab._converted(shelf, folder, {}, **of))
+    return list(convert_tab._converted(voice_cache, folder, {}, **of))
 
 
-def test_converts_an_upload_and_says_that_it_is_synthetic(shelf, clip, tmp_path):
-    *steps, (message, frame, download) = ask(shelf, tmp_path, upload=str(clip))
+def test_converts_an_upload_and_says_that_it_is_synthetic(voice_cache, clip, tmp_path):
+    *steps, (message, frame, download) = ask(voice_cache, tmp_path, upload=str(clip))
     assert any("converted 1 of 1 s" in bar for _, bar, _ in steps)
     assert not message.visible and download.visible
     assert "voice 'ljspeech'" in read_comment(download.value["path"])
-    expected = shelf.chosen("ljspeech").convert(load_wav(clip, SR), SR)
+    expected = voice_cache.chosen("ljspeech").convert(load_wav(clip, SR), SR)
     converted = load_wav(download.value["path"], SR)
     gain = (converted @ expected) / (expected @ expected)  # it keeps the recording's loudness
     assert np.abs(converted - gain * expected).max() <= 2 / 32_768
@@ -165,9 +165,9 @@ def test_converts_an_upload_and_says_that_it_is_synthetic(shelf, clip, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [clip.name], "its own copy is removed"
 
 
-def test_two_users_get_their_own_voice_and_dials(shelf, clip, tmp_path):
+def test_two_users_get_their_own_voice_and_dials(voice_cache, clip, tmp_path):
     results = [
-        ask(shelf, tmp_path, upload=str(clip), **of)[-1][2].value["path"]
+        ask(voice_cache, tmp_path, upload=str(clip), **of)[-1][2].value["path"]
         for of in (dict(voice="ljspeech"), dict(voice="kathleen"), dict(semitones=5))
     ]
     wavs = [load_wav(path, SR) for path in results]
@@ -186,20 +186,23 @@ def test_two_users_get_their_own_voice_and_dials(shelf, clip, tmp_path):
     ],
 )
 def test_what_cannot_be_converted_gets_a_sentence_and_no_old_result(
-    shelf, clip, tmp_path, monkeypatch, given, line
+    voice_cache, clip, tmp_path, monkeypatch, given, line
 ):
     monkeypatch.chdir(tmp_path)
     Path("text.wav").write_text("no sound")
-    *_, (message, result, download) = ask(shelf, tmp_path, **given)
+    *_, (message, result, download) = ask(voice_cache, tmp_path, **given)
     assert line in message.value and message.visible
     assert result == convert_tab.NOTHING and not download.visible
 
 
-def test_leaving_the_page_stops_the_conversion(shelf, voice, tmp_path, short_chunks):
+def test_leaving_the_page_stops_the_conversion(voice_cache, voice, tmp_path, short_chunks):
     source, folder = tmp_path / "long.wav", tmp_path / "results"
     soundfile.write(source, voice(20.0), SR)
     folder.mkdir()
-    with converting(shelf.chosen("ljspeech"), source, folder, "out.wav") as (destination, steps):
+    with converting(voice_cache.chosen("ljspeech"), source, folder, "out.wav") as (
+        destination,
+        steps,
+    ):
         assert 0 < next(steps) < 20
     wait_for(lambda: not list(folder.iterdir()))
     with pytest.raises(conversion.Stopped):
@@ -207,7 +210,7 @@ def test_leaving_the_page_stops_the_conversion(shelf, voice, tmp_path, short_chu
     assert not destination.exists()
 
 
-def test_a_closed_page_does_not_wait_for_its_conversion(shelf, clip, tmp_path, monkeypatch):
+def test_a_closed_page_does_not_wait_for_its_conversion(voice_cache, clip, tmp_path, monkeypatch):
     go_on, ended = Event(), Event()
 
     def slow(voice, source, destination, progress):
@@ -224,7 +227,7 @@ def test_a_closed_page_does_not_wait_for_its_conversion(shelf, clip, tmp_path, m
     folder.mkdir()
     of = dict(kind=convert_tab.FILE, clip=None, upload=str(clip), recording=None)
     shown = convert_tab._converted(
-        shelf, folder, {}, **of, voice="ljspeech", semitones=0, strength=1
+        voice_cache, folder, {}, **of, voice="ljspeech", semitones=0, strength=1
     )
     while "converted" not in next(shown)[1]:
         pass
@@ -234,14 +237,16 @@ def test_a_closed_page_does_not_wait_for_its_conversion(shelf, clip, tmp_path, m
     wait_for(lambda: ended.is_set() and not list(folder.iterdir()))
 
 
-def test_what_is_shown_is_anonymized_as_in_the_conversion(shelf, voice, tmp_path, monkeypatch):
+def test_what_is_shown_is_anonymized_as_in_the_conversion(
+    voice_cache, voice, tmp_path, monkeypatch
+):
     """The speaker is measured on the whole recording, whose end is of another pitch."""
     monkeypatch.setattr(conversion, "SHOWN_S", 1.0)
     seen = []
     monkeypatch.setattr(conversion, "embedded_tracks", lambda wavs, sr: seen.append(wavs) or [])
     wav = np.concatenate([voice(1.0, f0=100.0), voice(3.0, f0=240.0)])
     soundfile.write(tmp_path / "two.wav", wav, SR, "FLOAT")
-    chosen = shelf.chosen("ljspeech")
+    chosen = voice_cache.chosen("ljspeech")
     players_frame(chosen, tmp_path / "two.wav", tmp_path / "two.wav", "two")
     speaker = chosen.source_stats([wav])
     expected = chosen.anonymize(wav[:SR].astype(np.float32), SR, speaker)
@@ -250,9 +255,9 @@ def test_what_is_shown_is_anonymized_as_in_the_conversion(shelf, voice, tmp_path
     assert np.abs(alone - expected).max() > 0.01
 
 
-def test_a_long_recording_is_shown_from_its_beginning(shelf, clip, monkeypatch):
+def test_a_long_recording_is_shown_from_its_beginning(voice_cache, clip, monkeypatch):
     monkeypatch.setattr(conversion, "SHOWN_S", 0.5)
-    frame = players_frame(shelf.chosen("ljspeech"), clip, clip, "a </script> name")
+    frame = players_frame(voice_cache.chosen("ljspeech"), clip, clip, "a </script> name")
     assert frame.count("&quot;seconds&quot;:0.5") == 3
     assert "a &amp;lt;/script&amp;gt; name" in frame and "http" not in frame.replace(
         "http://www.w3.org/2000/svg", ""
@@ -327,10 +332,10 @@ def test_the_page_holds_no_address_of_another_host(client):
 
 def talk(client, settings, blocks, origin=AT):
     """What a live connection answers: JSON, and the sound; a block of text changes the pitch."""
-    told, sound = [], []
+    messages, sound = [], []
     with client.websocket_connect(SOCKET, headers={"origin": origin}) as ws:
         ws.send_json(settings)
-        told.append(ws.receive_json())
+        messages.append(ws.receive_json())
         for block in blocks:
             if isinstance(block, dict):
                 ws.send_json(block)
@@ -338,10 +343,10 @@ def talk(client, settings, blocks, origin=AT):
             ws.send_bytes(block)
             message = ws.receive()
             if message.get("bytes") is None:
-                return [*told, json.loads(message["text"])], sound
+                return [*messages, json.loads(message["text"])], sound
             sound.append(np.frombuffer(message["bytes"], "<f4"))
-            told.append(ws.receive_json())
-    return told, sound
+            messages.append(ws.receive_json())
+    return messages, sound
 
 
 @pytest.fixture
@@ -350,17 +355,17 @@ def foreground(monkeypatch):
     monkeypatch.setattr(live, "Stream", lambda voice, background: Stream(voice))
 
 
-def test_live_speech_is_that_of_a_stream(client, shelf, voice, foreground):
-    wav, chosen = voice(1.5), shelf.chosen("kathleen", 2.0)
+def test_live_speech_is_that_of_a_stream(client, voice_cache, voice, foreground):
+    wav, chosen = voice(1.5), voice_cache.chosen("kathleen", 2.0)
     parts = np.array_split(wav, 40)
-    told, sound = talk(
+    messages, sound = talk(
         client, dict(voice="kathleen", semitones=2), [part.tobytes() for part in parts]
     )
     stream = Stream(chosen)
     expected = np.concatenate([stream(part) for part in parts])
     assert np.allclose(np.concatenate(sound), expected, atol=1e-4) and np.abs(expected).max() > 0.05
-    assert told[0]["ready"] == dict(sr=SR, latency_s=stream.latency / SR)
-    assert all(answer["load"] > 0 for answer in told[1:])
+    assert messages[0]["ready"] == dict(sr=SR, latency_s=stream.latency / SR)
+    assert all(answer["load"] > 0 for answer in messages[1:])
 
 
 @pytest.mark.parametrize(
@@ -376,8 +381,8 @@ def test_live_speech_is_that_of_a_stream(client, shelf, voice, foreground):
     ],
 )
 def test_bad_live_input_ends_with_a_sentence(client, settings, block, line):
-    told, _ = talk(client, settings, [block] if block else [])
-    assert line in told[-1]["error"]
+    messages, _ = talk(client, settings, [block] if block else [])
+    assert line in messages[-1]["error"]
 
 
 def test_a_browser_that_says_nothing_is_told_so(client, monkeypatch):
@@ -390,19 +395,21 @@ def test_a_problem_without_words_is_shown():
     assert problem("").count("</p>") == 1 and "Choose a voice." in problem("choose a voice")
 
 
-def test_the_pitch_changes_while_one_speaks(client, shelf, voice, foreground):
+def test_the_pitch_changes_while_one_speaks(client, voice_cache, voice, foreground):
     """The page and a stream whose pitch changes at the same sample give the same sound."""
     parts = np.array_split(voice(2.4), 48)
     sent = [part.tobytes() for part in parts]
-    told, sound = talk(client, dict(voice="ljspeech"), [*sent[:20], dict(semitones=7), *sent[20:]])
-    stream, kept = Stream(shelf.chosen("ljspeech")), Stream(shelf.chosen("ljspeech"))
+    messages, sound = talk(
+        client, dict(voice="ljspeech"), [*sent[:20], dict(semitones=7), *sent[20:]]
+    )
+    stream, kept = Stream(voice_cache.chosen("ljspeech")), Stream(voice_cache.chosen("ljspeech"))
     expected = [stream(part) for part in parts[:20]]
     stream.cfg = replace(stream.cfg, f0_shift_semitones=7.0)
     expected = np.concatenate([*expected, *(stream(part) for part in parts[20:])])
     assert np.allclose(np.concatenate(sound), expected, atol=1e-4)
     assert np.abs(expected - np.concatenate([kept(part) for part in parts])).max() > 0.05
-    told, _ = talk(client, dict(voice="ljspeech"), [dict(semitones=99), sent[0]])
-    assert "f0_shift_semitones=99.0 must be" in told[-1]["error"]
+    messages, _ = talk(client, dict(voice="ljspeech"), [dict(semitones=99), sent[0]])
+    assert "f0_shift_semitones=99.0 must be" in messages[-1]["error"]
 
 
 def test_what_comes_faster_than_it_is_converted_is_dropped_and_counted(client, monkeypatch):
@@ -413,7 +420,7 @@ def test_what_comes_faster_than_it_is_converted_is_dropped_and_counted(client, m
 
     monkeypatch.setattr(live, "Stream", Slow)
     monkeypatch.setattr(live, "warm_up", lambda voice: None)
-    n_blocks, told, n_samples, n_dropped = 30, [], 0, 0
+    n_blocks, messages, n_samples, n_dropped = 30, [], 0, 0
     with client.websocket_connect(SOCKET, headers={"origin": AT}) as ws:
         ws.send_json(dict(voice="ljspeech"))
         ws.receive_json()
@@ -422,11 +429,11 @@ def test_what_comes_faster_than_it_is_converted_is_dropped_and_counted(client, m
         while n_samples + n_dropped < n_blocks * SR // 10:
             message = ws.receive()
             if message.get("text"):
-                told.append(json.loads(message["text"]))
-                n_samples += told[-1].get("samples", 0)
-                n_dropped += told[-1].get("dropped", 0)
+                messages.append(json.loads(message["text"]))
+                n_samples += messages[-1].get("samples", 0)
+                n_dropped += messages[-1].get("dropped", 0)
     assert n_samples + n_dropped == n_blocks * SR // 10 and n_dropped > SR
-    assert told[0]["load"] > 1
+    assert messages[0]["load"] > 1
 
 
 def test_another_website_cannot_listen_in(client):
@@ -444,13 +451,13 @@ def test_a_third_speaker_is_told_to_wait(client):
 
     with connect(), connect(), connect() as third:
         assert third.receive_json()["error"] == live.BUSY
-    told, _ = talk(client, dict(voice="ljspeech"), [])
-    assert "ready" in told[0], "the places are free again"
+    messages, _ = talk(client, dict(voice="ljspeech"), [])
+    assert "ready" in messages[0], "the places are free again"
 
 
 def test_the_browser_learns_of_voices_and_of_an_example(client):
-    told = client.get("/live/voices").json()
-    assert told["voices"][0] == dict(name="ljspeech", sr=SR, semitones=0.0) and told["example"]
+    listed = client.get("/live/voices").json()
+    assert listed["voices"][0] == dict(name="ljspeech", sr=SR, semitones=0.0) and listed["example"]
     assert client.get("/live/example").content[:4] == b"fLaC"
     for path in ("/live/", "/live/live.js", "/live/worklet.js"):
         assert client.get(path).status_code == 200
@@ -517,7 +524,9 @@ def test_a_training_says_how_far_it_is_and_can_be_stopped(trainer, clip):
     one.cancel()
     assert one.progress.stage == "stopping"
     wait_for(lambda: not one.progress.running)
-    assert one.progress.result == "stopped before anything was written." and not one.progress.kept
+    assert (
+        one.progress.result == "stopped before anything was written." and not one.progress.has_voice
+    )
     assert not list(Path("page").iterdir()), "the recordings and their cache are removed"
     assert {path.name for path in Path().rglob("*")} <= {
         clip.name,
@@ -541,14 +550,17 @@ def test_cancel_is_no_failure_whatever_the_process_ends_with(trainer, clip):
     assert one.progress.result == "stopped before anything was written." and not one.progress.failed
 
 
-def test_the_result_of_a_training_names_what_is_there(trainer, clip, shelf, tmp_path):
-    voice = shelf.chosen("ljspeech")
-    one = trainer(SPEAKS + "time.sleep(0.5)")
+def test_the_result_of_a_training_names_what_is_there(trainer, clip, voice_cache, tmp_path):
+    voice = voice_cache.chosen("ljspeech")
+    until_there = "while not pathlib.Path('models/anna').exists(): time.sleep(0.01)"
+    one = trainer(SPEAKS + until_there)
     save_voice(voice.generator.state_dict(), voice.config, tmp_path / "made")
     one.start([clip], "anna", False, True)
     (tmp_path / "made").rename(tmp_path / "models" / "anna")
     wait_for(lambda: not one.progress.running)
-    assert one.progress.kept and one.progress.result.startswith("trained. The voice is in the menu")
+    assert one.progress.has_voice and one.progress.result.startswith(
+        "trained. The voice is in the menu"
+    )
     assert "by statistics alone" in training._result("anna", 130, "", True)
     save_voice(voice.generator.state_dict(), voice.config, "models/anna", ("generator", 2))
     assert "stopped after epoch 2: models/anna holds" in training._result(
@@ -567,7 +579,7 @@ def test_a_training_that_fails_says_why(trainer, clip, end, line):
     one = trainer(SPEAKS + end)
     one.start([clip], "anna", True, True)
     wait_for(lambda: not one.progress.running)
-    assert one.progress.result == line and one.progress.failed and not one.progress.kept
+    assert one.progress.result == line and one.progress.failed and not one.progress.has_voice
 
 
 @pytest.mark.parametrize(

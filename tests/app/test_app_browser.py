@@ -261,7 +261,7 @@ def test_dials_move_to_those_of_the_voice(opened):
     playwright.expect(dial).to_have_value("5.5")
     choose(page, "kathleen")
     playwright.expect(dial).to_have_value("0")
-    frame, heard = live_tab(page)
+    frame, _ = live_tab(page)
     frame.locator("#voice").select_option("tuned")
     playwright.expect(frame.locator("#shown")).to_have_text("5.5")
 

@@ -18,7 +18,7 @@ from .conversion import (
     without_folder,
 )
 from .look import QUIET, problem
-from .voices import Shelf
+from .voices import VoiceCache
 
 EXAMPLE, FILE, MICROPHONE = "an example", "a file", "the microphone"
 LANGUAGES = dict(it="Italian", fr="French", ru="Russian", en="English", cs="Czech")
@@ -45,12 +45,12 @@ def examples() -> dict[str, Path]:
     return found
 
 
-def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
+def convert_tab(voice_cache: VoiceCache, folder: Path) -> gr.Dropdown:
     """Lay out the tab, and return its menu of voices.
 
     Parameters
     ----------
-    shelf : Shelf
+    voice_cache : VoiceCache
     folder : Path
         Temporary; results are written into it.
     """
@@ -78,9 +78,9 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
                 visible=False,
                 elem_id="microphone",
             )
-            names = shelf.names()
+            names = voice_cache.names()
             voice = gr.Dropdown(names, value=names[0], label="Voice", elem_id="voice")
-            own = _own_dials(shelf, names[0])
+            own = _own_dials(voice_cache, names[0])
             semitones = gr.Slider(
                 **own[0], step=0.5, label="Pitch [semitones]", buttons=[], elem_id="semitones"
             )
@@ -104,7 +104,7 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
         **QUIET,
     )
     voice.change(
-        lambda name: [gr.Slider(**own) for own in _own_dials(shelf, name)],
+        lambda name: [gr.Slider(**own) for own in _own_dials(voice_cache, name)],
         voice,
         [semitones, strength],
         **QUIET,
@@ -118,7 +118,7 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
         **QUIET,
     )
     converted = begin.then(
-        partial(_converted, shelf, folder, clips),
+        partial(_converted, voice_cache, folder, clips),
         [kind, clip, upload, recording, voice, semitones, strength],
         shown,
         concurrency_limit=1,
@@ -137,10 +137,10 @@ def convert_tab(shelf: Shelf, folder: Path) -> gr.Dropdown:
     return voice
 
 
-def _own_dials(shelf: Shelf, name: str) -> list[dict]:
+def _own_dials(voice_cache: VoiceCache, name: str) -> list[dict]:
     """Ranges of the two dials, and the voice's own values, where they begin."""
     try:
-        cfg = shelf.config(name)
+        cfg = voice_cache.config(name)
     except (ParameterError, OSError):  # it is gone or damaged; converting says so
         cfg = Config()
     ranges = ((-12, cfg.f0_shift_semitones, 12), (0, cfg.change_strength, 1.5))
@@ -172,7 +172,7 @@ def _refused(message: str) -> list:
 
 
 def _converted(
-    shelf: Shelf,
+    voice_cache: VoiceCache,
     folder: Path,
     clips: dict[str, Path],
     kind: str,
@@ -194,7 +194,7 @@ def _converted(
     try:
         yield _working("reading")
         seconds = check_recording(source)
-        chosen = shelf.chosen(voice, semitones, strength)
+        chosen = voice_cache.chosen(voice, semitones, strength)
         yield _working("measuring the speaker")
         with converting(chosen, source, folder, file_name(name, chosen)) as (destination, steps):
             for done in steps:

@@ -26,10 +26,10 @@ function fit() {
 }
 
 async function listVoices() {
-  const told = await (await fetch("voices")).json();
-  byId("example").hidden = !told.example;
-  if (JSON.stringify(told.voices) === JSON.stringify(voices)) return;
-  voices = told.voices;
+  const listed = await (await fetch("voices")).json();
+  byId("example").hidden = !listed.example;
+  if (JSON.stringify(listed.voices) === JSON.stringify(voices)) return;
+  voices = listed.voices;
   const chosen = byId("voice").value;
   byId("voice").replaceChildren(...voices.map(({ name }) => new Option(name, name, false, name === chosen)));
   if (byId("voice").value !== chosen) showOwnPitch();
@@ -76,9 +76,9 @@ function connect() {
     socket.onopen = () => socket.send(JSON.stringify({ voice: byId("voice").value, semitones: moved ? semitones() : undefined }));
     socket.onerror = socket.onclose = () => reject(UNREACHABLE);
     socket.onmessage = ({ data }) => {
-      const told = JSON.parse(data);
-      if (told.error) reject(told.error);
-      else resolve({ socket, ...told.ready });
+      const message = JSON.parse(data);
+      if (message.error) reject(message.error);
+      else resolve({ socket, ...message.ready });
     };
   });
 }
@@ -96,29 +96,29 @@ async function start(example = false) {
     await context.resume();
     await context.audioWorklet.addModule("worklet.js");
     mine.source = await sourceOf(context, example);
-    const told = await connect();
-    mine.socket = told.socket;
+    const connection = await connect();
+    mine.socket = connection.socket;
     if (live !== mine) return close(mine);
-    run(mine, told, example);
+    run(mine, connection, example);
   } catch (error) {
     if (live === mine) end(problem(error));
     else close(mine); // what has begun since
   }
 }
 
-function run(mine, told, example) {
+function run(mine, connection, example) {
   const { context, socket } = mine;
   const node = new AudioWorkletNode(context, "live", { outputChannelCount: [1] });
   mine.load = 0;
   node.port.onmessage = ({ data }) => {
-    if (!data.block) return show(mine, data, told.latency_s);
+    if (!data.block) return show(mine, data, connection.latency_s);
     if (socket.readyState === WebSocket.OPEN) socket.send(data.block);
   };
   socket.onmessage = ({ data }) => receive(mine, node, data);
   socket.onerror = socket.onclose = () => live === mine && end("The connection to the server ended.");
   mine.source.connect(node).connect(context.destination);
   if (example) {
-    mine.source.onended = () => setTimeout(() => live === mine && end(""), 1000 * (told.latency_s + 0.5));
+    mine.source.onended = () => setTimeout(() => live === mine && end(""), 1000 * (connection.latency_s + 0.5));
     mine.source.start();
   }
   say(example ? "The example speaks." : "Speak; it learns your voice in the first seconds.");
@@ -130,13 +130,13 @@ function receive(mine, node, data) {
     node.port.postMessage(block, [block.buffer]);
     return;
   }
-  const told = JSON.parse(data);
-  if (told.error) return end(told.error);
-  if (told.dropped) {
-    node.port.postMessage(told);
+  const message = JSON.parse(data);
+  if (message.error) return end(message.error);
+  if (message.dropped) {
+    node.port.postMessage(message);
     mine.dropped = performance.now();
   }
-  if (told.load !== undefined) mine.load += (told.load - mine.load) * Math.min(1, told.samples / mine.context.sampleRate);
+  if (message.load !== undefined) mine.load += (message.load - mine.load) * Math.min(1, message.samples / mine.context.sampleRate);
 }
 
 function show(mine, { late, peaks, playing }, latency_s) {

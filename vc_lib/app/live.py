@@ -20,7 +20,7 @@ from fastapi.responses import FileResponse
 from ..convert import Stream
 from ..convert.live import warm_up
 from ..errors import ParameterError
-from .voices import Shelf
+from .voices import VoiceCache
 
 MAX_USERS = 2  # live connections at a time; each takes about half a core
 LONGEST_S = 1.0  # longest block that is accepted [s]
@@ -35,36 +35,36 @@ BUSY = (
 TOO_LATE = "the connection waited too long; press Start again"
 
 
-class Seats:
+class ConnectionLimit:
     """How many connections are open, up to a limit."""
 
     def __init__(self, n_max: int):
-        self.n_max, self.n_taken, self._lock = n_max, 0, Lock()
+        self.n_max, self.n_open, self._lock = n_max, 0, Lock()
 
-    def take(self) -> bool:
-        """Take a seat if there is one."""
+    def open(self) -> bool:
+        """Count one more if the limit allows it."""
         with self._lock:
-            free = self.n_taken < self.n_max
-            self.n_taken += free
-            return free
+            allowed = self.n_open < self.n_max
+            self.n_open += allowed
+            return allowed
 
-    def leave(self) -> None:
-        """Give a seat back."""
+    def close(self) -> None:
+        """Count one less."""
         with self._lock:
-            self.n_taken -= 1
+            self.n_open -= 1
 
 
-def add_live(app: FastAPI, shelf: Shelf, example: Path | None) -> None:
+def add_live(app: FastAPI, voice_cache: VoiceCache, example: Path | None) -> None:
     """Add the page of live conversion under /live/ to a server.
 
     Parameters
     ----------
     app : FastAPI
-    shelf : Shelf
+    voice_cache : VoiceCache
     example : Path or None
         A clip to try it without a microphone.
     """
-    seats = Seats(MAX_USERS)
+    limit = ConnectionLimit(MAX_USERS)
 
     @app.get("/live/")
     def page() -> FileResponse:
@@ -76,7 +76,7 @@ def add_live(app: FastAPI, shelf: Shelf, example: Path | None) -> None:
 
     @app.get("/live/voices")
     def voices() -> dict:
-        return {"voices": _described(shelf), "example": bool(example)}
+        return {"voices": _described(voice_cache), "example": bool(example)}
 
     if example:
 
@@ -87,25 +87,25 @@ def add_live(app: FastAPI, shelf: Shelf, example: Path | None) -> None:
     @app.websocket("/live/socket")
     async def socket(ws: WebSocket) -> None:
         await ws.accept()
-        if not seats.take():
+        if not limit.open():
             await _end(ws, BUSY)
             return
         try:
-            await _serve(ws, shelf)
+            await _serve(ws, voice_cache)
         except (ParameterError, OSError, ValueError, KeyError, TypeError) as e:
             await _end(ws, str(e) or TOO_LATE)
         except (WebSocketDisconnect, RuntimeError):
             pass  # the browser is gone
         finally:
-            seats.leave()
+            limit.close()
 
 
-def _described(shelf: Shelf) -> list[dict]:
+def _described(voice_cache: VoiceCache) -> list[dict]:
     """Name, sampling rate and pitch of each voice, for the browser; damaged ones are left out."""
     found = []
-    for name in shelf.names():
+    for name in voice_cache.names():
         with suppress(ParameterError, OSError):
-            cfg = shelf.config(name)
+            cfg = voice_cache.config(name)
             found.append(dict(name=name, sr=cfg.sr, semitones=cfg.f0_shift_semitones))
     return found
 
@@ -119,11 +119,11 @@ async def _end(ws: WebSocket, message: str) -> None:
         pass  # the browser is gone
 
 
-async def _serve(ws: WebSocket, shelf: Shelf) -> None:
+async def _serve(ws: WebSocket, voice_cache: VoiceCache) -> None:
     """Convert until the browser leaves."""
     settings = _settings(await asyncio.wait_for(ws.receive_text(), SETTINGS_S))
     semitones = settings.get("semitones")
-    voice = await asyncio.to_thread(shelf.chosen, str(settings.get("voice")), semitones)
+    voice = await asyncio.to_thread(voice_cache.chosen, str(settings.get("voice")), semitones)
     await asyncio.to_thread(warm_up, voice)
     stream, inbox = Stream(voice, background=True), asyncio.Queue()
     await ws.send_json({"ready": {"sr": voice.sr, "latency_s": stream.latency / voice.sr}})

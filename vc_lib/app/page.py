@@ -8,7 +8,7 @@ from .convert_tab import convert_tab, examples
 from .look import OLD_S, QUIET, SWEEP_S
 from .train_tab import train_tab
 from .training import Training
-from .voices import Shelf
+from .voices import VoiceCache
 
 RENEW_S = 2.0  # between two looks at the list of voices and at the training [s]
 LIVE = (
@@ -21,12 +21,12 @@ LIVE_NOTICE = (
 )
 
 
-def build(shelf: Shelf, training: Training, folder: Path) -> gr.Blocks:
+def build(voice_cache: VoiceCache, training: Training, folder: Path) -> gr.Blocks:
     """The page.
 
     Parameters
     ----------
-    shelf : Shelf
+    voice_cache : VoiceCache
     training : Training
     folder : Path
         Temporary; named on the page.
@@ -43,15 +43,15 @@ def build(shelf: Shelf, training: Training, folder: Path) -> gr.Blocks:
         timer = gr.Timer(RENEW_S)
         with gr.Tabs(selected="convert") as tabs:
             with gr.Tab("Convert", id="convert"):
-                voice = convert_tab(shelf, folder)
+                voice = convert_tab(voice_cache, folder)
             with gr.Tab("Live", id="live"):
                 gr.HTML(LIVE, elem_classes="vc-flush")
                 gr.Markdown(LIVE_NOTICE, elem_classes="vc-notice")
             with gr.Tab("Train", id="train"):
-                attempt = train_tab(training, timer)
-        _keep_menu(page, shelf, voice, timer)
-        attempt.click(
-            lambda: (gr.Tabs(selected="convert"), _menu(shelf, training.progress.name)),
+                try_button = train_tab(training, timer)
+        _keep_menu(page, voice_cache, voice, timer)
+        try_button.click(
+            lambda: (gr.Tabs(selected="convert"), _menu(voice_cache, training.progress.name)),
             None,
             [tabs, voice],
             **QUIET,
@@ -59,18 +59,20 @@ def build(shelf: Shelf, training: Training, folder: Path) -> gr.Blocks:
     return page
 
 
-def _menu(shelf: Shelf, value: str | None = None) -> gr.Dropdown:
-    names = shelf.names()
+def _menu(voice_cache: VoiceCache, value: str | None = None) -> gr.Dropdown:
+    names = voice_cache.names()
     return gr.Dropdown(names, value=value) if value in names else gr.Dropdown(names)
 
 
-def _keep_menu(page: gr.Blocks, shelf: Shelf, voice: gr.Dropdown, timer: gr.Timer) -> None:
+def _keep_menu(
+    page: gr.Blocks, voice_cache: VoiceCache, voice: gr.Dropdown, timer: gr.Timer
+) -> None:
     """Renew the menu when the list of voices changes, and whenever the page is opened."""
     listed = gr.State()
 
     def renew(seen):
-        names = shelf.names()
-        return (gr.skip(), gr.skip()) if names == seen else (_menu(shelf), names)
+        names = voice_cache.names()
+        return (gr.skip(), gr.skip()) if names == seen else (_menu(voice_cache), names)
 
     timer.tick(renew, listed, [voice, listed], **QUIET)
     page.load(renew, listed, [voice, listed], **QUIET)

@@ -25,7 +25,7 @@ from .page import build, first_example
 from .same_origin import LOOPBACK, SameOrigin
 from .temporary import temporary_folder
 from .training import MODELS, Training
-from .voices import Shelf
+from .voices import VoiceCache
 
 PORT = 7860  # tried first, and the next ones if it is taken
 N_PORTS = 20  # how many are tried
@@ -53,10 +53,10 @@ def make_app(folder: Path, voices="models", hosts=LOOPBACK, max_file_size: int =
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(SameOrigin, hosts=hosts)
-    shelf, app.state.training = Shelf(voices), Training(folder)
-    add_live(app, shelf, first_example())
-    page = build(shelf, app.state.training, folder)
-    app.state.shelf = shelf
+    voice_cache, app.state.training = VoiceCache(voices), Training(folder)
+    add_live(app, voice_cache, first_example())
+    page = build(voice_cache, app.state.training, folder)
+    app.state.voice_cache = voice_cache
     return gr.mount_gradio_app(
         app,
         page,
@@ -118,8 +118,8 @@ def serve(
     address = f"http://{shown}:{listening.getsockname()[1]}"
     with _ended_like_ctrl_c(), temporary_folder() as folder:
         app = make_app(folder, voices, LOOPBACK if local else own_names(host))
-        names = app.state.shelf.names()
-        Thread(target=app.state.shelf.chosen, args=names[:1], daemon=True).start()  # warm up
+        names = app.state.voice_cache.names()
+        Thread(target=app.state.voice_cache.chosen, args=names[:1], daemon=True).start()  # warm up
         server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         server.at_start = lambda: _opened(address, open_browser, ready)
         try:

@@ -57,15 +57,15 @@ def train_tab(training: Training, timer: gr.Timer) -> gr.Button:
         with gr.Column(scale=3, min_width=300):
             state = gr.HTML(_text(training), elem_id="training", elem_classes="vc-flush")
             curves = gr.HTML(elem_id="curves", elem_classes="vc-flush")
-            attempt = gr.Button("Try it in Convert", visible=False, elem_id="attempt")
+            try_button = gr.Button("Try it in Convert", visible=False, elem_id="try")
             gr.Markdown(KEPT, elem_classes="vc-notice")
 
     seen = gr.State()
-    shown = [state, curves, attempt, start, cancel, seen]
+    shown = [state, curves, try_button, start, cancel, seen]
     start.click(partial(_start, training), [files, name, quick, agreed], shown, **QUIET)
     cancel.click(partial(_cancel, training), None, shown, **QUIET)
     timer.tick(partial(_renewed, training), seen, shown, **QUIET)
-    return attempt
+    return try_button
 
 
 def _start(training: Training, files, name: str, quick: bool, agreed: bool) -> list:
@@ -91,7 +91,7 @@ def _renewed(training: Training, seen) -> list:
     return [
         _text(training),
         _curves(now.history) if changed else "",
-        gr.Button(visible=now.kept),
+        gr.Button(visible=now.has_voice),
         gr.Button(interactive=not now.running),
         gr.Button(interactive=now.running),
         repr(state),

@@ -45,7 +45,7 @@ class Progress:
         Items of this stage that are done, and all.
     result : str
         One sentence, once it has ended.
-    kept : bool
+    has_voice : bool
         Whether it has ended, and left a voice.
     failed : bool
         Whether it has ended by an error.
@@ -56,7 +56,7 @@ class Progress:
     stage: str = ""
     done: tuple[int, int] | None = None
     result: str = ""
-    kept: bool = False
+    has_voice: bool = False
     failed: bool = False
 
     @property
@@ -188,10 +188,10 @@ class Training:
         code = process.returncode
         stopped = self._stopping or code in STOPPED  # a killed process of Windows ends with 1
         failed = not stopped and code != FINISHED
-        kept = not failed and (MODELS / name / WEIGHTS).is_file()
+        has_voice = not failed and (MODELS / name / WEIGHTS).is_file()
         result = _result(name, code, stage, stopped)
         with self._lock:
-            self.progress = Progress(name, result=result, kept=kept, failed=failed)
+            self.progress = Progress(name, result=result, has_voice=has_voice, failed=failed)
 
 
 def _gather(files: Sequence, folder: Path) -> None:

@@ -13,7 +13,7 @@ from ..model.voice_folder import BASE, CONFIG, VOICES
 FIRST = ("ljspeech", "kathleen")  # the shipped voices lead the menu
 
 
-class Shelf:
+class VoiceCache:
     """The voices of a folder, of `models/`, and those that ship.
 
     Parameters
