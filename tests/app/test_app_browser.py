@@ -390,3 +390,4 @@ def test_a_training_is_begun_and_stopped(opened, site, voice, tmp_path):
     there = (folder / "models" / "anna").exists()
     assert ("before anything was written" in state.inner_text()) != there
     assert not list((folder / "temporary").glob("vc-app-*/training-*"))
+    assert not (folder / "data").exists(), "no cache outside"

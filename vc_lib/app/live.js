@@ -59,9 +59,12 @@ async function sourceOf(context, example) {
   if (!navigator.mediaDevices) throw SECURE;
   const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
   const stream = await navigator.mediaDevices.getUserMedia({ audio });
-  const node = context.createMediaStreamSource(stream);
-  node.release = () => stream.getTracks().forEach((track) => track.stop());
-  return node;
+  const release = () => stream.getTracks().forEach((track) => track.stop());
+  if (context.state === "closed") { // stopped while the browser asked
+    release();
+    throw "";
+  }
+  return Object.assign(context.createMediaStreamSource(stream), { release });
 }
 
 const semitones = () => Number(byId("semitones").value);
