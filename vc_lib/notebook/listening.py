@@ -43,10 +43,10 @@ $players
 $script
 </script></body></html>
 """)
-# the tracks of each clip are mounted in its section
+# the tracks of each clip are mounted in its section; the last, the result, is heard first
 SCRIPT = Template("""$code
 const all = $data;
-document.querySelectorAll(".here").forEach((root, i) => mount(root, all[i]));""")
+document.querySelectorAll(".here").forEach((root, i) => mount(root, all[i]).select(all[i].length - 1));""")
 
 
 def write_listening_page(voice: Voice, results: Mapping[Path, Path], folder) -> Path:
