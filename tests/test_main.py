@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from vc_lib import __version__
 from vc_lib.__main__ import main
 from vc_lib.anonymize import anonymize
 from vc_lib.audio import load_wav, read_comment
@@ -145,11 +146,14 @@ def test_bad_input_is_refused_in_one_line(clip, capsys, tmp_path, arguments, lin
 
 
 def test_a_wrong_command_exits_with_2_and_help_shows_an_example(capsys):
-    for arguments, code in ((["sing"], 2), (["convert"], 2), (["convert", "--help"], 0)):
+    told = (["--version"], 0), ([], 0), (["convert", "--help"], 0)
+    for arguments, code in ((["sing"], 2), (["convert"], 2), *told):
         with pytest.raises(SystemExit) as e:
             main(arguments)
         assert e.value.code == code
-    assert "example: vc convert me.m4a converted.wav" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "example: vc convert me.m4a converted.wav" in out
+    assert out.startswith(f"vc {__version__}\n") and "COMMAND" in out
 
 
 def started(run: list) -> subprocess.Popen:
@@ -193,6 +197,17 @@ def test_anonymizes_by_a_preset(clip, capsys):
     assert refused(capsys, "anonymize", "me.wav", "me.wav").startswith(
         "error: me.wav is the source"
     )
+
+
+def test_anonymizes_a_folder(clip, capsys):
+    soundfile.write(folder("in/sub") / "you.wav", clip, SR)
+    soundfile.write("in/me.wav", clip, SR)
+    for _ in range(2):  # results beside the recordings are no recordings
+        assert main(["anonymize", "in", "in", "--preset", "robot"]) == 0
+    assert capsys.readouterr().out.endswith("2 anonymized recordings are in in\n")
+    made = sorted(str(path) for path in Path("in").rglob("*_robot.wav"))
+    assert made == ["in/me_robot.wav", "in/sub/you_robot.wav"]
+    assert refused(capsys, "anonymize", "in", "out.wav").endswith("must be a folder")
 
 
 @pytest.mark.slow

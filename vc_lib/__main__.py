@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from . import __version__
 from .cli.conversion import FORMATS, anonymize, convert
 from .cli.live import live
 from .cli.page import app
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a pipe of Windows cannot write all names
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    args = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = _parser().parse_args(arguments or ["--help"])
     args.stdout = sys.stdout
     try:
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # progress
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "vc",
         description="Convert speech of anybody to one voice. Tell every listener that it is synthetic.",
     )
+    parser.add_argument("--version", action="version", version=f"vc {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(run: Callable, summary: str, *examples: str) -> Callable:
@@ -121,10 +124,10 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command(
         anonymize,
-        "change a recording by a preset, without a network",
+        "change a recording, or a folder of them, by a preset, without a network",
         "me.m4a whispered.wav --preset whisper",
     )
-    add("source", type=Path, help="a recording of one speaker")
+    add("source", type=Path, help="a recording of one speaker, or a folder of such recordings")
     add("destination", **DESTINATION)
     add("--preset", default="neutral", choices=sorted(PRESETS), help="(default: neutral)")
     add("--semitones", type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..config import AnonymizeConfig, Config
 from ..errors import ParameterError
 from .listen import page_to_hear
-from .terminal import Progress
+from .terminal import Progress, say
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
 
@@ -44,16 +44,30 @@ def _file_in(destination: Path, source: Path, how: str, suffix: str = ".wav") ->
 
 
 def anonymize(args) -> str:
-    """Change a recording by a preset; returns the last line of the output."""
+    """Change a recording by a preset, or a folder of them; returns the last line of the output."""
+    from ..audio import list_audio
+
+    cfg = AnonymizeConfig(preset=args.preset, f0_shift_semitones=args.semitones)
+    if not args.source.is_dir():
+        destination = _file_in(args.destination, args.source, args.preset)
+        _anonymize_file(args.source, destination, cfg)
+        return f"the anonymized recording is {destination}"
+    if args.destination.suffix[1:] in FORMATS:
+        raise ParameterError(f"{args.destination} is a file name, must be a folder")
+    files = [f for f in list_audio(args.source) if not f.stem.endswith(f"_{args.preset}")]
+    for i, file in enumerate(files):
+        folder = args.destination / file.relative_to(args.source).parent
+        _anonymize_file(file, folder / f"{file.stem}_{args.preset}.wav", cfg)
+        say(f"anonymized {i + 1} of {len(files)}")
+    return f"{len(files)} anonymized recordings are in {args.destination}"
+
+
+def _anonymize_file(source: Path, destination: Path, cfg: AnonymizeConfig) -> None:
     from ..anonymize import anonymize as anonymized
     from ..audio import load_wav, save_wav
     from ..files import check_not_source
 
     sr = Config().sr
-    cfg = AnonymizeConfig(preset=args.preset, f0_shift_semitones=args.semitones)
-    wav = load_wav(args.source, sr)
-    destination = _file_in(args.destination, args.source, args.preset)
-    check_not_source(args.source, destination)
-    changed = anonymized(wav, sr, cfg)
+    check_not_source(source, destination)
+    changed = anonymized(load_wav(source, sr), sr, cfg)
     save_wav(destination, changed, sr, "Synthetic speech: changed by vc_lib. Disclose it as such.")
-    return f"the anonymized recording is {destination}"
