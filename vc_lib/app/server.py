@@ -119,13 +119,15 @@ def serve(
     with _ended_like_ctrl_c(), temporary_folder() as folder:
         app = make_app(folder, voices, LOOPBACK if local else own_names(host))
         names = app.state.voice_cache.names()
-        Thread(target=app.state.voice_cache.chosen, args=names[:1], daemon=True).start()  # warm up
+        warm_up = Thread(target=app.state.voice_cache.chosen, args=names[:1])
+        warm_up.start()
         server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         server.at_start = lambda: _opened(address, open_browser, ready)
         try:
             server.run(sockets=[listening])
         finally:
             app.state.training.close()
+            warm_up.join()  # Python must not end while a library is imported in a thread
 
 
 class _Server(uvicorn.Server):
