@@ -18,7 +18,8 @@ from .score_tables import bootstrap, evaluate_set
 from .scores import METRICS
 
 VERSIONS = ("source", "anonymized", "converted")
-LIKENESS = ("cosine_to_target", "envelope_distance_db")  # the first that was measured counts
+# Measures of likeness, of which the first that was measured counts, and the smallest change that can be heard
+LIKENESS = {"cosine_to_target": 0.01, "envelope_distance_db": 0.1}
 WORDS = "wer"
 N_LEAST = 4  # clips; the interval of fewer says little
 WORDS_LOST = 0.03  # rise of the word error rate by the network that is worth a warning
@@ -104,19 +105,23 @@ def verdict(scores: Mapping[str, pd.DataFrame]) -> str:
     else:
         advice = {
             1: "The network helps: use the voice.",
-            0: "Whether the network helps cannot be told: more recordings help most, then epochs.",
+            0: "The network changes little: use the voice, or train with more recordings.",
             -1: "The network does harm here: set the strength to 0, and train with more recordings.",
         }[nearer]
     return f"{network} {words} **{advice}**"
 
 
 def _likeness(scores: Mapping[str, pd.DataFrame], key: str) -> tuple[str, int]:
-    """The sentences on likeness, and whether the network brings the voice nearer (1), away (-1), or neither (0)."""
+    """The sentences on likeness, and whether the network brings the voice nearer (1), away (-1), or neither (0).
+
+    It does neither if the change is too small to be heard, or if its interval holds 0.
+    """
     metric, means = METRICS[key], {v: scores[v][key].mean() for v in VERSIONS}
     unit = f" {metric.unit}" if metric.unit == "dB" else ""
     mean, low, high = bootstrap(scores["converted"][key] - scores["anonymized"][key])
     sign = 1 if metric.better == "higher" else -1
     nearer = int(min(sign * low, sign * high) > 0) - int(max(sign * low, sign * high) < 0)
+    nearer *= abs(mean) >= LIKENESS[key]
     digits = 2 if unit else 3
     text = (
         f"Over {len(scores['converted'])} clips of other speakers, {metric.label} ({metric.arrow}) goes from "
