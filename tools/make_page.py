@@ -27,8 +27,8 @@ from vc_lib.convert import Voice, load_voice
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import Clip
 from vc_lib.evaluate.baselines import world_statistics
-from vc_lib.notebook import Player
 from vc_lib.notebook.listening import DESCRIBED, player_code, players_of
+from vc_lib.notebook.players import tracks_of
 
 REPO = Path(__file__).resolve().parents[1]
 SAMPLE = REPO / "data" / "sample"
@@ -74,7 +74,7 @@ def write_clips(name: str, voice: Voice, out: Path) -> None:
         wavs = versions(voice, load_wav(recording_of(clip, out), voice.sr)) | {OWN: own}
         tracks = [
             stored(track, out, place(name, clip, track["label"]))
-            for track in Player(wavs, voice.sr).tracks
+            for track in tracks_of(wavs, voice.sr)
         ]
         clips.append({"title": title_of(clip), "tracks": tracks})
         print(name, clip, flush=True)

@@ -474,7 +474,9 @@ def test_a_recording_and_an_upload_reach_python(lab, page):
     page.wait_for_function("/recording/.test(document.querySelector('.jp-OutputArea').textContent)")
     execute_last(page)
     name, n_samples, peak = result(page).split()
-    assert name.startswith("recording_") and 1.5 < int(n_samples) / 16_000 < 2.3 and float(peak) > 0.01
+    assert (
+        name.startswith("recording_") and 1.5 < int(n_samples) / 16_000 < 2.3 and float(peak) > 0.01
+    )
     with page.expect_file_chooser() as asked:
         page.locator(".widget-upload").click()
     asked.value.set_files(REPO / "data" / "sample" / "sources" / "fr_woman_june_1.flac")

@@ -16,7 +16,7 @@ from ..audio import blocks
 from ..convert import Voice
 from ..errors import ParameterError
 from ..files import atomically
-from .players import Player, data_url
+from .players import data_url, tracks_of
 
 MAX_CLIPS = 12  # recordings on the page; more make it slow to open
 SECONDS = 10.0  # longest part of each that is heard, from its beginning [s]
@@ -129,11 +129,7 @@ def embedded_tracks(wavs: Mapping[str, np.ndarray], sr: int) -> list[dict]:
     wavs : dict of label to np.ndarray [shape=(n_samples,), -1..1]
     sr : int [Hz]
     """
-    player = Player(wavs, sr)
-    try:
-        return [_embedded(track) for track in player.tracks]
-    finally:
-        player.close()  # a widget is kept for ever otherwise
+    return [_embedded(track) for track in tracks_of(wavs, sr)]
 
 
 def _embedded(track: Mapping) -> dict:

@@ -98,6 +98,11 @@ class Player(anywidget.AnyWidget):
         return data | {"text/html": _table(self._sounds), "text/plain": "players"}, metadata
 
 
+def tracks_of(wavs: Mapping[str, np.ndarray], sr: int) -> list[dict]:
+    """The rows of a `Player` of these waveforms for player.js, without a widget."""
+    return _tracks(_sounds(wavs, sr, exact=False), wavs, sr, f0=True)
+
+
 def _tracks(sounds: Mapping[str, dict], wavs: Mapping[str, np.ndarray], sr: int, f0) -> list[dict]:
     """Data of each row for player.js."""
     gains_db = {label: sound["gain_db"] for label, sound in sounds.items()}
