@@ -30,15 +30,15 @@ def linkability(
     ParameterError
         If there are fewer than 20 scores of one kind.
 
-    Examples
-    --------
-    >>> round(linkability(np.linspace(0.5, 1, 500), np.linspace(-1, 0.4, 500)), 3)
-    1.0
-
     References
     ----------
     Gomez-Barrero et al., General framework to evaluate unlinkability in biometric template protection
     systems, IEEE TIFS 13(6), 2018. For speech: Maouche et al., Interspeech 2020.
+
+    Examples
+    --------
+    >>> round(linkability(np.linspace(0.5, 1, 500), np.linspace(-1, 0.4, 500)), 3)
+    1.0
     """
     same, different = (np.asarray(s, float)[np.isfinite(s)] for s in (same, different))
     if min(len(same), len(different)) < 2 * SCORES_PER_BIN:
@@ -76,7 +76,7 @@ def distinctiveness_gain_db(original: np.ndarray, anonymized: np.ndarray) -> flo
 
     References
     ----------
-    Noe et al., Speech pseudonymisation assessment using voice similarity matrices, Interspeech 2020.
+    Noé et al., Speech pseudonymisation assessment using voice similarity matrices, Interspeech 2020.
     """
     before, after = (_diagonal_dominance(m) for m in (original, anonymized))
     if not before:
