@@ -676,7 +676,7 @@ def test_a_closed_terminal_leaves_no_files(tmp_path):
         assert page.stdout.readline().startswith(b"http://127.0.0.1:")
         assert list(tmp_path.glob("temporary/vc-app-*"))
         page.send_signal(signal.SIGHUP)
-        assert page.wait(30) == 130 and b"Traceback" not in page.stderr.read()
+        assert page.wait(90) == 130 and b"Traceback" not in page.stderr.read()
     assert not list(tmp_path.glob("temporary/vc-app-*"))
 
 
