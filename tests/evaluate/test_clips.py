@@ -27,6 +27,11 @@ def test_a_clip_is_measured_once(speech, monkeypatch):
         evaluate(speech, 8_000, source=source)
 
 
+def test_clips_are_taken_at_equal_steps():
+    assert clips.spread(list("abcdef"), 2) == ["a", "d"]
+    assert clips.spread(["a"], 3) == ["a"]
+
+
 def test_the_beginnings_of_a_folder_are_taken_at_equal_steps(voice, tmp_path):
     for i in range(6):
         soundfile.write(tmp_path / f"{i}.wav", voice(0.6, seed=i), SR)

@@ -47,11 +47,6 @@ def test_an_excerpt_is_the_beginning_of_all_three(excerpt, voice):
     assert all(wav.any() for wav in excerpt.values())
 
 
-def test_clips_are_taken_at_equal_steps():
-    assert compare.spread(list("abcdef"), 2) == ["a", "d"]
-    assert compare.spread(["a"], 3) == ["a"]
-
-
 def test_a_target_is_heard_only_if_there_is_a_recording(clip, tmp_path, voice_dir):
     assert compare.target_excerpt(tmp_path, "", SR, 100) == {}
     assert len(compare.target_excerpt(tmp_path, clip, SR, 100)["target"]) == 100

@@ -7,10 +7,8 @@ from .listen import page_to_hear
 from .terminal import say
 
 CLIP_S = 8.0  # longest part of a recording that is scored [s]
-N_HEARD, N_TARGET = (
-    6,
-    8,
-)  # samples that a new voice is heard on, and recordings of the target to compare with
+N_HEARD = 6  # samples that a new voice is heard on
+N_TARGET = 8  # recordings of the target that it is compared with
 
 
 def train(args) -> str:
@@ -29,17 +27,15 @@ def train(args) -> str:
 
 def _heard(voice, run: Path, recordings: Path) -> str:
     """Convert a few clips, say what their scores mean; returns where to hear them."""
-    from ..audio import list_audio
     from ..convert import convert_folder
     from ..corpus import SAMPLES
     from ..evaluate.clips import clips_of
     from ..evaluate.verdict import score_versions, verdict
 
     try:
-        files = list_audio(SAMPLES)
-        few = files[:: max(1, len(files) // N_HEARD)][:N_HEARD]
-        page = page_to_hear(voice, convert_folder(voice, few, run / "listen"), run / "listen")
         clips = clips_of(SAMPLES, voice.sr, CLIP_S, N_HEARD)
+        few = [SAMPLES / name for name in clips]
+        page = page_to_hear(voice, convert_folder(voice, few, run / "listen"), run / "listen")
         target = clips_of(recordings, voice.sr, CLIP_S, N_TARGET)
         say(verdict(score_versions(voice, clips, target.values())))
         return page
@@ -67,33 +63,19 @@ def _metrics(english: bool, has_target: bool) -> list[str]:
 def evaluate(args) -> str:
     """Score a voice; returns the table, a verdict, and with --page a line that names the page."""
     from ..convert import convert_folder, load_voice
-    from ..evaluate import Clip, TargetClips, evaluate_set, summary
+    from ..evaluate import summary
     from ..evaluate.clips import clips_of
-    from ..evaluate.verdict import verdict
+    from ..evaluate.verdict import score_versions, verdict
 
     voice = load_voice(args.voice)
-    sr = voice.sr
-
-    def clips(folder: Path) -> dict[str, Clip]:
-        return {name: Clip(wav, sr) for name, wav in clips_of(folder, sr, CLIP_S).items()}
-
-    sources = clips(args.sources)
-    of_target = clips(args.target).values() if args.target else ()
-    target = TargetClips(of_target, voice.config.target)
+    sources = clips_of(args.sources, voice.sr, CLIP_S)
+    target = clips_of(args.target, voice.sr, CLIP_S).values() if args.target else ()
     page = ""
     if args.page:
         say("converting whole recordings for the page")
         made = convert_folder(voice, args.sources, args.page)
         page = page_to_hear(voice, made, args.page)
         page = f"\n{len(made)} converted recordings are in {args.page}{page}"
-    systems = {
-        "source": lambda wav, sr: wav,
-        "anonymized": voice.anonymize,
-        "converted": voice.convert,
-    }
-    scores, keys = {}, _metrics(args.english, bool(of_target))
-    for label, system in systems.items():
-        say(f"scoring {label}")
-        pairs = ((n, dict(converted=system(c.wav, sr), source=c)) for n, c in sources.items())
-        scores[label] = evaluate_set(pairs, sr, target, total=len(sources), only=keys)
+    keys = _metrics(args.english, bool(target))
+    scores = score_versions(voice, sources, target, keys=keys, say=say)
     return f"{summary(scores).T.to_string()}\n{verdict(scores)}{page}"

@@ -1,8 +1,9 @@
 """Clips to evaluate: what is measured on a waveform alone is computed once and cached."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -71,6 +72,11 @@ class Clip:
         return judges.speaker_embedding(self.wav, self.sr)
 
 
+def spread(paths: Sequence[Path], n: int) -> Sequence[Path]:
+    """`n` of the paths at equal steps, so that not all are of the first speaker."""
+    return paths[:: max(1, len(paths) // max(1, n))][:n]
+
+
 def clips_of(folder, sr: int, max_seconds: float, n: int | None = None) -> dict[str, np.ndarray]:
     """The beginnings of the recordings in a folder; those that cannot be read are left out, with a warning.
 
@@ -92,7 +98,7 @@ def clips_of(folder, sr: int, max_seconds: float, n: int | None = None) -> dict[
         If the folder does not exist, or holds no recording that can be read.
     """
     files, found, failed = list_audio(folder), {}, []
-    for file in files[:: max(1, len(files) // n)][:n] if n else files:
+    for file in spread(files, n) if n else files:
         try:
             found[str(file.relative_to(folder))] = load_wav(file, sr)[: round(max_seconds * sr)]
         except (ParameterError, OSError) as e:

@@ -5,7 +5,7 @@ converted, which went through the network as well. All differences are paired, c
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,12 @@ WORDS_LOST = 0.03  # rise of the word error rate by the network that is worth a 
 
 
 def score_versions(
-    voice: Voice, clips: Mapping[str, np.ndarray], target=(), english: bool = False
+    voice: Voice,
+    clips: Mapping[str, np.ndarray],
+    target=(),
+    english: bool = False,
+    keys: Sequence[str] | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> dict[str, pd.DataFrame]:
     """Convert clips of other speakers, and score what `verdict` needs.
 
@@ -38,6 +43,10 @@ def score_versions(
         Recordings of the target. Without any, likeness is the distance from the average envelope.
     english : bool
         Whether all clips are English: then words are counted.
+    keys : names of metrics, optional
+        By default those that `verdict` needs.
+    say : callable
+        Is told what is done now.
 
     Returns
     -------
@@ -46,15 +55,17 @@ def score_versions(
     """
     sr, sources = voice.sr, {name: Clip(wav, voice.sr) for name, wav in clips.items()}
     target = TargetClips([Clip(wav, sr) for wav in target], voice.config.target)
-    keys = ["envelope_distance_db", *("cosine_to_target",) * bool(target), *(WORDS,) * english]
-    keys = [key for key in keys if judges.installed(METRICS[key].packages)]
+    if keys is None:
+        keys = ["envelope_distance_db", *("cosine_to_target",) * bool(target), *(WORDS,) * english]
+        keys = [key for key in keys if judges.installed(METRICS[key].packages)]
     systems = dict(source=lambda wav, _: wav, anonymized=voice.anonymize, converted=voice.convert)
 
-    def score(system) -> pd.DataFrame:
+    def score(label: str, system) -> pd.DataFrame:
+        say(f"scoring {label}")
         made = ((n, dict(converted=system(c.wav, sr), source=c)) for n, c in sources.items())
         return evaluate_set(made, sr, target, total=len(sources), only=keys)
 
-    return {label: score(system) for label, system in systems.items()}
+    return {label: score(label, system) for label, system in systems.items()}
 
 
 def by_version(scores: Mapping[str, Mapping[str, float]]) -> dict[str, pd.DataFrame]:

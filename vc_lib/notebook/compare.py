@@ -52,11 +52,6 @@ def excerpt(voice: Voice, path, converted_path, n_samples: int) -> dict[str, np.
     return {"source": wav, "anonymized": anonymized, "converted": converted}
 
 
-def spread(paths: list[Path], n: int) -> list[Path]:
-    """`n` of the paths at equal steps, so that not all are of the first speaker."""
-    return paths[:: max(1, len(paths) // max(1, n))][:n]
-
-
 def target_excerpt(voice_dir, target_clip, sr: int, n_samples: int) -> dict[str, np.ndarray]:
     """The beginning of a recording of the target, labelled "target"; empty if there is none.
 

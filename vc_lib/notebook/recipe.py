@@ -11,8 +11,9 @@ from ..audio import list_audio, load_wav
 from ..config import Config
 from ..convert import Voice
 from ..corpus import CorpusItem
+from ..evaluate.clips import spread
 from ..model.networks import Generator
-from ..model.voice_folder import HISTORY, save_voice
+from ..training import new_voice
 
 TINY: dict[str, Any] = dict(
     f0_method="dio", width=8, depth=3, critic_width=8, n_frames=64, bs=2, max_crops=6
@@ -65,16 +66,14 @@ def evaluation_clips(
     own, others : lists of np.ndarray [shape=(n_samples,), -1..1], at `cfg.sr`
     """
     n_samples = round(max_seconds * cfg.sr)
-    paths = list_audio(others_dir)
-    paths = paths[:: max(1, len(paths) // n)][:n]
+    paths = spread(list_audio(others_dir), n)
     own = [item.load()[0][:n_samples] for item in valid[:n]]
     return own, [load_wav(path, cfg.sr)[:n_samples] for path in paths]
 
 
 def save_untrained(generator: Generator, cfg: Config, run_dir) -> None:
     """Save the voice before training, by statistics and the base alone; a run that has begun keeps its own."""
-    if not (Path(run_dir) / HISTORY).exists():
-        save_voice(generator.state_dict(), cfg, run_dir)
+    if new_voice.save_untrained(generator, cfg, Path(run_dir)):
         print(f'{run_dir} speaks already: voice_dir = "{run_dir}" in 03')
 
 

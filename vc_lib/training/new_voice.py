@@ -7,6 +7,7 @@ from ..audio import list_audio
 from ..config import Config
 from ..corpus import learn_target, prepare, split
 from ..errors import ParameterError
+from ..model.networks import Generator
 from ..model.voice_folder import BASE, HISTORY, PACKAGE, save_voice
 from .base import from_base
 from .dataset import make_dls
@@ -67,8 +68,7 @@ def train_new_voice(
     known, held_out = split(prepare(files, cfg, cache_dir), cfg)
     cfg = learn_target(known, cfg)
     generator = from_base(cfg)
-    if not (run / HISTORY).exists():
-        save_voice(generator.state_dict(), cfg, run)
+    if save_untrained(generator, cfg, run):
         say(f"{run} speaks already, by statistics alone; training brings it nearer")
     say("making pairs: the recordings, spoken by strangers and anonymized")
     known = add_strangers(known, cfg, n_strangers, cache_dir)
@@ -78,6 +78,14 @@ def train_new_voice(
     with learn.no_mbar():
         fit(learn, run, "generator", n_epochs)
     return run
+
+
+def save_untrained(generator: Generator, cfg: Config, run: Path) -> bool:
+    """Save the voice before training; False if the run has begun, and keeps its own."""
+    if (run / HISTORY).exists():
+        return False
+    save_voice(generator.state_dict(), cfg, run)
+    return True
 
 
 def _check_name(name: str) -> Path:
