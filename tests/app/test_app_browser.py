@@ -35,6 +35,7 @@ FLAGS = [
 ]
 ALLOW = "--use-fake-ui-for-media-stream"  # says yes when the page asks for the microphone
 SR = 16_000
+PROGRESS = re.compile(r"converted \d+ of 600 s")
 # seconds and peak of each sound in the players
 SOUNDS = """async () => {
   const found = [];
@@ -222,7 +223,7 @@ def test_a_long_conversion_can_be_cancelled_and_the_next_one_begins(opened, site
     give(page, tmp_path / "long.wav")
     page.click("#convert")
     message = page.locator("#result")
-    playwright.expect(message).to_contain_text("converted", timeout=60_000)
+    playwright.expect(message).to_contain_text(PROGRESS, timeout=60_000)
     page.click("#stop")
     playwright.expect(message).to_contain_text("Choose speech and a voice")
     playwright.expect(page.locator("#convert")).to_be_enabled()
@@ -234,12 +235,24 @@ def test_a_long_conversion_can_be_cancelled_and_the_next_one_begins(opened, site
     playwright.expect(page.locator("#stop")).to_be_disabled()
 
 
+def test_a_conversion_can_be_cancelled_at_once(opened, site, voice, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.tile(voice(4.0), 150), SR)
+    page = opened()
+    give(page, tmp_path / "long.wav")
+    page.click("#convert")
+    page.click("#stop")
+    nothing_in(site[1] / "temporary")
+    page.wait_for_timeout(1_000)
+    playwright.expect(page.locator("#result")).to_contain_text("Choose speech", timeout=60_000)
+    playwright.expect(page.locator("#convert")).to_be_enabled()
+
+
 def test_a_closed_tab_stops_its_conversion(opened, site, voice, tmp_path):
     soundfile.write(tmp_path / "long.wav", np.tile(voice(4.0), 150), SR)
     page = opened()
     give(page, tmp_path / "long.wav")
     page.click("#convert")
-    playwright.expect(page.locator("#result")).to_contain_text("converted", timeout=60_000)
+    playwright.expect(page.locator("#result")).to_contain_text(PROGRESS, timeout=60_000)
     page.close()
     nothing_in(site[1] / "temporary")
 

@@ -1,7 +1,6 @@
 """The tab "Convert": a recording, a voice, two dials, and what comes out."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -97,6 +96,7 @@ def convert_tab(voice_cache: VoiceCache, folder: Path) -> gr.Dropdown:
             gr.Markdown(NOTICE, elem_classes="vc-notice")
 
     shown = [message, result, download]
+    cancelled: set[str | None] = set()  # sessions; a click may come before Gradio knows the event
     kind.change(
         lambda k: [gr.update(visible=k == of) for of in (EXAMPLE, FILE, MICROPHONE)],
         kind,
@@ -111,14 +111,30 @@ def convert_tab(voice_cache: VoiceCache, folder: Path) -> gr.Dropdown:
     )
     for given in (kind, clip, upload, recording):
         given.change(_nothing, None, shown, **QUIET)
+
+    def started(request: gr.Request) -> list:
+        cancelled.discard(request.session_hash)
+        return [*_nothing(WAITING), *_buttons(running=True)]
+
+    def stopped(request: gr.Request) -> list:
+        cancelled.add(request.session_hash)
+        return [*_nothing(), *_buttons(running=False)]
+
+    def results(request: gr.Request, *given) -> Iterator[list]:
+        for step in _converted(voice_cache, folder, clips, *given):
+            if request.session_hash in cancelled:
+                yield _nothing()
+                return
+            yield step
+
     begin = button.click(
-        lambda: [*_nothing(WAITING), *_buttons(running=True)],
+        started,
         None,
         [*shown, button, cancel],
         **QUIET,
     )
     converted = begin.then(
-        partial(_converted, voice_cache, folder, clips),
+        results,
         [kind, clip, upload, recording, voice, semitones, strength],
         shown,
         concurrency_limit=1,
@@ -128,7 +144,7 @@ def convert_tab(voice_cache: VoiceCache, folder: Path) -> gr.Dropdown:
     )
     converted.then(lambda: _buttons(running=False), None, [button, cancel], **QUIET)
     cancel.click(
-        lambda: [*_nothing(), *_buttons(running=False)],
+        stopped,
         None,
         [*shown, button, cancel],
         cancels=[converted],
