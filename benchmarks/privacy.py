@@ -24,10 +24,11 @@ import numpy as np
 from mcadams import mcadams
 
 from vc_lib.anonymize import SpeakerPerturbation, resynthesize, transform
+from vc_lib.anonymize.pipeline import between
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import PRESETS, AnonymizeConfig, Config
 from vc_lib.evaluate import Clip
-from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, between, privacy_scores
+from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS, privacy_scores
 from vc_lib.files import atomically
 
 ALPHAS = (0.95, 0.9, 0.8, 0.7)  # McAdams coefficients; VoicePrivacy uses 0.8

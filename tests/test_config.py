@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from vc_lib.config import (
+    ADDED,
     CONFIG_VERSION,
     ENCODERS,
     PRESETS,
+    PRIVATE,
     SECOND_CHANNELS,
     AnonymizeConfig,
     AudioConfig,
@@ -100,7 +102,18 @@ def test_a_preset_sets_every_dial(preset):
 
 def test_presets_do_what_their_names_say():
     modes = {name: Config(preset=name).dials["f0_mode"] for name in PRESETS}
-    assert modes == dict(whisper="zero", robot="constant", noise="noise", neutral="match")
+    private = dict.fromkeys(PRIVATE, "match")
+    assert modes == private | dict(whisper="zero", robot="constant", noise="noise", neutral="match")
+    for preset in PRIVATE:
+        dials = Config(preset=preset).dials
+        assert dials["voiced"] == dials["unvoiced"] == "vocoder", "the recording says who speaks"
+
+
+def test_a_file_without_the_settings_that_came_later_is_read(tmp_path):
+    values = Config(seed=7).values()
+    for name in ADDED:
+        del values[name]
+    assert Config.from_values(values, tmp_path / "config.json") == Config(seed=7)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_wheel_holds_the_package_and_the_voice(installed, wheel):
     ours = [f for f in (REPO / "vc_lib").rglob("*") if f.suffix in (".py", ".js", ".html")]
     shipped = ("card.md", "config.json", "generator.safetensors")
     expected = {str(f.relative_to(REPO)) for f in ours}
-    expected |= {f"vc_lib/training/strangers.{kind}" for kind in ("npz", "md")}
+    expected |= {f"vc_lib/anonymize/strangers.{kind}" for kind in ("npz", "md")}
     expected |= {f"vc_lib/voices/{voice}/{name}" for voice in (BASE, *VOICES) for name in shipped}
     assert {name.replace(os.sep, "/") for name in packed} == expected
 

@@ -126,11 +126,24 @@ def _parser() -> argparse.ArgumentParser:
         anonymize,
         "change a recording, or a folder of them, by a preset, without a network",
         "me.m4a whispered.wav --preset whisper",
+        "interviews private --preset private",
+        "anna anonymous --preset private_consistent --key 'a secret, and Anna'",
     )
     add("source", type=Path, help="a recording of one speaker, or a folder of such recordings")
     add("destination", **DESTINATION)
     add("--preset", default="neutral", choices=sorted(PRESETS), help="(default: neutral)")
     add("--semitones", type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
+    add(
+        "--strength",
+        type=float,
+        help="of private and private_consistent, from 0, all words, to 1, most private (default: 0.5)",
+    )
+    add(
+        "--key",
+        metavar="TEXT",
+        help="of private_consistent: the same text gives the same voice; take another text for each "
+        "person, and keep it secret",
+    )
 
     add = command(
         live,

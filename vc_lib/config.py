@@ -16,6 +16,7 @@ from .files import atomically, parsed_json, read_limited
 from .speaker import SpeakerStats
 
 CONFIG_VERSION = 4  # version of the file format
+ADDED = ("private_strength", "private_key")  # settings that older files of this version lack
 MAX_BYTES = 16_000_000  # largest config file; one with 64 acoustic classes has 100 kB [bytes]
 
 F0_METHODS = ("dio", "harvest", "harvest_fast", "swift-f0")
@@ -55,6 +56,9 @@ PRESETS = {
         unvoiced="recorded",
     ),
 }
+# Presets that make a pseudo-speaker, see anonymize.pseudo_speaker. Their sound is WORLD's alone.
+PRIVATE = ("private", "private_consistent")
+PRESETS |= dict.fromkeys(PRIVATE, PRESETS["neutral"] | dict(voiced="vocoder", unvoiced="vocoder"))
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,11 @@ class AnonymizeConfig(Checked):
     perturb_cepstrum: float = number(0.45, 0, 2)  # the same: random map of the cepstrum, std
     perturb_ap_db: float = number(3.0, 0, 20, "dB")  # the same: random offset of aperiodicity, std
 
+    # presets private and private_consistent: from all words (0) to most private (1)
+    private_strength: float = number(0.5, 0, 1)
+    # private_consistent: a pseudo-speaker for each key; whoever knows the key can link recordings
+    private_key: int = number(0, 0, 2**63 - 1)
+
     target: SpeakerStats | None = None  # the voice's statistics, set by training
 
     def _check_together(self):
@@ -132,6 +141,11 @@ class AnonymizeConfig(Checked):
             self.n_cepstra not in (1, 2, 3),
             f"n_cepstra={self.n_cepstra} must be 0 (all) or 4..80",
         )
+
+    @property
+    def is_private(self) -> bool:
+        """Whether `preset` makes a pseudo-speaker; `target` is not used then."""
+        return self.preset in PRIVATE
 
     @property
     def dials(self) -> dict:
@@ -241,7 +255,7 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
             "update vc_lib or train the voice again",
         )
         names = {f.name for f in dataclasses.fields(cls)}
-        missing = sorted(names - set(values))
+        missing = sorted(names - set(values) - set(ADDED))
         check(not missing, f"{path} lacks {', '.join(missing)}; copy the voice's folder again")
         unknown = sorted(set(values) - names)
         check(

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from vc_lib.anonymize import analyze, transform
+from vc_lib.anonymize.pipeline import between
 from vc_lib.config import AnonymizeConfig
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate import Clip
 from vc_lib.evaluate import privacy as module
-from vc_lib.evaluate.privacy import between, equal_error_rate, privacy_scores
+from vc_lib.evaluate.privacy import equal_error_rate, privacy_scores
 
 SR = 16_000
 SURE = AnonymizeConfig(f0_method="harvest")

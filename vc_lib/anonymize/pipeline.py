@@ -13,7 +13,7 @@
 The envelope needs the most steps (`_transform_envelope`): formants are scaled to the target's
 register, and the mean and covariance of the cepstrum are moved to the target's (`statistics`).
 Then one affine map (fMLLR) and a shift of each acoustic class move it further
-(`acoustic_classes`).
+(`acoustic_classes`). The private presets go to a `pseudo_speaker` in place of a target.
 
 WORLD: Morise et al., IEICE Trans. E99-D(7), 2016.
 """
@@ -26,7 +26,6 @@ from scipy.ndimage import gaussian_filter1d
 from ..config import AnonymizeConfig
 from ..errors import ParameterError
 from ..speaker import SpeakerStats
-from .acoustic_classes import apply_fmllr, shift_class_means
 from .dials import (
     average_aperiodicity,
     blur_envelope,
@@ -41,9 +40,10 @@ from .dials import (
 )
 from .hybrid import hybrid
 from .perturb import SpeakerPerturbation
+from .pseudo_speaker import PseudoSpeaker, canonical
 from .psola import Grains, find_grains
-from .statistics import _transported, speaker_stats, voice_threshold_db
-from .world import N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
+from .statistics import match_target, speaker_stats, voice_threshold_db
+from .world import FLOOR_POWER, N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
 
 GRAIN_RATIOS = (0.7, 1.2)  # ratios of new to old register at which grains sound better than WORLD
 MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
@@ -61,11 +61,14 @@ def transform(
     ----------
     features : Features
     cfg : AnonymizeConfig
+        The presets `private` and `private_consistent` do not use its `target`.
     source : SpeakerStats, optional
         Statistics of the speaker. By default they are measured on `features`; the less speech there
         is, the nearer they are to the target's.
     rng : np.random.Generator, optional
-        Source of the noise that some dials add; by default the noise is the same every time.
+        Source of the noise that some dials add; by default the noise is the same every time. The
+        preset `private` draws a pseudo-speaker from it, by default a new one every time;
+        `private_consistent` draws from `cfg.private_key` alone.
 
     Returns
     -------
@@ -75,8 +78,8 @@ def transform(
     Raises
     ------
     ParameterError
-        If `cfg.target` or `source` was measured at another sampling rate, or `features` are
-        empty or invalid.
+        If `cfg.target` or `source` was measured at another sampling rate, if `features` are
+        empty or invalid, or if a private preset is asked for at another rate than 16 kHz.
     """
     if not len(features.checked().f0):
         raise ParameterError("features have no frame; analyze at least one sample")
@@ -87,8 +90,14 @@ def transform(
                 f"resample with load_wav(path, sr={stats.sr})"
             )
     source = source or measured_source(features, cfg)
+    if cfg.is_private:
+        return _of_a_pseudo_speaker(features, cfg, source, rng)
+    return _turned(features, cfg, source, rng or np.random.default_rng(0))
+
+
+def _turned(features, cfg, source, rng) -> Features:
+    """Features after all dials."""
     dials = cfg.dials
-    rng = rng or np.random.default_rng(0)
     f0 = _transform_f0(features, cfg, dials, source, rng)
     sp = _transform_envelope(features, cfg, dials, source)
     return replace(
@@ -99,9 +108,50 @@ def transform(
     )
 
 
+def _of_a_pseudo_speaker(features, cfg, source, rng) -> Features:
+    """Features of a pseudo-speaker, after the dials that need no target."""
+    if cfg.preset == "private_consistent":
+        rng = np.random.default_rng([cfg.private_key])
+    speaker = PseudoSpeaker.draw(cfg, features.sr, rng or np.random.default_rng())
+    f0_mode = "keep" if cfg.dials["f0_mode"] == "match" else cfg.dials["f0_mode"]  # matched there
+    rest = replace(cfg, target=None, f0_mode=f0_mode)
+    changed = _turned(speaker.speak(features, source), rest, source, np.random.default_rng(0))
+    return between(features, changed, min(1.0, 2 * cfg.private_strength))
+
+
+def between(features: Features, changed: Features, strength: float) -> Features:
+    """Interpolate between untouched (0) and anonymized (1) features.
+
+    Log-F0, log envelope and aperiodicity in dB are interpolated linearly. A frame that is voiced in
+    `features` only keeps its F0 until `strength` is 1, while its aperiodicity rises towards 1.
+
+    Raises
+    ------
+    ParameterError
+        If `strength` is not in 0..1.
+    """
+    if not 0 <= strength <= 1:
+        raise ParameterError(f"strength={strength} must be in 0..1 (1: fully anonymized)")
+    if strength == 1:
+        return changed
+    both = features.voiced & changed.voiced
+    f0 = np.where(both, features.f0, 1.0) ** (1 - strength)
+    f0 = f0 * np.where(both, changed.f0, 1.0) ** strength
+    end_ap = np.where((features.voiced & ~changed.voiced)[:, None], 1.0, changed.ap)
+    sp, end_sp = (np.maximum(f.sp, FLOOR_POWER) for f in (features, changed))
+    ap = np.maximum(features.ap, 1e-3) ** (1 - strength) * np.maximum(end_ap, 1e-3) ** strength
+    return replace(
+        features,
+        f0=np.where(both, f0, features.f0),
+        sp=sp ** (1 - strength) * end_sp**strength,
+        ap=np.clip(ap, 1e-3, 1),
+    )
+
+
 def measured_source(features: Features, cfg: AnonymizeConfig) -> SpeakerStats:
     """Statistics of the speaker, measured on these features alone."""
-    return speaker_stats([features], prior=cfg.target or _own_mean(features))
+    prior = canonical(features.sr).voiced if cfg.is_private else cfg.target
+    return speaker_stats([features], prior=prior or _own_mean(features))
 
 
 def _own_mean(features: Features) -> SpeakerStats:
@@ -158,7 +208,7 @@ def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
     moved = mc.copy()
     if strength:  # coefficient 0 is the level, which stays
         own, period_ms = mc[:, 1:N_CEPSTRA], features.frame_period_ms
-        change = _match_target(own, source, cfg.target, period_ms / 1000) - own
+        change = match_target(own, source, cfg.target, period_ms / 1000) - own
         if cfg.match_smooth_ms:  # unsmoothed, the map amplifies differences between frames
             sigma = cfg.match_smooth_ms / period_ms
             change = gaussian_filter1d(change, sigma, axis=0, mode="nearest")
@@ -167,25 +217,6 @@ def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
     if n_cepstra:
         return envelope_from_cepstrum(moved[:, :n_cepstra], features.sr, n_bins)
     return features.sp * envelope_from_cepstrum(moved - mc, features.sr, n_bins)
-
-
-def _match_target(
-    mc: np.ndarray, source: SpeakerStats, target: SpeakerStats, frame_period_s: float
-) -> np.ndarray:
-    """Map cepstral coefficients 1 .. N_CEPSTRA - 1 of the source to the target's statistics.
-
-    Mean and covariance are matched, then the acoustic classes. Where a covariance is unknown, mean
-    and standard deviations are matched.
-    """
-    if source.voiced_cov and target.voiced_cov:
-        moved = _transported(mc, source, target)
-        if source.class_means and target.classes:
-            moved, means = apply_fmllr(moved, source.fmllr), np.array(source.class_means)
-            moved = shift_class_means(moved, target.classes, means, frame_period_s)
-        return moved
-    mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
-    std, to_std = (np.maximum(s.cepstrum_std[1:], 1e-6) for s in (source, target))
-    return (mc - mean) * np.clip(to_std / std, 0.5, 2) + to_mean
 
 
 def _transform_aperiodicity(ap, dials, rng) -> np.ndarray:
@@ -296,7 +327,7 @@ def anonymize(
         May be a whole `Config`. Its `target`, if set, gives the register and envelope to match.
     rng : np.random.Generator, optional
         Draws a `SpeakerPerturbation`, which is applied first, as in training. By default the
-        output has the same bytes every time.
+        output has the same bytes every time. For a private preset it is that of `transform`.
     source : SpeakerStats, optional
         Statistics of this speaker over more speech than `wav`; by default measured on `wav`.
 
@@ -307,7 +338,8 @@ def anonymize(
     Raises
     ------
     ParameterError
-        If `wav` is not a finite 1-D array, or `cfg.target` was measured at another rate than `sr`.
+        If `wav` is not a finite 1-D array, `cfg.target` was measured at another rate than `sr`, or
+        a private preset is asked for at another rate than 16 kHz.
 
     Examples
     --------
@@ -316,7 +348,7 @@ def anonymize(
     (8000,)
     """
     features = analyze(wav, sr, cfg)
-    if rng is not None:
+    if rng is not None and not cfg.is_private:
         usual = cfg.target or measured_source(features, cfg)
         perturbed = SpeakerPerturbation.draw(cfg, usual, rng).apply(features)
     else:

@@ -8,7 +8,13 @@ import numpy as np
 from ..audio.level import ACTIVE_DB, LOUD_DB, near_loud
 from ..errors import ParameterError
 from ..speaker import NO_NOISE_DB, SpeakerStats
-from .acoustic_classes import apply_fmllr, estimate_fmllr, fit_gmm, map_adapt_means
+from .acoustic_classes import (
+    apply_fmllr,
+    estimate_fmllr,
+    fit_gmm,
+    map_adapt_means,
+    shift_class_means,
+)
 from .dials import power_db, scale_formants, vtl_ratio
 from .world import N_CEPSTRA, Features, cepstrum
 
@@ -162,7 +168,7 @@ def speaker_stats(
     )
     if not (stats.voiced_cov and prior.classes):
         return stats
-    moved = _transported(voiced[:, 1:], stats, prior)
+    moved = transported(voiced[:, 1:], stats, prior)
     fmllr = estimate_fmllr(moved, prior.classes)
     class_means = map_adapt_means(apply_fmllr(moved, fmllr), prior.classes)
     return replace(stats, fmllr=fmllr, class_means=class_means)
@@ -206,8 +212,39 @@ def optimal_transport(cov: np.ndarray, to_cov: np.ndarray) -> np.ndarray:
     return (vectors * np.clip(values, 1 / MAX_STRETCH, MAX_STRETCH)) @ vectors.T
 
 
-def _transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
+def transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
     """Cepstral coefficients 1 .. N_CEPSTRA - 1 with the target's mean and covariance."""
     mean, to_mean = (np.array(s.voiced_mean)[1:] for s in (source, target))
     cov, to_cov = (np.array(s.voiced_cov)[1:, 1:] for s in (source, target))
     return (mc - mean) @ optimal_transport(cov, to_cov) + to_mean
+
+
+def match_target(
+    mc: np.ndarray, source: SpeakerStats, target: SpeakerStats, frame_period_s: float
+) -> np.ndarray:
+    """Map cepstra of a source to a target's statistics.
+
+    Mean and covariance are matched, then the acoustic classes. Where a covariance is unknown, mean
+    and standard deviations are matched.
+
+    Parameters
+    ----------
+    mc : np.ndarray [shape=(n_frames, N_CEPSTRA - 1)]
+        Cepstral coefficients 1 and up.
+    source, target : SpeakerStats
+        `source` was measured with `target` as the prior.
+    frame_period_s : float [s]
+
+    Returns
+    -------
+    np.ndarray [shape as `mc`]
+    """
+    if source.voiced_cov and target.voiced_cov:
+        moved = transported(mc, source, target)
+        if source.class_means and target.classes:
+            moved, means = apply_fmllr(moved, source.fmllr), np.array(source.class_means)
+            moved = shift_class_means(moved, target.classes, means, frame_period_s)
+        return moved
+    mean, to_mean = (np.array(s.cepstrum_mean)[1:] for s in (source, target))
+    std, to_std = (np.maximum(s.cepstrum_std[1:], 1e-6) for s in (source, target))
+    return (mc - mean) * np.clip(to_std / std, 0.5, 2) + to_mean

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ..config import AnonymizeConfig, Config
+from ..config import PRIVATE, AnonymizeConfig, Config
 from ..errors import ParameterError
+from ..files import sha256
 from .listen import page_to_hear
 from .terminal import Progress, say
 
@@ -47,7 +48,7 @@ def anonymize(args) -> str:
     """Change a recording by a preset, or a folder of them; returns the last line of the output."""
     from ..audio import list_audio
 
-    cfg = AnonymizeConfig(preset=args.preset, f0_shift_semitones=args.semitones)
+    cfg = _anonymize_config(args)
     if not args.source.is_dir():
         destination = _file_in(args.destination, args.source, args.preset)
         _anonymize_file(args.source, destination, cfg)
@@ -60,6 +61,27 @@ def anonymize(args) -> str:
         _anonymize_file(file, folder / f"{file.stem}_{args.preset}.wav", cfg)
         say(f"anonymized {i + 1} of {len(files)}")
     return f"{len(files)} anonymized recordings are in {args.destination}"
+
+
+def _anonymize_config(args) -> AnonymizeConfig:
+    """The settings that the options of `vc anonymize` ask for."""
+    private = {}
+    if args.strength is not None:
+        if args.preset not in PRIVATE:
+            raise ParameterError(
+                f"--strength {args.strength:g} needs --preset {' or '.join(PRIVATE)}; "
+                f"{args.preset} has no strength"
+            )
+        private["private_strength"] = args.strength
+    if (args.key is None) == (args.preset == "private_consistent"):
+        raise ParameterError(
+            "--preset private_consistent needs --key TEXT, another text for each person"
+            if args.key is None
+            else f"--key needs --preset private_consistent, got {args.preset}"
+        )
+    if args.key is not None:
+        private["private_key"] = int(sha256(args.key.encode())[:15], 16)
+    return AnonymizeConfig(preset=args.preset, f0_shift_semitones=args.semitones, **private)
 
 
 def _anonymize_file(source: Path, destination: Path, cfg: AnonymizeConfig) -> None:

@@ -2,20 +2,16 @@
 
 A verifier that knows speakers from untouched recordings decides whether an anonymized recording is
 theirs. Privacy is its equal error rate (EER; 50 % is chance). The cost is measured in words, melody
-and naturalness. `privacy_scores` measures both for any systems; `between` weakens a system to one
-of `STRENGTHS`.
+and naturalness. `privacy_scores` measures both for any systems.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import joblib
 import numpy as np
 import pandas as pd
 from fastprogress.fastprogress import progress_bar
 
-from ..anonymize import Features
-from ..anonymize.world import FLOOR_POWER
 from ..errors import ParameterError
 from . import judges
 from .clips import Clip
@@ -25,35 +21,6 @@ STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # strengths of a system, from untouched (0) 
 N_DRAWS = 500  # resamples of the bootstrap over speakers
 MIN_HALF_S = 1.6  # shortest half of a clip that the verifier judges reliably [s]
 System = Callable[[Clip], np.ndarray]
-
-
-def between(features: Features, changed: Features, strength: float) -> Features:
-    """Interpolate between untouched (0) and anonymized (1) features.
-
-    Log-F0, log envelope and aperiodicity in dB are interpolated linearly. A frame that is voiced in
-    `features` only keeps its F0 until `strength` is 1, while its aperiodicity rises towards 1.
-
-    Raises
-    ------
-    ParameterError
-        If `strength` is not in 0..1.
-    """
-    if not 0 <= strength <= 1:
-        raise ParameterError(f"strength={strength} must be in 0..1 (1: fully anonymized)")
-    if strength == 1:
-        return changed
-    both = features.voiced & changed.voiced
-    f0 = np.where(both, features.f0, 1.0) ** (1 - strength)
-    f0 = f0 * np.where(both, changed.f0, 1.0) ** strength
-    end_ap = np.where((features.voiced & ~changed.voiced)[:, None], 1.0, changed.ap)
-    sp, end_sp = (np.maximum(f.sp, FLOOR_POWER) for f in (features, changed))
-    ap = np.maximum(features.ap, 1e-3) ** (1 - strength) * np.maximum(end_ap, 1e-3) ** strength
-    return replace(
-        features,
-        f0=np.where(both, f0, features.f0),
-        sp=sp ** (1 - strength) * end_sp**strength,
-        ap=np.clip(ap, 1e-3, 1),
-    )
 
 
 def equal_error_rate(

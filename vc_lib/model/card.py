@@ -12,7 +12,7 @@ CARD = "card.md"
 MAX_CARD_BYTES = 1_000_000  # size from which a card is refused [bytes]
 CONSENT, DATA = "Whose voice, and did they agree?", "Recordings:"  # lines that a person fills in
 DISCLOSE = "Speech converted with this voice has to be disclosed as such wherever it is heard."
-# the attribution that the licence of vc_lib/training/strangers.npz asks for
+# the attribution that the licence of vc_lib/anonymize/strangers.npz asks for
 STATISTICS = """- **Other speakers:** unless it was trained without them, training used statistics of 203 speakers of
   LibriSpeech (Vassil Panayotov, 2014; CC BY 4.0), and began from a base trained on 195 of them
 """

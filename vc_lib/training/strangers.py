@@ -11,7 +11,6 @@ import json
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
-from functools import cache
 from pathlib import Path
 
 import joblib
@@ -23,6 +22,7 @@ from ..anonymize import Features, analyze, render, speaker_stats, transform
 from ..anonymize.dials import VTL_RATIOS, scale_formants, vtl_ratio
 from ..anonymize.hybrid import hybrid
 from ..anonymize.pipeline import choose_grains, measured_source
+from ..anonymize.pseudo_speaker import strangers
 from ..config import AnonymizeConfig, Config
 from ..corpus import CorpusItem, check_target, load_arrays, parallel, save_arrays
 from ..errors import MissingInput, ParameterError
@@ -30,7 +30,6 @@ from ..fields import check_number
 from ..files import sha256
 from ..speaker import SpeakerStats
 
-STRANGERS = Path(__file__).with_name("strangers.npz")  # made by tools/measure_strangers.py
 PAIR_VERSION = 1  # version of the cached pairs; part of the names of their files
 RATIO_STEP = 0.04  # step between the formant ratios at which the target is measured
 OWN_RECORDINGS = 60  # number of recordings, at most, on which the target is measured for this
@@ -40,25 +39,6 @@ REVERBERATION_DB = (-20.0, -6.0)  # level of the reverberation relative to the d
 DIRECT_S = 0.002  # time before the first reflection [s]
 SNR_DB = (25.0, 45.0)  # level of speech above the noise [dB]
 DARKEST = 0.95  # largest coefficient of the low-pass filter of the noise
-
-
-@cache
-def strangers(sr: int) -> tuple[SpeakerStats, ...]:
-    """Statistics of real speakers; none at sampling rates at which they were not measured.
-
-    Parameters
-    ----------
-    sr : int [Hz]
-    """
-    with np.load(STRANGERS, allow_pickle=False) as table:
-        if int(table["sr"]) != sr:
-            return ()
-        names = [f.name for f in fields(SpeakerStats) if f.name in table and f.name != "sr"]
-        columns = [table[name] for name in names]
-    return tuple(
-        SpeakerStats(sr=sr, **dict(zip(names, row, strict=True)))
-        for row in zip(*columns, strict=True)
-    )
 
 
 def add_strangers(
