@@ -199,6 +199,33 @@ def test_anonymizes_by_a_preset(clip, capsys):
     )
 
 
+def test_anonymizes_by_a_key(clip, capsys):
+    run = ["anonymize", "me.wav", "--preset", "private_consistent"]
+    for name, key in (("a.wav", "Anna"), ("b.wav", "Anna"), ("c.wav", "Ben")):
+        assert main([*run[:2], name, *run[2:], "--key", key]) == 0
+    capsys.readouterr()
+    a, b, c = (written(name) for name in ("a.wav", "b.wav", "c.wav"))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 0.01
+    assert "needs --key TEXT" in refused(capsys, *run, "d.wav")
+
+
+def test_anonymizes_as_somebody_else_every_time(clip, capsys):
+    run = ["anonymize", "me.wav", "--preset", "private"]
+    for name in ("a.wav", "b.wav"):
+        assert main([*run[:2], name, *run[2:]]) == 0
+    assert main([*run[:2], "weak.wav", *run[2:], "--strength", "0"]) == 0
+    capsys.readouterr()
+    assert np.abs(written("a.wav") - written("b.wav")).max() > 0.01
+    expected = anonymize(clip, SR, AnonymizeConfig(preset="private", private_strength=0))
+    assert np.abs(written("weak.wav") - np.clip(expected, -1, 1)).max() <= LEAST
+    assert "in 0..1" in refused(capsys, *run, "c.wav", "--strength", "2")
+    assert "needs --preset private" in refused(
+        capsys, "anonymize", "me.wav", "c.wav", "--strength", "1"
+    )
+    assert "got private" in refused(capsys, *run, "c.wav", "--key", "Anna")
+
+
 def test_anonymizes_a_folder(clip, capsys):
     soundfile.write(folder("in/sub") / "you.wav", clip, SR)
     soundfile.write("in/me.wav", clip, SR)

@@ -16,6 +16,7 @@ neural waveform models, SSW 2019.
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter1d
@@ -88,13 +89,14 @@ def canonical(sr: int) -> Canonical:
                 f"sr={sr} Hz must be {own} Hz for the presets private and private_consistent; "
                 f"resample with load_wav(path, sr={own})"
             )
-        parts = {
-            key.partition("_")[2]: table[key] for key in table.files if key.startswith("canonical_")
-        }
-        each = table["unvoiced"].astype(float)
-    classes = AcousticClasses(*(parts.pop(name) for name in ("weights", "means", "variances")))
-    scalars = {name: float(parts.pop(name)) for name in ("f0_hz", "f0_std_semitones", "level_db")}
-    return Canonical(SpeakerStats(sr=sr, **scalars, **parts, classes=classes), each.mean(0), each)
+        arrays = {key: table[key] for key in table.files}
+    classes = AcousticClasses(
+        *(arrays[f"canonical_{name}"] for name in ("weights", "means", "variances"))
+    )
+    names = [f.name for f in fields(SpeakerStats) if f"canonical_{f.name}" in arrays]
+    stats: dict[str, Any] = {name: arrays[f"canonical_{name}"] for name in names}
+    each = arrays["unvoiced"].astype(float)
+    return Canonical(SpeakerStats(sr=sr, **stats, classes=classes), each.mean(0), each)
 
 
 def unvoiced_frames(features: Features) -> np.ndarray:
