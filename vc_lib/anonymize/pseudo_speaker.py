@@ -29,8 +29,8 @@ from .statistics import active_frames, match_target, transported
 from .world import N_CEPSTRA, Features, cepstrum, envelope_from_cepstrum
 
 STRANGERS = Path(__file__).with_name("strangers.npz")  # made by tools/measure_strangers.py
-FULL_SHARE = 0.8  # strength 1: share of the way from the canonical envelope to the stranger's
-FULL_TRACT = 0.24  # strength 1: formants times up to 1.24 or 1 / 1.24
+FULL_SHARE = 0.4  # strength 1: share of the way from the canonical envelope to the stranger's
+FULL_TRACT = 0.4  # strength 1: formants times up to 1.4 or 1 / 1.4
 FULL_TILT = 0.6  # strength 1: standard deviation of the offsets of cepstral coefficients 1 to 3
 PRIOR_FRAMES = 30  # weight of the strangers' mean in the statistics of unvoiced frames [frames]
 STRETCH = (0.5, 2.0)  # range of the factor for the deviation of unvoiced frames
