@@ -9,6 +9,8 @@ score_tables    `evaluate_set` and `summary`, tables of many clips with confiden
 verdict         what the scores of a voice mean, in words
 baselines       conversions without a network, for comparison
 privacy         `privacy_scores`, how well a verifier still recognizes anonymized speakers
+privacy_attack  `attack`, the same with strong attackers, and the cost of a system
+embeddings      `embed` and `cepstral_statistics`, by which they recognize speakers
 attackers       `TrainedScorer`, a verifier that was trained on anonymized speech
 linkability     linkability, and how distinct anonymized voices stay
 monitor         `EvaluateCallback`, the scores of a few clips while a voice is trained
