@@ -50,6 +50,28 @@ def test_every_preset_has_a_row(folders, monkeypatch):
     assert not any(name.endswith("_low") for name in measured)
 
 
+def test_a_random_preset_draws_another_voice_for_each_utterance(folders, monkeypatch):
+    drawn = {}
+
+    def anonymize(wav, sr, cfg, rng):
+        drawn.setdefault(cfg.preset, []).append(rng and rng.random())
+        return wav
+
+    monkeypatch.setattr(privacy_demo, "anonymize", anonymize)
+    monkeypatch.setattr(privacy_demo, "RANDOM_PRESETS", ("robot",))
+    monkeypatch.setattr(judges, "installed", lambda packages: packages == judges.SPEAKER)
+    monkeypatch.setattr(
+        judges, "speaker_embedding", lambda wav, sr: np.array([1.0, np.abs(wav).mean()])
+    )
+    speakers = privacy_demo.load_speakers(*folders, SR)
+    for _ in range(2):
+        privacy_demo.presets_privacy(speakers, AnonymizeConfig(f0_method="dio"))
+    n_halves_and_clips = 3 * len(speakers)
+    first, again = np.split(np.array(drawn["robot"]), 2)
+    assert (first == again).all() and len(set(first)) == n_halves_and_clips
+    assert set(drawn["neutral"]) == {None}
+
+
 def test_it_says_what_is_missing(folders, monkeypatch, capsys):
     speakers = privacy_demo.load_speakers(*folders, SR)
     monkeypatch.setattr(judges, "installed", lambda packages: False)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from zlib import crc32
 
 import matplotlib
 import numpy as np
 import pandas as pd
 
-from ..anonymize import render, transform
-from ..anonymize.pipeline import measured_source
+from ..anonymize import anonymize
 from ..audio import list_audio, load_wav
 from ..config import PRESETS, AnonymizeConfig
 from ..errors import ParameterError
@@ -17,6 +17,7 @@ from ..evaluate.privacy import MIN_HALF_S, privacy_scores
 from .style import COLORS, STYLE, Figure, figure, plain
 
 MARKERS = "osD^vPX*"
+RANDOM_PRESETS = ("private",)  # these draw a new voice for every utterance
 
 
 def load_speakers(
@@ -80,11 +81,12 @@ def presets_privacy(speakers: Mapping[str, Clip], cfg: AnonymizeConfig) -> pd.Da
 
 
 def _system(cfg: AnonymizeConfig):
-    """A function from a Clip to its anonymized waveform."""
+    """A function from a Clip to its anonymized waveform, which is the same every time."""
 
     def anonymized(clip: Clip) -> np.ndarray:
-        features, source = clip.features, measured_source(clip.features, cfg)
-        return render(clip.wav, features, transform(features, cfg, source), cfg, source)
+        seed = crc32(clip.wav.tobytes())  # differs for each half of a clip
+        rng = np.random.default_rng(seed) if cfg.preset in RANDOM_PRESETS else None
+        return anonymize(clip.wav, clip.sr, replace(cfg, f0_method=clip.cfg.f0_method), rng)
 
     return anonymized
 
