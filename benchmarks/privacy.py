@@ -1,7 +1,7 @@
 """Privacy against words: how well each system hides the speaker from strong attackers.
 
     python benchmarks/privacy.py SOURCES --others OTHERS [--cache FOLDER] [--csv FILE]
-    [--picture FILE] [--only NAME,NAME] [--half A|B|both] [--every 1] [--priced 24] [--jobs 2]
+    [--picture FILE] [--only NAME,NAME] [--half A|B|both] [--every 1] [--priced 48] [--jobs 2]
 
 SOURCES and OTHERS are folders of clips, each of another speaker. Those in SOURCES are attacked,
 those in OTHERS train the attackers. Clips under 3.2 s are skipped. Speakers of half A are those at
@@ -227,9 +227,9 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--voice", default="models/ljspeech", type=Path, help="target of `neutral`")
     p.add_argument("--only", help="names of systems, such as private_0.5,neutral")
     p.add_argument("--half", choices=("A", "B", "both"), default="both")
-    p.add_argument("--seconds", type=float, default=8.0, help="beginning of a clip that is used")
+    p.add_argument("--seconds", type=float, default=20.0, help="beginning of a clip that is used")
     p.add_argument("--every", type=int, default=1, help="take every n-th clip of both folders")
-    p.add_argument("--priced", type=int, default=24, help="number of clips for the cost")
+    p.add_argument("--priced", type=int, default=48, help="number of clips for the cost")
     p.add_argument("--draws", type=int, default=5, help="enrolled versions of each half")
     p.add_argument("--train-draws", type=int, default=1, help="versions of each training half")
     p.add_argument("--cache", type=Path)
