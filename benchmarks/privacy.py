@@ -31,7 +31,7 @@ from privacy_picture import draw
 
 from vc_lib.anonymize import anonymize, resynthesize, transform
 from vc_lib.audio import list_audio, load_wav
-from vc_lib.config import AnonymizeConfig, Config
+from vc_lib.config import PRESETS, PRIVATE, AnonymizeConfig, Config
 from vc_lib.evaluate import Clip
 from vc_lib.evaluate.clips import spread
 from vc_lib.evaluate.embeddings import System, embed
@@ -102,14 +102,17 @@ def same_key(clip: Clip, rng: np.random.Generator, cfg: AnonymizeConfig) -> np.n
 def entries(target_cfg: AnonymizeConfig) -> dict[str, Entry]:
     """The systems that are compared, by label; `target_cfg` holds the target's statistics."""
     cfg = AnonymizeConfig(f0_method=F0_METHOD)
-    vocoder = replace(target_cfg, preset="neutral", voiced="vocoder", unvoiced="vocoder")
+    vocoder = replace(target_cfg, voiced="vocoder", unvoiced="vocoder")
     consistent = replace(cfg, preset="private_consistent")
     found = {
         "untouched": Entry(unchanged),
         "WORLD resynthesis": Entry(resynthesis),
         "McAdams, 0.8": Entry(partial(with_mcadams, alpha=0.8)),
-        "neutral": Entry(partial(transformed, cfg=vocoder)),
     }
+    for preset in PRESETS:
+        if preset not in PRIVATE:
+            settings = replace(vocoder, preset=preset)
+            found[preset] = Entry(partial(transformed, cfg=settings))
     for strength in STRENGTHS:
         settings = replace(cfg, preset="private", private_strength=strength)
         found[f"private, {strength:g}"] = Entry(partial(private, cfg=settings), is_random=True)
