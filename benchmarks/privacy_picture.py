@@ -27,11 +27,13 @@ def draw(table: pd.DataFrame) -> Figure:
         families.setdefault(label.rpartition(", ")[0] or label, []).append(label)
     for i, (family, labels) in enumerate(families.items()):
         x, y = (100 * table.loc[labels, column] for column in ("worst_case", "wer"))
+        several = len(labels) > 1
         style = dict(color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)])
-        ax.plot(x, y, label=family, linewidth=1.2, markersize=7, **style)
+        style |= dict(linestyle="-" if several else "none", linewidth=1.2, markersize=7)
+        ax.plot(x, y, label=family if several else labels[0], **style)
         for label, at in zip(labels, zip(x, y, strict=True), strict=True):
-            strength = label.rpartition(", ")[2] if len(labels) > 1 else ""
-            ax.annotate(strength, at, (4, 5), textcoords="offset points", fontsize=9.5)
+            strength = label.rpartition(", ")[2] if several else ""
+            ax.annotate(strength, at, (6, -12), textcoords="offset points", fontsize=9.5)
     eers, wers = zip(*PUBLISHED.values(), strict=True)
     hollow = dict(marker="s", markersize=8, markerfacecolor="none", color="0.4", linestyle="none")
     ax.plot(eers, wers, label="VoicePrivacy 2024,\nother data", **hollow)

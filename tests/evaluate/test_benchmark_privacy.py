@@ -92,7 +92,7 @@ def test_the_picture_joins_strengths_and_marks_published_systems(benchmark):
     )
     (ax,) = benchmark.draw(table).axes
     lines = {line.get_label(): line for line in ax.lines}
-    assert list(lines)[:3] == ["untouched", "private", "McAdams"]
+    assert list(lines)[:3] == ["untouched", "private", "McAdams, 0.8"]
     np.testing.assert_allclose(lines["private"].get_xydata(), [[10, 2], [30, 4]])
     published = lines["VoicePrivacy 2024,\nother data"]
     assert published.get_markerfacecolor() == "none" and len(published.get_xdata()) == 4
