@@ -1,5 +1,6 @@
 """The benchmark of privacy: what it keeps, and what it prints and draws."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,16 @@ def test_the_picture_joins_strengths_and_marks_published_systems(benchmark):
     published = lines["VoicePrivacy 2024,\nother data"]
     assert published.get_markerfacecolor() == "none" and len(published.get_xdata()) == 4
     assert {"0.5", "1", "B5"} <= {text.get_text() for text in ax.texts}
+
+
+def test_every_system_anonymizes_a_clip_and_may_be_sent_to_a_process(benchmark, voice):
+    target = benchmark.AnonymizeConfig(f0_method="dio")
+    clip = benchmark.Clip(voice(1.0), SR, "dio", "somebody")
+    systems = benchmark.entries(target)
+    assert len({benchmark.slug(label) for label in systems}) == len(systems)
+    for label, entry in systems.items():
+        system = pickle.loads(pickle.dumps(entry.system))
+        first, again, other = (system(clip, np.random.default_rng(seed)) for seed in (0, 0, 1))
+        assert first.shape == clip.wav.shape and np.isfinite(first).all(), label
+        assert (first == again).all(), f"{label}: the same numbers give the same sound"
+        assert (first == other).all() != entry.is_random, label
