@@ -248,6 +248,8 @@ def main():
     config = Config.load(a.voice / "config.json")
     systems = chosen(entries(AnonymizeConfig(f0_method=F0_METHOD, target=config.target)), a.only)
     clips, others = (load_clips(f, config.sr, a.seconds, a.every) for f in (a.sources, a.others))
+    if len(clips) < 4 or len(others) < 3:
+        sys.exit(f"{len(clips)} sources and {len(others)} others: give 4 and 3 long clips or more")
     priced = {name: clips[name] for name in spread(list(clips), a.priced)}
     stages = Stages(clips, others, priced, a)
     untouched = stages.embedded("untouched", Entry(unchanged), "clips", 1)
