@@ -35,7 +35,7 @@ from vc_lib.anonymize import (
     transform,
 )
 from vc_lib.audio import list_audio, load_wav
-from vc_lib.config import PRESETS, SECOND_CHANNELS, AudioConfig, Config
+from vc_lib.config import PRESETS, PRIVATE, SECOND_CHANNELS, AudioConfig, Config
 from vc_lib.convert import load_voice
 from vc_lib.evaluate import METRICS, Clip, evaluate, judges, log_f0_correlation, summary
 from vc_lib.evaluate.score_tables import bootstrap
@@ -123,7 +123,8 @@ def presets(folder: str, clips: int) -> None:
     files = files[:: max(1, len(files) // clips)][:clips]
     originals = [analyze(load_wav(file, cfg.sr), cfg.sr, cfg) for file in files]
     cfg = replace(cfg, target=speaker_stats(originals))
-    found = {name: [] for name in ("WORLD resynthesis", *PRESETS)}
+    presets = [preset for preset in PRESETS if preset not in PRIVATE]
+    found = {name: [] for name in ("WORLD resynthesis", *presets)}
     for original in originals:
         resynthesis = analyze(synthesize(original), cfg.sr, cfg)
         for name, scores in found.items():

@@ -17,7 +17,7 @@ import joblib
 import numpy as np
 
 from vc_lib.anonymize import analyze, cepstrum, speaker_stats
-from vc_lib.anonymize.pseudo_speaker import STRANGERS, unvoiced_frames, unvoiced_stats
+from vc_lib.anonymize.pseudo_speaker import STRANGERS, speech_frames, unvoiced_stats
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.config import Config
 from vc_lib.files import atomically
@@ -63,8 +63,9 @@ def main():
 def measured(file: Path, cfg: Config) -> tuple[SpeakerStats, np.ndarray]:
     """Statistics of the speaker of one recording, and those of the unvoiced frames."""
     features = analyze(load_wav(file, cfg.sr), cfg.sr, cfg).compact()
-    unvoiced = unvoiced_stats(cepstrum(features)[unvoiced_frames(features)])
-    return speaker_stats([features]), unvoiced
+    stats = speaker_stats([features])
+    consonants = speech_frames(features, stats) & ~features.voiced
+    return stats, unvoiced_stats(cepstrum(features)[consonants])
 
 
 def canonical_arrays(target: SpeakerStats) -> dict[str, np.ndarray]:

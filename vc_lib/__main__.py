@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--strength",
         type=float,
-        help="of private and private_consistent, from 0, all words, to 1, most private (default: 0.5)",
+        help="of private and private_consistent, from 0, nobody hidden, to 1, most private (default: 0.5)",
     )
     add(
         "--key",

@@ -118,10 +118,10 @@ class AnonymizeConfig(Checked):
     perturb_cepstrum: float = number(0.45, 0, 2)  # the same: random map of the cepstrum, std
     perturb_ap_db: float = number(3.0, 0, 20, "dB")  # the same: random offset of aperiodicity, std
 
-    # presets private and private_consistent: from all words (0) to most private (1)
+    # presets private and private_consistent: from nobody hidden (0) to most private (1)
     private_strength: float = number(0.5, 0, 1)
-    # private_consistent: a pseudo-speaker for each key; whoever knows the key can link recordings
-    private_key: int = number(0, 0, 2**63 - 1)
+    # private_consistent: a pseudo-speaker for each key; who knows the key can undo its random part
+    private_key: int | None = number(None, 0, 2**63 - 1, whole=True)
 
     target: SpeakerStats | None = None  # the voice's statistics, set by training
 
@@ -141,6 +141,10 @@ class AnonymizeConfig(Checked):
             self.n_cepstra not in (1, 2, 3),
             f"n_cepstra={self.n_cepstra} must be 0 (all) or 4..80",
         )
+        check(
+            self.preset != "private_consistent" or self.private_key is not None,
+            "preset='private_consistent' needs a private_key: a secret number, another for each person",
+        )
 
     @property
     def is_private(self) -> bool:
@@ -157,6 +161,8 @@ class AnonymizeConfig(Checked):
         }
         if dials["f0_mode"] == "zero":  # the recording would bring its pitch along
             dials["unvoiced"] = "vocoder"
+        if self.is_private:  # the recording says who speaks
+            dials["voiced"] = dials["unvoiced"] = "vocoder"
         return dials
 
 
@@ -221,6 +227,13 @@ class Config(TrainConfig, ModelConfig, AnonymizeConfig, AudioConfig):
     >>> cfg.n_freqs
     513
     """
+
+    def _check_together(self):
+        check(
+            not self.is_private,
+            f"preset={self.preset!r} is for AnonymizeConfig alone; a voice needs a preset that moves "
+            "speech to its target, such as 'neutral'",
+        )
 
     def values(self) -> dict:
         """Content of the config's file: all settings and the version, as JSON types."""

@@ -323,11 +323,6 @@ def learn_target(recordings: Sequence[CorpusItem], cfg: Config) -> Config:
 
 
 def check_target(cfg: Config) -> None:
-    """Raise ParameterError if `cfg` has no target yet, or a preset that draws another one."""
-    if cfg.is_private:
-        raise ParameterError(
-            f"preset={cfg.preset!r} must be one that moves to the target, such as 'neutral'; "
-            "a voice cannot be trained on random speakers"
-        )
+    """Raise ParameterError if `cfg` has no target yet."""
     if cfg.target is None:
         raise ParameterError("cfg.target is not set; call cfg = learn_target(train, cfg) first")

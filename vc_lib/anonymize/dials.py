@@ -9,6 +9,7 @@ from ..speaker import SpeakerStats
 from .world import FLOOR_POWER
 
 VTL_POWER = 0.25  # exponent that turns a ratio of registers into a ratio of formants
+MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
 VTL_RATIOS = (0.8, 1.25)  # smallest and largest ratio of formants
 
 

@@ -27,6 +27,7 @@ from ..config import AnonymizeConfig
 from ..errors import ParameterError
 from ..speaker import SpeakerStats
 from .dials import (
+    MAX_GAIN_DB,
     average_aperiodicity,
     blur_envelope,
     constant_f0,
@@ -46,7 +47,6 @@ from .statistics import match_target, speaker_stats, voice_threshold_db
 from .world import FLOOR_POWER, N_CEPSTRA, Features, analyze, cepstrum, envelope_from_cepstrum
 
 GRAIN_RATIOS = (0.7, 1.2)  # ratios of new to old register at which grains sound better than WORLD
-MAX_GAIN_DB = 20.0  # largest gain of a clip, so that noise without speech is not amplified [dB]
 
 
 def transform(
@@ -327,9 +327,11 @@ def anonymize(
         May be a whole `Config`. Its `target`, if set, gives the register and envelope to match.
     rng : np.random.Generator, optional
         Draws a `SpeakerPerturbation`, which is applied first, as in training. By default the
-        output has the same bytes every time. For a private preset it is that of `transform`.
+        output has the same bytes every time. The preset `private` draws the pseudo-speaker from
+        it, by default another one every time.
     source : SpeakerStats, optional
-        Statistics of this speaker over more speech than `wav`; by default measured on `wav`.
+        Statistics of this speaker over more speech than `wav`; by default measured on `wav`. For a
+        private preset, measure them with `pseudo_speaker.canonical(sr).voiced` as the prior.
 
     Returns
     -------

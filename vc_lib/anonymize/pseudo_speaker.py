@@ -5,9 +5,11 @@ random length of the vocal tract and a random tilt. `PseudoSpeaker.speak` moves 
 
 1. What is known of the source is normalized away. Voiced frames are moved to the statistics and
    acoustic classes of one canonical voice, unvoiced frames to the mean and deviation of all
-   strangers. What is left of the speaker is the error of these estimates.
+   strangers. What is left of the voice is the error of these estimates. Melody, timing, and
+   aperiodicity in four bands stay.
 2. The canonical voice becomes the pseudo-speaker. The random part hides what was left.
-3. The noise between words, which tells the room, becomes the same noise for everybody.
+3. The noise between words, which tells the room, becomes the same noise for everybody, and the
+   speech gets the same level.
 
 The idea of a pseudo-speaker for each utterance: Fang et al., Speaker anonymization using x-vector and
 neural waveform models, SSW 2019.
@@ -24,9 +26,15 @@ from scipy.ndimage import binary_dilation, gaussian_filter1d
 from ..config import AnonymizeConfig
 from ..errors import ParameterError
 from ..speaker import AcousticClasses, SpeakerStats
-from .dials import gaussian_f0, power_db, scale_formants, vtl_ratio
-from .statistics import active_frames, match_target, transported
-from .world import N_CEPSTRA, Features, cepstrum, envelope_from_cepstrum
+from .dials import MAX_GAIN_DB, gaussian_f0, power_db, scale_formants, vtl_ratio
+from .statistics import (
+    ABOVE_NOISE_DB,
+    NEAR_SPEECH_DB,
+    active_frames,
+    match_target,
+    transported,
+)
+from .world import FLOOR_POWER, N_CEPSTRA, Features, cepstrum, envelope_from_cepstrum
 
 STRANGERS = Path(__file__).with_name("strangers.npz")  # made by tools/measure_strangers.py
 FULL_SHARE = 0.4  # strength 1: share of the way from the canonical envelope to the stranger's
@@ -99,9 +107,15 @@ def canonical(sr: int) -> Canonical:
     return Canonical(SpeakerStats(sr=sr, **stats, classes=classes), each.mean(0), each)
 
 
-def unvoiced_frames(features: Features) -> np.ndarray:
-    """Mask of frames of speech without a pitch: consonants and breath [shape=(n_frames,)]."""
-    return active_frames(features) & ~features.voiced
+def speech_frames(features: Features, source: SpeakerStats) -> np.ndarray:
+    """Mask of the frames of speech, apart from loud noise between words [shape=(n_frames,)].
+
+    They are less than 35 dB under the loud ones, and above the noise of `source`.
+    """
+    above_noise = min(source.noise_db + ABOVE_NOISE_DB, source.level_db - NEAR_SPEECH_DB)
+    sigma = FADE_MS / features.frame_period_ms  # the level of noise fluctuates
+    smooth_db = 10 * np.log10(gaussian_filter1d(features.sp.mean(1), sigma) + FLOOR_POWER)
+    return active_frames(features) & (smooth_db > above_noise)
 
 
 def unvoiced_stats(mc: np.ndarray) -> np.ndarray:
@@ -155,7 +169,8 @@ class PseudoSpeaker:
         Returns
         -------
         Features
-            F0 and envelope are changed; each frame keeps its power, except in pauses.
+            F0 and envelope are changed. All frames get one gain, and keep their power otherwise,
+            except in pauses.
         """
         of, period_ms = canonical(features.sr), features.frame_period_ms
         sp = scale_formants(features.sp, source.formant_ratio)
@@ -163,7 +178,8 @@ class PseudoSpeaker:
         own = mc[:, 1:N_CEPSTRA]
         voiced = match_target(own, source, of.voiced, period_ms / 1000)
         voiced += self.share * (transported(voiced, of.voiced, self.stranger) - voiced)
-        unvoiced = self._unvoiced(own, mc[unvoiced_frames(features), 1:N_CEPSTRA], of)
+        consonants = speech_frames(features, source) & ~features.voiced
+        unvoiced = self._unvoiced(own, mc[consonants, 1:N_CEPSTRA], of)
         share = gaussian_filter1d(features.voiced.astype(float), FADE_MS / period_ms)[:, None]
         change = np.zeros_like(mc)
         change[:, 1:N_CEPSTRA] = gaussian_filter1d(
@@ -175,9 +191,11 @@ class PseudoSpeaker:
         change[:, 1:4] += self.tilt
         sp = sp * envelope_from_cepstrum(change, features.sr, sp.shape[1])
         sp = scale_formants(sp, self.formant_ratio)
-        sp *= 10 ** ((power_db(features.sp) - power_db(sp)) / 10)[:, None]
+        gain_db = np.clip(of.voiced.level_db - source.level_db, -MAX_GAIN_DB, MAX_GAIN_DB)
+        sp *= 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
         f0 = gaussian_f0(features.f0, source, self.stranger)
-        return same_pauses(replace(features, f0=f0, sp=sp))
+        speech = speech_frames(features, source)
+        return same_pauses(replace(features, f0=f0, sp=sp), speech)
 
     def _unvoiced(self, mc: np.ndarray, measured: np.ndarray, of: Canonical) -> np.ndarray:
         """Cepstra with the pseudo-speaker's mean and deviation of unvoiced frames."""
@@ -187,18 +205,24 @@ class PseudoSpeaker:
         return (mc - own[0]) * np.clip(to[1] / own[1], *STRETCH) + to[0]
 
 
-def same_pauses(features: Features) -> Features:
-    """Replace the noise between words by noise of one spectrum, 45 dB under the speech."""
-    active = active_frames(features)
-    if not active.any():
+def same_pauses(features: Features, speech: np.ndarray) -> Features:
+    """Replace the noise between words by noise of one spectrum, 45 dB under the speech.
+
+    Parameters
+    ----------
+    features : Features
+    speech : np.ndarray [shape=(n_frames,), bool]
+        Frames of speech; those up to 30 ms away from one stay, too.
+    """
+    if not speech.any():
         return features
     period_ms = features.frame_period_ms
-    near = binary_dilation(active, iterations=max(1, round(PAUSE_BORDER_MS / period_ms)))
+    near = binary_dilation(speech, iterations=max(1, round(PAUSE_BORDER_MS / period_ms)))
     share = gaussian_filter1d(near.astype(float), PAUSE_FADE_MS / period_ms)
-    level_db = power_db(features.sp)[active].mean() + PAUSE_DB
+    level_db = power_db(features.sp)[speech].mean() + PAUSE_DB
     frequency = np.linspace(0, 1, features.sp.shape[1]) / PAUSE_CORNER
     noise_db = -10 * np.log10(1 + frequency**2)
     noise_db += level_db - 10 * np.log10(np.mean(10 ** (noise_db / 10)))
-    own_db = 10 * np.log10(np.maximum(features.sp, 1e-12))
+    own_db = 10 * np.log10(np.maximum(features.sp, FLOOR_POWER))
     db = share[:, None] * own_db + (1 - share[:, None]) * noise_db
     return replace(features, f0=np.where(share > 0.5, features.f0, 0.0), sp=10 ** (db / 10))

@@ -1,10 +1,10 @@
 """`vc convert` and `vc anonymize`."""
 
+import hashlib
 from pathlib import Path
 
 from ..config import PRIVATE, AnonymizeConfig, Config
 from ..errors import ParameterError
-from ..files import sha256
 from .listen import page_to_hear
 from .terminal import Progress, say
 
@@ -55,7 +55,8 @@ def anonymize(args) -> str:
         return f"the anonymized recording is {destination}"
     if args.destination.suffix[1:] in FORMATS:
         raise ParameterError(f"{args.destination} is a file name, must be a folder")
-    files = [f for f in list_audio(args.source) if not f.stem.endswith(f"_{args.preset}")]
+    results = args.destination.glob(f"**/*_{args.preset}.*")  # of an earlier run
+    files = sorted(set(list_audio(args.source)) - set(results))
     for i, file in enumerate(files):
         folder = args.destination / file.relative_to(args.source).parent
         _anonymize_file(file, folder / f"{file.stem}_{args.preset}.wav", cfg)
@@ -80,8 +81,16 @@ def _anonymize_config(args) -> AnonymizeConfig:
             else f"--key needs --preset private_consistent, got {args.preset}"
         )
     if args.key is not None:
-        private["private_key"] = int(sha256(args.key.encode())[:15], 16)
+        private["private_key"] = _key(args.key)
     return AnonymizeConfig(preset=args.preset, f0_shift_semitones=args.semitones, **private)
+
+
+def _key(text: str) -> int:
+    """A number that takes long to guess from likely texts, such as names."""
+    if not text.strip():
+        raise ParameterError("--key is empty; give a secret text, another for each person")
+    derived = hashlib.scrypt(text.encode(), salt=b"vc_lib private_key", n=2**14, r=8, p=1, dklen=7)
+    return int.from_bytes(derived, "big")
 
 
 def _anonymize_file(source: Path, destination: Path, cfg: AnonymizeConfig) -> None:

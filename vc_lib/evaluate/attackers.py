@@ -67,7 +67,7 @@ class TrainedScorer:
         Parameters
         ----------
         enrolled, tested : np.ndarray [shape=(n, n_dimensions)]
-            Embeddings; several utterances of one speaker are averaged by `enrolment` first.
+            Embeddings; several utterances of one speaker are averaged first.
         """
         a, b = (self._projected(part) for part in (enrolled, tested))
         between, total = self._between, self._between + 1
@@ -79,26 +79,6 @@ class TrainedScorer:
     def _projected(self, embeddings: np.ndarray) -> np.ndarray:
         standard = (_checked(embeddings) - self._mean) / self._scale
         return standard @ self._components @ self._directions
-
-
-def enrolment(utterances: np.ndarray) -> np.ndarray:
-    """One embedding for each speaker, the mean direction of several utterances.
-
-    Parameters
-    ----------
-    utterances : np.ndarray [shape=(n_speakers, n_utterances, n_dimensions)]
-
-    Returns
-    -------
-    np.ndarray [shape=(n_speakers, n_dimensions)]
-    """
-    utterances = np.asarray(utterances, float)
-    if utterances.ndim != 3 or not utterances.size or not np.isfinite(utterances).all():
-        raise ParameterError(
-            f"utterances of shape {utterances.shape} must be finite and (speakers, utterances, dimensions)"
-        )
-    norms = np.linalg.norm(utterances, axis=2, keepdims=True)
-    return (utterances / np.maximum(norms, 1e-12)).mean(1)
 
 
 def _checked(embeddings: np.ndarray) -> np.ndarray:

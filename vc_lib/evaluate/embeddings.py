@@ -53,7 +53,7 @@ def cepstral_statistics(wav: np.ndarray, sr: int) -> np.ndarray | None:
         2     shares of loud voiced frames and of voiced frames
         ===== ===================================================================================
     """
-    wav = judges._prepared(wav, sr, judges.SPEAKER_DB)
+    wav = judges.prepared(wav, sr, judges.SPEAKER_DB)
     if wav is None:
         return None
     features = analyze(wav, judges.JUDGE_SR, AnonymizeConfig(f0_method="harvest_fast"))

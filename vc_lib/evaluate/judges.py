@@ -57,7 +57,7 @@ def _require(packages: Sequence[str], feature: str) -> None:
         raise MissingInput(f"{feature} needs {', '.join(missing)}; install with: {INSTALL}")
 
 
-def _prepared(wav: np.ndarray, sr: int, level_db: float | None = None) -> np.ndarray | None:
+def prepared(wav: np.ndarray, sr: int, level_db: float | None = None) -> np.ndarray | None:
     """The waveform at JUDGE_SR, scaled to a level (RMS) if given; None if too short or silent."""
     wav = resample(check_wav(wav), sr, JUDGE_SR).astype(np.float32)
     if len(wav) < MIN_S * JUDGE_SR or np.abs(wav).max() < SILENT_PEAK:
@@ -133,7 +133,7 @@ def transcribe(wav: np.ndarray, sr: int) -> str:
     is Whisper tiny.en in faster-whisper, with a beam of 5 and temperature 0.
     """
     _require(RECOGNISER, "the speech recognizer")
-    speech = _prepared(wav, sr)
+    speech = prepared(wav, sr)
     if speech is None:
         return ""
     settings = dict(language="en", beam_size=5, temperature=0.0, condition_on_previous_text=False)
@@ -272,7 +272,7 @@ def speaker_embedding(wav: np.ndarray, sr: int) -> np.ndarray | None:
     Resemblyzer's.
     """
     _require(SPEAKER, "the speaker embedding")
-    speech = _prepared(wav, sr, SPEAKER_DB)
+    speech = prepared(wav, sr, SPEAKER_DB)
     if speech is None:
         return None
     encoder, preprocess_wav = _speaker_encoder()
@@ -330,7 +330,7 @@ def distillmos(wav: np.ndarray, sr: int) -> float:
     speech quality assessment, ICASSP 2025.
     """
     _require(NATURALNESS, "DistillMOS")
-    speech = _prepared(wav, sr)
+    speech = prepared(wav, sr)
     if speech is None:
         return float("nan")
     import torch
@@ -365,7 +365,7 @@ def dnsmos(wav: np.ndarray, sr: int) -> float:
     Reddy et al., DNSMOS P.835, ICASSP 2022. The weights are those of speechmos.
     """
     _require(NOISE, "DNSMOS")
-    speech = _prepared(wav, sr, NOISE_DB)
+    speech = prepared(wav, sr, NOISE_DB)
     if speech is None:
         return float("nan")
     return float(_dnsmos().run(speech, JUDGE_SR, return_df=False)["ovrl_mos"])

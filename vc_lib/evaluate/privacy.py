@@ -164,10 +164,10 @@ def privacy_scores(
     for label, (anonymized, cost) in zip(systems, results, strict=True):
         trials, informed = _trials(untouched, anonymized), _trials(anonymized, anonymized)
         try:
-            row = dict(zip(("eer", "eer_low", "eer_high"), _eer_interval(trials), strict=True))
+            row = dict(zip(("eer", "eer_low", "eer_high"), eer_interval(trials), strict=True))
             names = "eer_informed", "informed_low", "informed_high"
-            row |= zip(names, _eer_interval(informed), strict=True)
-            same, different = _same(trials), _different(trials)
+            row |= zip(names, eer_interval(informed), strict=True)
+            same, different = same_speaker(trials), different_speakers(trials)
             if threshold is None:  # of the first system, the untouched speech
                 threshold = equal_error_rate(same, different)[1]
         except ParameterError as e:
@@ -191,17 +191,17 @@ def _trials(enrolled: Sequence, tested: Sequence) -> np.ndarray:
     )
 
 
-def _same(trials: np.ndarray) -> np.ndarray:
+def same_speaker(trials: np.ndarray) -> np.ndarray:
     """Scores of the trials with one speaker."""
     return np.diagonal(trials, axis1=1, axis2=2).ravel()
 
 
-def _different(trials: np.ndarray) -> np.ndarray:
+def different_speakers(trials: np.ndarray) -> np.ndarray:
     """Scores of the trials with two speakers."""
     return trials[:, ~np.eye(trials.shape[1], dtype=bool)].ravel()
 
 
-def _eer_interval(trials: np.ndarray) -> tuple[float, float, float]:
+def eer_interval(trials: np.ndarray) -> tuple[float, float, float]:
     """EER and its 95 % confidence interval, by the bootstrap over speakers."""
     n = trials.shape[1]
     rng = np.random.default_rng(0)
@@ -212,7 +212,7 @@ def _eer_interval(trials: np.ndarray) -> tuple[float, float, float]:
         resampled = trials[:, drawn[:, None], drawn[None]]
         if is_different.any():
             different = resampled[:, is_different].ravel()
-            eers.append(equal_error_rate(_same(resampled), different)[0])
-    eer = equal_error_rate(_same(trials), _different(trials))[0]
+            eers.append(equal_error_rate(same_speaker(resampled), different)[0])
+    eer = equal_error_rate(same_speaker(trials), different_speakers(trials))[0]
     low, high = np.percentile(eers, (2.5, 97.5))
     return eer, float(low), float(high)

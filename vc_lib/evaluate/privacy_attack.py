@@ -28,12 +28,12 @@ from .attackers import TrainedScorer
 from .clips import Clip
 from .embeddings import EMBEDDINGS, Embedding, System, embed, random_generator
 from .linkability import distinctiveness_gain_db, linkability
-from .privacy import _different, _eer_interval, _same
+from .privacy import different_speakers, eer_interval, same_speaker
 from .scores import evaluate
 
 MIN_LINKABLE = 10  # fewest speakers of whom linkability is estimated
 TRAINED = ("speaker", "cepstra", "both")  # what the semi-informed attackers are trained on
-# Attackers who have the anonymizer; the best of them is the worst case
+# Attackers who have the anonymizer
 INFORMED = ("eer_informed", "eer_informed_many", *TRAINED, *(f"{name}_many" for name in TRAINED))
 ATTACKERS = ("eer", *INFORMED)
 COSTS = ("wer", "source_log_f0_corr", "distillmos")
@@ -89,10 +89,21 @@ def attack(
     """
     if len(clips) < 2:
         raise ParameterError(f"privacy needs clips of at least 2 speakers, got {len(clips)}")
+    check_others(clips, others)
     untouched = embed(clips, unchanged, 1, n_jobs, embeddings)
     anonymized = embed(clips, system, 1 + n_draws, n_jobs, embeddings)
     training = embed(others, system, n_train_draws, n_jobs, embeddings)
     return attack_scores(attack_trials(untouched, anonymized, training))
+
+
+def check_others(clips: Mapping[str, Clip], others: Mapping[str, Clip]) -> None:
+    """Raise ParameterError if attackers have too few speakers to learn from, or learn from clips on trial."""
+    if both := sorted(set(clips) & set(others)):
+        raise ParameterError(
+            f"{', '.join(both[:3])} are both attacked and trained on; give clips of other speakers"
+        )
+    if len(others) < 3:
+        raise ParameterError(f"attackers train on 3 speakers or more, got {len(others)}")
 
 
 def unchanged(clip: Clip, rng: np.random.Generator) -> np.ndarray:
@@ -144,7 +155,7 @@ def _with_both(embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _mean(draws: np.ndarray) -> np.ndarray:
     """Mean of the draws that have an embedding [shape=(n_speakers, 2, n_dimensions)].
 
-    Speaker embeddings have length 1, so for them it is the mean direction, as in `enrolment`.
+    Speaker embeddings have length 1, so for them it is the mean direction.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # no draw has an embedding: nan
@@ -199,7 +210,8 @@ def attack_scores(
         speaker, cepstra, both      0..1    of semi-informed attackers that were trained on these
                                             embeddings
         <name>_many                 0..1    of the same attacker, enrolled with all draws
-        worst_case                  0..1    lowest EER of an attacker who has the anonymizer
+        worst_case                  0..1    lowest EER of an attacker. It errs to the low side: of
+                                            nine attackers, one has luck
         worst_attacker              str     the name of that attacker
         linkability                 0..1    of the scores of `eer_informed`; nan under 10 speakers
         worst_linkability           0..1    of those of the worst case
@@ -216,7 +228,7 @@ def attack_scores(
     row: dict[str, float | str] = {}
     for name in ATTACKERS:
         row |= _interval(name, trials[name])
-    worst = min(INFORMED, key=lambda name: row[name])
+    worst = min(ATTACKERS, key=lambda name: row[name])
     row |= {f"worst_case{end}": row[worst + end] for end in ("", "_low", "_high")}
     row["worst_attacker"] = worst
     row["linkability"] = _linkability(trials["eer_informed"])
@@ -227,12 +239,12 @@ def attack_scores(
 
 def _interval(name: str, trials: np.ndarray) -> dict[str, float]:
     """EER and its interval, as three columns."""
-    return dict(zip((name, f"{name}_low", f"{name}_high"), _eer_interval(trials), strict=True))
+    return dict(zip((name, f"{name}_low", f"{name}_high"), eer_interval(trials), strict=True))
 
 
 def _linkability(trials: np.ndarray) -> float:
-    enough = np.isfinite(_same(trials)).sum() >= 2 * MIN_LINKABLE
-    return linkability(_same(trials), _different(trials)) if enough else float("nan")
+    enough = np.isfinite(same_speaker(trials)).sum() >= 2 * MIN_LINKABLE
+    return linkability(same_speaker(trials), different_speakers(trials)) if enough else float("nan")
 
 
 def _gain_db(untouched: np.ndarray, anonymized: np.ndarray) -> float:
@@ -254,8 +266,8 @@ def _similarity(untouched: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """
     from sklearn.linear_model import LogisticRegression  # here, because it takes a second
 
-    scores = np.concatenate([_same(untouched), _different(untouched)])
-    is_same = np.repeat([1, 0], [len(_same(untouched)), len(_different(untouched))])
+    scores = np.concatenate([same_speaker(untouched), different_speakers(untouched)])
+    is_same = np.repeat([1, 0], [len(same_speaker(untouched)), len(different_speakers(untouched))])
     mean, std = scores.mean(), max(scores.std(), 1e-12)
     model = LogisticRegression(class_weight="balanced").fit((scores[:, None] - mean) / std, is_same)
 

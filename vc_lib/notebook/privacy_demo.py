@@ -10,14 +10,14 @@ import pandas as pd
 
 from ..anonymize import anonymize
 from ..audio import list_audio, load_wav
-from ..config import PRESETS, AnonymizeConfig
+from ..config import PRESETS, PRIVATE, AnonymizeConfig
 from ..errors import ParameterError
 from ..evaluate import Clip, judges
 from ..evaluate.privacy import MIN_HALF_S, privacy_scores
 from .style import COLORS, STYLE, Figure, figure, plain
 
 MARKERS = "osD^vPX*"
-RANDOM_PRESETS = ("private",)  # these draw a new voice for every utterance
+PRIVATE_SR = 16_000  # sampling rate of the private presets [Hz]
 
 
 def load_speakers(
@@ -64,7 +64,8 @@ def presets_privacy(speakers: Mapping[str, Clip], cfg: AnonymizeConfig) -> pd.Da
     Returns
     -------
     pd.DataFrame
-        A row for each preset, and "untouched"; the columns of `privacy_scores` without intervals. Words
+        A row for each preset, and "untouched"; not for `private_consistent`, whose key links on
+        purpose, and for `private` at 16 kHz only. The columns of `privacy_scores` without intervals. Words
         are not counted, as the sample clips are not English. It is empty, and a line is printed,
         where the speaker verifier is not installed or there are fewer than two speakers.
     """
@@ -75,7 +76,10 @@ def presets_privacy(speakers: Mapping[str, Clip], cfg: AnonymizeConfig) -> pd.Da
         print(f"This needs clips of {2 * MIN_HALF_S} s or more by two speakers.")
         return pd.DataFrame()
     prices = ["source_log_f0_corr"] + ["distillmos"] * judges.installed(judges.NATURALNESS)
-    systems = {preset: _system(replace(cfg, preset=preset)) for preset in PRESETS}
+    presets = [preset for preset in PRESETS if preset not in PRIVATE]
+    if all(clip.sr == PRIVATE_SR for clip in speakers.values()):
+        presets.append("private")
+    systems = {preset: _system(replace(cfg, preset=preset)) for preset in presets}
     measured = privacy_scores(speakers, systems, only=prices)
     return measured[[name for name in measured if not name.endswith(("_low", "_high"))]]
 
@@ -85,7 +89,7 @@ def _system(cfg: AnonymizeConfig):
 
     def anonymized(clip: Clip) -> np.ndarray:
         seed = crc32(clip.wav.tobytes())  # differs for each half of a clip
-        rng = np.random.default_rng(seed) if cfg.preset in RANDOM_PRESETS else None
+        rng = np.random.default_rng(seed) if cfg.is_private else None
         return anonymize(clip.wav, clip.sr, replace(cfg, f0_method=clip.cfg.f0_method), rng)
 
     return anonymized

@@ -22,7 +22,7 @@ import traitlets
 from ..anonymize import Features, render, resynthesize, transform
 from ..anonymize.pipeline import measured_source
 from ..audio import check_sr, load_wav, resample
-from ..config import F0_MODES, PRESETS, UNVOICED, VOICED, AnonymizeConfig
+from ..config import F0_MODES, PRESETS, PRIVATE, UNVOICED, VOICED, AnonymizeConfig
 from ..errors import MissingInput, ParameterError
 from .players import Player
 
@@ -210,7 +210,10 @@ class Dials(ipywidgets.VBox):
     def __init__(self, config: AnonymizeConfig):
         self.initial = config
         self.presets = ipywidgets.Dropdown(
-            options=list(PRESETS), value=config.preset, description="preset", **LOOK
+            options=[name for name in PRESETS if name not in PRIVATE],
+            value=config.preset,
+            description="preset",
+            **LOOK,
         )
         menus = {
             name: ipywidgets.Dropdown(options=values, description=label, **LOOK)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..config import Config
+from ..config import ADDED, Config
 from ..errors import ParameterError
 from ..files import atomically
 
@@ -93,4 +93,5 @@ def epochs_before(run_dir, stage: str) -> dict[str, int]:
 
 def settings(cfg: Config) -> dict:
     """The config as plain numbers and words, to compare and to save in a checkpoint."""
-    return json.loads(json.dumps(asdict(cfg)))
+    values = {name: value for name, value in asdict(cfg).items() if name not in ADDED}
+    return json.loads(json.dumps(values))

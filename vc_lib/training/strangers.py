@@ -23,7 +23,7 @@ from ..anonymize.dials import VTL_RATIOS, scale_formants, vtl_ratio
 from ..anonymize.hybrid import hybrid
 from ..anonymize.pipeline import choose_grains, measured_source
 from ..anonymize.pseudo_speaker import strangers
-from ..config import AnonymizeConfig, Config
+from ..config import ADDED, AnonymizeConfig, Config
 from ..corpus import CorpusItem, check_target, load_arrays, parallel, save_arrays
 from ..errors import MissingInput, ParameterError
 from ..fields import check_number
@@ -134,7 +134,7 @@ def _is_whole(path: Path) -> bool:
 def _key(cfg: Config) -> str:
     """Hash of all that a pair depends on, apart from its recording and its version."""
     settings = asdict(cfg)
-    names = [f.name for f in fields(AnonymizeConfig)]
+    names = [f.name for f in fields(AnonymizeConfig) if f.name not in ADDED]
     relevant = [PAIR_VERSION, cfg.sr, cfg.seed, *(settings[name] for name in names)]
     return sha256(json.dumps(relevant).encode())[:12]
 
