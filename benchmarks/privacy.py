@@ -8,7 +8,8 @@ those in OTHERS train the attackers. Clips under 3.2 s are skipped. Speakers of 
 even places in the order of the files. Tune a system on half A and report both.
 
 Of each system, the embeddings of all utterances and its cost go to FOLDER as soon as they are
-measured. A run that was stopped goes on from there. Delete a system's files when it has changed.
+measured. A run that was stopped goes on from there. Delete a system's files when it has changed, or
+when VOICE or a folder is another.
 
 Needs requirements-eval.txt; F0 is found by swift-f0. Prints a table in Markdown. FILE gets the
 figures, which notebook 01 plots.
@@ -36,7 +37,14 @@ from vc_lib.evaluate import Clip
 from vc_lib.evaluate.clips import spread
 from vc_lib.evaluate.embeddings import System, embed
 from vc_lib.evaluate.privacy import MIN_HALF_S, STRENGTHS
-from vc_lib.evaluate.privacy_attack import ATTACKERS, attack_scores, attack_trials, cost, unchanged
+from vc_lib.evaluate.privacy_attack import (
+    ATTACKERS,
+    attack_scores,
+    attack_trials,
+    check_others,
+    cost,
+    unchanged,
+)
 from vc_lib.files import atomically
 from vc_lib.notebook.style import DPI
 
@@ -103,7 +111,7 @@ def entries(target_cfg: AnonymizeConfig) -> dict[str, Entry]:
     """The systems that are compared, by label; `target_cfg` holds the target's statistics."""
     cfg = AnonymizeConfig(f0_method=F0_METHOD)
     vocoder = replace(target_cfg, voiced="vocoder", unvoiced="vocoder")
-    consistent = replace(cfg, preset="private_consistent")
+    consistent = replace(cfg, preset="private_consistent", private_key=0)
     found = {
         "untouched": Entry(unchanged),
         "WORLD resynthesis": Entry(resynthesis),
@@ -250,6 +258,7 @@ def main():
     clips, others = (load_clips(f, config.sr, a.seconds, a.every) for f in (a.sources, a.others))
     if len(clips) < 4 or len(others) < 3:
         sys.exit(f"{len(clips)} sources and {len(others)} others: give 4 and 3 long clips or more")
+    check_others(clips, others)
     priced = {name: clips[name] for name in spread(list(clips), a.priced)}
     stages = Stages(clips, others, priced, a)
     untouched = stages.embedded("untouched", Entry(unchanged), "clips", 1)
