@@ -13,6 +13,7 @@ from vc_lib.evaluate import Clip, privacy
 from vc_lib.evaluate.privacy_attack import (
     ATTACKERS,
     INFORMED,
+    attack,
     attack_scores,
     attack_trials,
     cost,
