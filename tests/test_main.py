@@ -208,6 +208,7 @@ def test_anonymizes_by_a_key(clip, capsys):
     np.testing.assert_array_equal(a, b)
     assert np.abs(a - c).max() > 0.01
     assert "needs --key TEXT" in refused(capsys, *run, "d.wav")
+    assert "--key is empty" in refused(capsys, *run, "d.wav", "--key", " ")
 
 
 def test_anonymizes_as_somebody_else_every_time(clip, capsys):
@@ -235,6 +236,15 @@ def test_anonymizes_a_folder(clip, capsys):
     made = sorted(str(path) for path in Path("in").rglob("*_robot.wav"))
     assert made == ["in/me_robot.wav", "in/sub/you_robot.wav"]
     assert refused(capsys, "anonymize", "in", "out.wav").endswith("must be a folder")
+
+
+def test_a_recording_whose_name_ends_like_a_result_is_anonymized(clip, capsys):
+    for name in ("in/a_private.wav", "in/b.wav"):
+        soundfile.write(folder("in") / Path(name).name, clip, SR)
+    assert main(["anonymize", "in", "out", "--preset", "private"]) == 0
+    assert capsys.readouterr().out.endswith("2 anonymized recordings are in out\n")
+    a, b = (written(f"out/{name}_private.wav") for name in ("a_private", "b"))
+    assert np.abs(a - b).max() > 0.01, "each recording has another voice"
 
 
 @pytest.mark.slow
