@@ -51,15 +51,23 @@ from vc_lib.notebook.style import DPI
 F0_METHOD = "swift-f0"
 N_KEYS = 2**31  # keys of `private_consistent` are drawn from 0 to this
 SAME_KEY = "private_consistent same key"  # links on purpose: not in the picture
-COLUMNS = {  # of the table: heading, factor, decimals
-    "eer": ("EER, ignorant [%] ↑", 100, 1),
-    "eer_informed": ("lazy [%] ↑", 100, 1),
-    "eer_informed_many": ("lazy, 5 draws [%] ↑", 100, 1),
-    "eer_informed_many_A": ("A", 100, 1),
-    "eer_informed_many_B": ("B", 100, 1),
-    "worst_case": ("worst case [%] ↑", 100, 1),
-    "worst_case_A": ("A", 100, 1),
-    "worst_case_B": ("B", 100, 1),
+PERCENT = 100, 1  # factor and decimals of an EER
+ATTACKS = {  # first table: heading, factor, decimals
+    "eer": ("ignorant", *PERCENT),
+    "eer_informed": ("lazy", *PERCENT),
+    "eer_informed_many": ("lazy, many", *PERCENT),
+    "speaker": ("trained: speaker", *PERCENT),
+    "cepstra": ("cepstra", *PERCENT),
+    "both": ("both", *PERCENT),
+    "both_many": ("both, many", *PERCENT),
+    "worst_case": ("worst case", *PERCENT),
+    "eer_informed_A": ("lazy, A", *PERCENT),
+    "eer_informed_B": ("lazy, B", *PERCENT),
+    "worst_case_A": ("worst, A", *PERCENT),
+    "worst_case_B": ("worst, B", *PERCENT),
+}
+WITH_INTERVAL = ("eer", "eer_informed", "speaker", "worst_case")
+COSTS = {  # second table
     "linkability": ("linkability, lazy ↓", 1, 2),
     "worst_linkability": ("worst case ↓", 1, 2),
     "distinctiveness_gain_db": ("distinctiveness [dB]", 1, 1),
@@ -212,18 +220,18 @@ def row_of(trials: dict, price: dict, half: str) -> dict:
     return row
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The table, with intervals where there are any."""
-    columns = {k: v for k, v in COLUMNS.items() if k in table}
+def markdown(table: pd.DataFrame, of: dict[str, tuple[str, int, int]]) -> str:
+    """A table of some columns, with intervals where they are asked for."""
+    columns = {k: v for k, v in of.items() if k in table}
     headings = [heading for heading, *_ in columns.values()]
     lines = [f"| system | {' | '.join(headings)} |", "|---" * (len(headings) + 1) + "|"]
     for label, row in table.iterrows():
         cells = []
         for name, (_, factor, decimals) in columns.items():
             cell = "–" if np.isnan(row[name]) else f"{factor * row[name]:.{decimals}f}"
-            if f"{name}_low" in row:
+            if name in WITH_INTERVAL:
                 low, high = (factor * row[f"{name}_{end}"] for end in ("low", "high"))
-                cell += f" ({low:.{decimals}f} to {high:.{decimals}f})"
+                cell += f" ({low:.0f} to {high:.0f})"
             cells.append(cell)
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -275,7 +283,9 @@ def main():
         drawn = draw(table.drop(index=SAME_KEY, errors="ignore"))
         atomically(a.picture, lambda part: drawn.savefig(part, format="png", dpi=DPI))
     print(f"{len(clips)} speakers, {a.seconds:g} s each; attackers trained on {len(others)}\n")
-    print(markdown(table))
+    print(
+        f"EER [%], higher is more private\n\n{markdown(table, ATTACKS)}\n\n{markdown(table, COSTS)}"
+    )
 
 
 if __name__ == "__main__":
