@@ -126,12 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         anonymize,
         "change a recording, or a folder of them, by a preset, without a network",
         "me.m4a whispered.wav --preset whisper",
-        "interviews private --preset private",
+        "interviews anonymous",
         "anna anonymous --preset private_consistent --key 'a secret, and Anna'",
     )
     add("source", type=Path, help="a recording of one speaker, or a folder of such recordings")
     add("destination", **DESTINATION)
-    add("--preset", default="neutral", choices=sorted(PRESETS), help="(default: neutral)")
+    add("--preset", default="private", choices=sorted(PRESETS), help="(default: private)")
     add("--semitones", type=float, default=0.0, help="added to the pitch, -24 to 24 (default: 0)")
     add(
         "--strength",
