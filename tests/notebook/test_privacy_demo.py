@@ -53,11 +53,11 @@ def test_every_preset_has_a_row(folders, monkeypatch):
 def test_a_random_preset_draws_another_voice_for_each_utterance(folders, monkeypatch):
     drawn = {}
 
-    def anonymize(wav, sr, cfg, rng):
+    def transform(features, cfg, source, rng):
         drawn.setdefault(cfg.preset, []).append(rng and rng.random())
-        return wav
+        return features
 
-    monkeypatch.setattr(privacy_demo, "anonymize", anonymize)
+    monkeypatch.setattr(privacy_demo, "transform", transform)
     monkeypatch.setattr(judges, "installed", lambda packages: packages == judges.SPEAKER)
     monkeypatch.setattr(
         judges, "speaker_embedding", lambda wav, sr: np.array([1.0, np.abs(wav).mean()])

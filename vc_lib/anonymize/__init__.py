@@ -1,7 +1,7 @@
 """Anonymization with WORLD: pipeline (read this first), world (analysis, synthesis), dials
 (transforms), statistics and acoustic_classes (of a speaker), pseudo_speaker (for privacy), perturb
-(random speakers),
-f0_tracker, synthesis (WORLD's), recorded and psola (sound of the recording), hybrid (of both).
+(random speakers), f0_tracker, synthesis (WORLD's), recorded and psola (sound of the recording),
+hybrid (of both).
 """
 
 from .perturb import SpeakerPerturbation

@@ -178,8 +178,8 @@ class PseudoSpeaker:
         own = mc[:, 1:N_CEPSTRA]
         voiced = match_target(own, source, of.voiced, period_ms / 1000)
         voiced += self.share * (transported(voiced, of.voiced, self.stranger) - voiced)
-        consonants = speech_frames(features, source) & ~features.voiced
-        unvoiced = self._unvoiced(own, mc[consonants, 1:N_CEPSTRA], of)
+        speech = speech_frames(features, source)
+        unvoiced = self._unvoiced(own, own[speech & ~features.voiced], of)
         share = gaussian_filter1d(features.voiced.astype(float), FADE_MS / period_ms)[:, None]
         change = np.zeros_like(mc)
         change[:, 1:N_CEPSTRA] = gaussian_filter1d(
@@ -194,7 +194,6 @@ class PseudoSpeaker:
         gain_db = np.clip(of.voiced.level_db - source.level_db, -MAX_GAIN_DB, MAX_GAIN_DB)
         sp *= 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
         f0 = gaussian_f0(features.f0, source, self.stranger)
-        speech = speech_frames(features, source)
         return same_pauses(replace(features, f0=f0, sp=sp), speech)
 
     def _unvoiced(self, mc: np.ndarray, measured: np.ndarray, of: Canonical) -> np.ndarray:

@@ -8,7 +8,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from ..anonymize import anonymize
+from ..anonymize import render, transform
+from ..anonymize.pipeline import measured_source
+from ..anonymize.pseudo_speaker import strangers
 from ..audio import list_audio, load_wav
 from ..config import PRESETS, PRIVATE, AnonymizeConfig
 from ..errors import ParameterError
@@ -17,7 +19,6 @@ from ..evaluate.privacy import MIN_HALF_S, privacy_scores
 from .style import COLORS, STYLE, Figure, figure, plain
 
 MARKERS = "osD^vPX*"
-PRIVATE_SR = 16_000  # sampling rate of the private presets [Hz]
 
 
 def load_speakers(
@@ -77,7 +78,7 @@ def presets_privacy(speakers: Mapping[str, Clip], cfg: AnonymizeConfig) -> pd.Da
         return pd.DataFrame()
     prices = ["source_log_f0_corr"] + ["distillmos"] * judges.installed(judges.NATURALNESS)
     presets = [preset for preset in PRESETS if preset not in PRIVATE]
-    if all(clip.sr == PRIVATE_SR for clip in speakers.values()):
+    if all(strangers(clip.sr) for clip in speakers.values()):
         presets.append("private")
     systems = {preset: _system(replace(cfg, preset=preset)) for preset in presets}
     measured = privacy_scores(speakers, systems, only=prices)
@@ -90,7 +91,8 @@ def _system(cfg: AnonymizeConfig):
     def anonymized(clip: Clip) -> np.ndarray:
         seed = crc32(clip.wav.tobytes())  # differs for each half of a clip
         rng = np.random.default_rng(seed) if cfg.is_private else None
-        return anonymize(clip.wav, clip.sr, replace(cfg, f0_method=clip.cfg.f0_method), rng)
+        features, source = clip.features, measured_source(clip.features, cfg)
+        return render(clip.wav, features, transform(features, cfg, source, rng), cfg, source)
 
     return anonymized
 
