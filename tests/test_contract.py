@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +21,7 @@ from vc_lib.convert import Stream, Voice
 from vc_lib.corpus import CorpusItem, learn_target, split
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import metrics, scores, signal_metrics
-from vc_lib.model.networks import Generator
+from vc_lib.model.networks import Generator, OnArrays
 from vc_lib.notebook import players, plots, runs, tables
 from vc_lib.spectrogram import image_to_wav, wav_to_image
 from vc_lib.training.dataset import make_dls
@@ -203,7 +202,7 @@ def test_any_sound_becomes_an_image(name, sound):
 
 @pytest.fixture(scope="module")
 def model():
-    return Voice(Generator(TCFG), TCFG, torch.device("cpu"))
+    return Voice(OnArrays(Generator(TCFG), "cpu"), TCFG)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -394,7 +393,7 @@ def test_whatever_a_voice_says_of_its_target_what_it_speaks_is_sound(model, chan
         (own if of_sounds else stats)[name] = float(values) if values.ndim == 0 else values
     try:
         target = replace(TARGET, **stats, classes=replace(TARGET.classes, **own))
-        voice = Voice(model.generator, replace(CFG, target=target), model.device)
+        voice = Voice(model.generator, replace(CFG, target=target))
         made = voice.convert(make_voice(0.5), SR)
     except ParameterError:
         return

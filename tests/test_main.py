@@ -21,7 +21,7 @@ from vc_lib.audio import load_wav, read_comment
 from vc_lib.audio.loudness import Loudness
 from vc_lib.config import AnonymizeConfig
 from vc_lib.convert import load_voice
-from vc_lib.model.voice_folder import save_voice
+from vc_lib.model.voice_folder import find_voice, read_voice, save_voice
 
 SR = 16_000
 LEAST = 2 / 32_768  # two steps of 16 bits
@@ -101,7 +101,7 @@ def test_dials_change_the_sound_as_in_the_config(clip):
 def test_a_voice_keeps_its_own_dials(clip):
     voice = load_voice("ljspeech")
     config = replace(voice.config, f0_shift_semitones=7.0, change_strength=0.0)
-    save_voice(voice.generator.state_dict(), config, "models/high")
+    save_voice(read_voice(find_voice("ljspeech"))[0], config, "models/high")
     main(["convert", "me.wav", "own.wav", "--voice", "high", "--level", "voice"])
     expected = load_voice("models/high").convert(clip, SR)
     assert np.abs(written("own.wav") - expected).max() <= LEAST

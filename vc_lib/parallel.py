@@ -7,6 +7,7 @@ cores.
 
 import ctypes
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import chain, islice
 
-import torch
 from threadpoolctl import ThreadpoolController
 
 M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
@@ -49,13 +49,23 @@ def one_thread() -> Iterator[None]:
     program holds it up. The limits are the process's: uses that overlap in several threads may leave
     them in force, which costs a program of many streams nothing.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    before = _torch_threads()
+    _limit_torch(1)
     try:
         with one_blas_thread():
             yield
     finally:
-        torch.set_num_threads(before)
+        _limit_torch(before)
+
+
+def _torch_threads() -> int | None:
+    """Number of torch's threads; None where torch is not in use, as in conversion by NumPy."""
+    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+
+
+def _limit_torch(n_threads: int | None) -> None:
+    if n_threads and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(n_threads)
 
 
 @cache
@@ -103,8 +113,7 @@ def in_order(
         for item in chain(first, items):
             yield function(item)
         return
-    before = torch.get_num_threads()
-    futures = deque()
+    before, futures = _torch_threads(), deque()
     pool = ThreadPoolExecutor(n_threads, initializer=_start_thread)
     try:
         with one_blas_thread():
@@ -118,10 +127,10 @@ def in_order(
         if at_end:
             at_end()
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
+        _limit_torch(before)
 
 
 def _start_thread() -> None:
     """Mark a thread of `in_order`, and let torch use no other."""
     _thread.in_pool = True
-    torch.set_num_threads(1)
+    _limit_torch(1)

@@ -13,18 +13,30 @@ sine peaks at 1:
 
 The STFT has a Hann window and keeps DC and Nyquist. Frames are centered on every `hop_length`-th
 sample, from sample 0 to the first multiple at or past the end. Each sample lies between two frames,
-so the inverse is exact at every length. The functions on tensors are differentiable and take any
-number of leading axes; losses use them.
+so the inverse is exact at every length.
+
+The functions from `stft` on take NumPy arrays and torch tensors, with any number of leading axes. On
+tensors they are differentiable; losses use them. torch is not imported here: conversion needs none.
 """
 
 import math
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import check_wav
 from .config import AudioConfig
 from .errors import ParameterError
+
+if TYPE_CHECKING:
+    import torch
+
+    Array = TypeVar("Array", np.ndarray, torch.Tensor)
+else:
+    Array = TypeVar("Array")
 
 FLOOR = 1e-5  # magnitude of silence: -100 dB of full scale
 DECADES = 5.0  # range of -1..1 in channel 0 [decades of magnitude]: log10 of 1 / FLOOR
@@ -61,8 +73,7 @@ def wav_to_image(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
     >>> wav_to_image(np.zeros(1000), AudioConfig(n_fft=512, hop_length=128)).shape
     (2, 257, 9)
     """
-    x = torch.from_numpy(np.ascontiguousarray(check_wav(wav), dtype=np.float32))
-    return to_image(stft(x, cfg), cfg).numpy()
+    return to_image(stft(check_wav(wav).astype(np.float32, copy=False), cfg), cfg)
 
 
 def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None) -> np.ndarray:
@@ -94,8 +105,7 @@ def image_to_wav(img: np.ndarray, cfg: AudioConfig, n_samples: int | None = None
         )
     if n_samples == 0:
         return np.zeros(0, np.float32)
-    x = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32))
-    return istft(from_image(x, cfg), cfg, n_samples).numpy()
+    return istft(from_image(img, cfg), cfg, n_samples)
 
 
 def check_image(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
@@ -112,122 +122,170 @@ def check_image(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
 
 def magnitude(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
     """Magnitude of an image [shape=(n_freqs, n_frames); 1 is a full-scale sine]."""
-    x = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32))
-    return from_image(x, cfg).abs().numpy()
+    return np.abs(from_image(np.asarray(img), cfg))
 
 
-# The same on tensors: waveform (..., n_samples), STFT (..., n_freqs, n_frames), complex,
+# On arrays and tensors: waveform (..., n_samples), STFT (..., n_freqs, n_frames), complex,
 # image (..., 2, n_freqs, n_frames)
 
 
-def _window(cfg: AudioConfig, like: torch.Tensor) -> torch.Tensor:
-    """Hann window (n_fft,) on the device of `like`."""
-    return torch.hann_window(cfg.n_fft, dtype=torch.float32, device=like.device)
+def _library(x):
+    """The module of an array's functions, NumPy or torch; those used here have the same names."""
+    return np if isinstance(x, np.ndarray) else sys.modules["torch"]
 
 
-def stft(wav: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+def _like(constant: np.ndarray, x: Array) -> Array:
+    """A constant as an array of the library of `x`, on its device."""
+    xp = _library(x)
+    return constant if xp is np else xp.from_numpy(constant).to(x.device)
+
+
+@cache
+def _window(n_fft: int) -> np.ndarray:
+    """Hann window [shape=(n_fft,), float32]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi / n_fft * np.arange(n_fft))).astype(np.float32)
+
+
+def stft(wav: Array, cfg: AudioConfig) -> Array:
     """STFT of `wav` (..., n_samples), scaled so that a full-scale sine peaks at 1."""
-    n_frames = 1 + math.ceil(wav.shape[-1] / cfg.hop_length)
-    flat = wav.reshape(-1, wav.shape[-1])
-    flat = torch.nn.functional.pad(flat, (0, (n_frames - 1) * cfg.hop_length - wav.shape[-1]))
-    D = torch.stft(
-        flat,
-        cfg.n_fft,
-        cfg.hop_length,
-        window=_window(cfg, wav),
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
+    xp, window, n_samples = _library(wav), _like(_window(cfg.n_fft), wav), wav.shape[-1]
+    n_frames = 1 + math.ceil(n_samples / cfg.hop_length)
+    padding = 0, (n_frames - 1) * cfg.hop_length - n_samples
+    flat = wav.reshape(-1, n_samples)
+    if xp is np:
+        half = cfg.n_fft // 2
+        flat = np.pad(flat, ((0, 0), (half, half + padding[1])))
+        frames = sliding_window_view(flat, cfg.n_fft, 1)[:, :: cfg.hop_length]
+        D = np.fft.rfft(frames * window).swapaxes(1, 2)
+    else:
+        flat = xp.nn.functional.pad(flat, padding)
+        how = dict(window=window, center=True, pad_mode="constant", return_complex=True)
+        D = xp.stft(flat, cfg.n_fft, cfg.hop_length, **how)
     return D.reshape(*wav.shape[:-1], *D.shape[-2:]) / (cfg.n_fft / 4)
 
 
-def istft(D: torch.Tensor, cfg: AudioConfig, n_samples: int) -> torch.Tensor:
+def istft(D: Array, cfg: AudioConfig, n_samples: int) -> Array:
     """Inverse of `stft`: (..., n_freqs, n_frames) to (..., n_samples)."""
+    xp = _library(D)
     flat = D.reshape(-1, *D.shape[-2:]) * (cfg.n_fft / 4)
-    wav = torch.istft(
-        flat, cfg.n_fft, cfg.hop_length, window=_window(cfg, D), center=True, length=n_samples
-    )
+    if xp is np:
+        wav = _overlap_added(np.fft.irfft(flat, cfg.n_fft, 1), cfg, n_samples)
+    else:
+        how = dict(window=_like(_window(cfg.n_fft), D), center=True, length=n_samples)
+        wav = xp.istft(flat, cfg.n_fft, cfg.hop_length, **how)
     return wav.reshape(*D.shape[:-2], n_samples)
 
 
-def to_image(D: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+def _overlap_added(frames: np.ndarray, cfg: AudioConfig, n_samples: int) -> np.ndarray:
+    """Windowed frames (B, n_fft, n_frames) in sum, over the sum of their squared windows."""
+    hop, window, n_frames = cfg.hop_length, _window(cfg.n_fft), frames.shape[2]
+    n_parts = math.ceil(cfg.n_fft / hop)  # of a frame, each as long as a hop; the last may be less
+    total = np.zeros((len(frames), n_frames + n_parts - 1, hop), np.float32)
+    weight = np.zeros(total.shape[1:], np.float32)
+    for i in range(n_parts):
+        part = slice(i * hop, min((i + 1) * hop, cfg.n_fft))
+        n = part.stop - part.start
+        total[:, i : i + n_frames, :n] += frames[:, part].swapaxes(1, 2) * window[part]
+        weight[i : i + n_frames, :n] += window[part] ** 2
+    kept = slice(cfg.n_fft // 2, cfg.n_fft // 2 + n_samples)
+    return total.reshape(len(frames), -1)[:, kept] / weight.reshape(-1)[kept]
+
+
+def to_image(D: Array, cfg: AudioConfig) -> Array:
     """Image (..., 2, n_freqs, n_frames) of an STFT."""
-    mag = D.abs()
+    xp, mag = _library(D), abs(D)
     if has_logarithm(cfg):
-        first = 1 + torch.log10(mag + FLOOR) * (2 / DECADES)
-        angle = torch.angle(D)
+        first = 1 + xp.log10(mag + FLOOR) * (2 / DECADES)
+        angle = xp.angle(D)
         if cfg.second_channel == "instantaneous_frequency":
-            angle = _wrap(
-                torch.cat([angle[..., :1], angle.diff(dim=-1) - _advance(cfg, angle)], -1)
-            )
-        return torch.stack([first, angle / math.pi], -3)
+            step = xp.diff(angle, 1, -1) - _advance(cfg, angle)
+            angle = _wrap(xp.concatenate([angle[..., :1], step], -1))
+        return xp.stack([first, angle / math.pi], -3)
     if cfg.second_channel == "cos_sin":
-        r = torch.log1p(mag / FLOOR) / math.log1p(1 / FLOOR)
+        r = xp.log1p(mag / FLOOR) / math.log1p(1 / FLOOR)
     else:
         r = mag**POWER
-    return torch.view_as_real(torch.polar(r, torch.angle(D))).movedim(-1, -3)
+    angle = xp.angle(D)
+    return xp.stack([r * xp.cos(angle), r * xp.sin(angle)], -3)
 
 
-def from_image(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+def from_image(img: Array, cfg: AudioConfig) -> Array:
     """STFT of an image (..., 2, n_freqs, n_frames)."""
-    first, second = img.float().unbind(-3)
+    xp = _library(img)
+    img = img.astype(np.float32, copy=False) if xp is np else img.float()
+    first, second = img[..., 0, :, :], img[..., 1, :, :]
     if has_logarithm(cfg):
-        mag = (10 ** ((first - 1) * (DECADES / 2)) - FLOOR).clamp(min=0)
+        mag = xp.clip(10 ** ((first - 1) * (DECADES / 2)) - FLOOR, 0, None)
         angle = second * math.pi
         if cfg.second_channel == "instantaneous_frequency":
-            step = torch.cat([angle[..., :1], angle[..., 1:] + _advance(cfg, angle)], -1)
-            step = step if step.device.type == "mps" else step.double()  # MPS has no float64
-            turns = step.cumsum(-1) / (2 * math.pi)
-            angle = ((turns - turns.detach().round()) * (2 * math.pi)).float()
-        return torch.polar(mag, angle)
-    z = torch.complex(first, second)
-    r = (first.square() + second.square() + 1e-24).sqrt()
+            step = xp.concatenate([angle[..., :1], angle[..., 1:] + _advance(cfg, angle)], -1)
+            angle = _sum_of_steps(step)
+        return _complex(mag * xp.cos(angle), mag * xp.sin(angle))
+    z = _complex(first, second)
+    r = (first**2 + second**2 + 1e-24) ** 0.5
     if cfg.second_channel == "cos_sin":
-        return z * (torch.expm1(r * math.log1p(1 / FLOOR)) * FLOOR / r)
+        return z * (xp.expm1(r * math.log1p(1 / FLOOR)) * FLOOR / r)
     return z * r ** (1 / POWER - 1)
 
 
-def minimum_phase(log_gain: torch.Tensor, n_quefrencies: int | None = None) -> torch.Tensor:
+def _complex(real: Array, imag: Array) -> Array:
+    """Complex numbers of two arrays of float32."""
+    xp = _library(real)
+    if xp is not np:
+        return xp.complex(real, imag)
+    z = np.empty(real.shape, np.complex64)
+    z.real, z.imag = real, imag
+    return z
+
+
+def _sum_of_steps(step: Array) -> Array:
+    """Angles of float32 from their steps along the last axis, summed in float64 [rad]."""
+    if isinstance(step, np.ndarray):
+        return _wrap(step.cumsum(-1, np.float64)).astype(np.float32)
+    step = step if step.device.type == "mps" else step.double()  # MPS has no float64
+    return _wrap(step.cumsum(-1)).float()
+
+
+def minimum_phase(log_gain: Array, n_quefrencies: int | None = None) -> Array:
     """Log-response of the minimum-phase filters with these gains at the bins of an STFT.
 
     Parameters
     ----------
-    log_gain : torch.Tensor [shape=(..., n_freqs, n_frames), nepers]
+    log_gain : np.ndarray or torch.Tensor [shape=(..., n_freqs, n_frames), nepers]
     n_quefrencies : int, optional
         Number of cepstral coefficients that are kept; fewer smooth the gain along frequency.
 
     Returns
     -------
-    torch.Tensor [shape=(..., n_freqs, n_frames), complex]
+    np.ndarray or torch.Tensor [shape=(..., n_freqs, n_frames), complex]
         Smoothed log-gain [nepers] as real part, phase [rad] as imaginary part.
 
     References
     ----------
     Oppenheim and Schafer, Discrete-Time Signal Processing, the chapter on the cepstrum.
     """
-    n = 2 * (log_gain.shape[-2] - 1)
-    cepstrum = torch.fft.irfft(log_gain, n, dim=-2)
-    causal = torch.zeros(n, device=log_gain.device)
+    xp, n = _library(log_gain), 2 * (log_gain.shape[-2] - 1)
+    causal = np.zeros((n, 1), np.float32)
     causal[0] = causal[n // 2] = 1
     causal[1 : n // 2] = 2
     if n_quefrencies is not None:
         causal[n_quefrencies:] = 0
-    return torch.fft.rfft(cepstrum * causal[:, None], dim=-2)
+    cepstrum = xp.fft.irfft(log_gain, n, -2)
+    return xp.fft.rfft(cepstrum * _like(causal, log_gain), n, -2)
 
 
 def filtered(
-    img: torch.Tensor,
-    log_gain: torch.Tensor,
+    img: Array,
+    log_gain: Array,
     cfg: AudioConfig,
     n_quefrencies: int | None = None,
-) -> torch.Tensor:
+) -> Array:
     """Filter each frame of an image with a minimum-phase filter.
 
     Parameters
     ----------
-    img : torch.Tensor [shape=(..., 2, n_freqs, n_frames)]
-    log_gain : torch.Tensor [shape=(..., 1, n_freqs, n_frames)]
+    img : np.ndarray or torch.Tensor [shape=(..., 2, n_freqs, n_frames)]
+    log_gain : np.ndarray or torch.Tensor [shape=(..., 1, n_freqs, n_frames)]
         Log-gain: in units of channel 0 (50 dB) if that is a logarithm, else in nepers of the
         compressed magnitude.
     n_quefrencies : int, optional
@@ -235,37 +293,38 @@ def filtered(
 
     Returns
     -------
-    torch.Tensor [shape as `img`]
+    np.ndarray or torch.Tensor [shape as `img`]
     """
+    xp = _library(img)
     if not has_logarithm(cfg):
-        return img * torch.exp(minimum_phase(log_gain, n_quefrencies).real)
+        return img * xp.exp(minimum_phase(log_gain, n_quefrencies).real)
     response = minimum_phase(log_gain * NEPERS, n_quefrencies)
     turn = response.imag
     if cfg.second_channel == "instantaneous_frequency":
-        turn = torch.cat([turn[..., :1], turn.diff(dim=-1)], -1)
+        turn = xp.concatenate([turn[..., :1], xp.diff(turn, 1, -1)], -1)
     angle = img[..., 1:, :, :] + turn / math.pi
-    return torch.cat([img[..., :1, :, :] + response.real / NEPERS, angle], -3)
+    return xp.concatenate([img[..., :1, :, :] + response.real / NEPERS, angle], -3)
 
 
-def log_magnitude(img: torch.Tensor, cfg: AudioConfig) -> torch.Tensor:
+def log_magnitude(img: Array, cfg: AudioConfig) -> Array:
     """Log-magnitude of an image (..., n_freqs, n_frames), -1 at -100 dB and 1 at 0 dB."""
     if has_logarithm(cfg):
         return img[..., 0, :, :]
     return log_of_magnitude(from_image(img, cfg))
 
 
-def log_of_magnitude(D: torch.Tensor) -> torch.Tensor:
+def log_of_magnitude(D: Array) -> Array:
     """Log-magnitude of an STFT (..., n_freqs, n_frames), as `log_magnitude`; finite gradient at 0."""
-    mag = (D.real.square() + D.imag.square() + 1e-24).sqrt()
-    return 1 + torch.log10(mag + FLOOR) * (2 / DECADES)
+    mag = (D.real**2 + D.imag**2 + 1e-24) ** 0.5
+    return 1 + _library(D).log10(mag + FLOOR) * (2 / DECADES)
 
 
-def _advance(cfg: AudioConfig, like: torch.Tensor) -> torch.Tensor:
+def _advance(cfg: AudioConfig, like: Array) -> Array:
     """Phase advance of each bin's center frequency in one hop [shape=(n_freqs, 1), rad]."""
-    turns = torch.arange(cfg.n_freqs, dtype=torch.float64) * cfg.hop_length / cfg.n_fft
-    return ((turns % 1) * 2 * math.pi).to(like.device, torch.float32)[:, None]
+    turns = np.arange(cfg.n_freqs) * cfg.hop_length / cfg.n_fft
+    return _like((turns % 1 * 2 * math.pi).astype(np.float32)[:, None], like)
 
 
-def _wrap(angle: torch.Tensor) -> torch.Tensor:
+def _wrap(angle: Array) -> Array:
     """Angle wrapped to -pi..pi [rad]."""
-    return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
+    return angle - 2 * math.pi * _library(angle).round(angle / (2 * math.pi))

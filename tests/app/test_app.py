@@ -30,10 +30,11 @@ from vc_lib.app.voices import VoiceCache
 from vc_lib.audio import load_wav, read_comment
 from vc_lib.convert import Stream
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.model.voice_folder import save_voice
+from vc_lib.model.voice_folder import find_voice, read_voice, save_voice
 
 pytestmark = pytest.mark.usefixtures("cache")
 SR = 16_000
+LJSPEECH = read_voice(find_voice("ljspeech"))[0]  # weights
 REPO = Path(__file__).parents[2]
 AT = "http://127.0.0.1:7860"
 SOCKET = "ws://127.0.0.1:7860/live/socket"
@@ -80,12 +81,12 @@ def test_a_new_voice_is_found_and_read_again_when_it_has_changed(voice_cache, tm
     voice = voice_cache.chosen("ljspeech")
     mine = VoiceCache(tmp_path)
     assert "anna" not in mine.names()
-    save_voice(voice.generator.state_dict(), voice.config, tmp_path / "anna")
+    save_voice(LJSPEECH, voice.config, tmp_path / "anna")
     assert mine.names()[2] == "anna"
     before = mine.chosen("anna").generator
     assert mine.chosen("anna").generator is before
     time.sleep(0.02)
-    save_voice(voice.generator.state_dict(), voice.config, tmp_path / "anna")
+    save_voice(LJSPEECH, voice.config, tmp_path / "anna")
     assert mine.chosen("anna").generator is not before
 
 
@@ -94,7 +95,7 @@ def tuned(voice_cache, tmp_path):
     """The voices of a folder with one whose dials are its own."""
     voice = voice_cache.chosen("ljspeech")
     config = replace(voice.config, f0_shift_semitones=-13.25, change_strength=0.7)
-    save_voice(voice.generator.state_dict(), config, tmp_path / "voices" / "anna")
+    save_voice(LJSPEECH, config, tmp_path / "voices" / "anna")
     return VoiceCache(tmp_path / "voices")
 
 
@@ -554,7 +555,7 @@ def test_the_result_of_a_training_names_what_is_there(trainer, clip, voice_cache
     voice = voice_cache.chosen("ljspeech")
     until_there = "while not pathlib.Path('models/anna').exists(): time.sleep(0.01)"
     one = trainer(SPEAKS + until_there)
-    save_voice(voice.generator.state_dict(), voice.config, tmp_path / "made")
+    save_voice(LJSPEECH, voice.config, tmp_path / "made")
     one.start([clip], "anna", False, True)
     (tmp_path / "made").rename(tmp_path / "models" / "anna")
     wait_for(lambda: not one.progress.running)
@@ -562,7 +563,7 @@ def test_the_result_of_a_training_names_what_is_there(trainer, clip, voice_cache
         "trained. The voice is in the menu"
     )
     assert "by statistics alone" in training._result("anna", 130, "", True)
-    save_voice(voice.generator.state_dict(), voice.config, "models/anna", ("generator", 2))
+    save_voice(LJSPEECH, voice.config, "models/anna", ("generator", 2))
     assert "stopped after epoch 2: models/anna holds" in training._result(
         "anna", 130, "", True
     ).replace("\\", "/")

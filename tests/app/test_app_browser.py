@@ -16,7 +16,7 @@ import soundfile
 
 from vc_lib.audio import read_comment
 from vc_lib.convert import load_voice
-from vc_lib.model.voice_folder import save_voice
+from vc_lib.model.voice_folder import find_voice, read_voice, save_voice
 
 pytest.importorskip("gradio", reason="pip install -e '.[app]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -284,7 +284,7 @@ def tuned(site):
     """A voice in the menu whose pitch is its own, until the test ends."""
     folder = site[1] / "models" / "tuned"
     voice = load_voice("ljspeech").with_dials(5.5)
-    save_voice(voice.generator.state_dict(), voice.config, folder)
+    save_voice(read_voice(find_voice("ljspeech"))[0], voice.config, folder)
     yield
     shutil.rmtree(folder)
 

@@ -32,7 +32,7 @@ def test_metadata_discloses_synthetic_speech(model, voice, tmp_path, suffix):
     comment = read_comment(tmp_path / f"a{suffix}")
     assert comment.startswith("Synthetic speech: converted to the voice 'tiny' by vc_lib")
     assert "Disclose it" in comment and comment.isascii()
-    odd = Voice(model.generator, model.config, model.device, "Zoë 'x'")
+    odd = Voice(model.generator, model.config, "Zoë 'x'")
     assert "'Zo? 'x''" in odd.disclosure
 
 

@@ -85,7 +85,7 @@ def in_a_room(wav):
 def with_sound_of(model, voiced):
     """The voice with another dial `voiced`."""
     cfg = replace(model.config, f0_method="harvest_fast", voiced=voiced)
-    return Voice(model.generator, cfg, model.device)
+    return Voice(model.generator, cfg)
 
 
 @pytest.mark.parametrize("voiced", ["vocoder", "recorded"])

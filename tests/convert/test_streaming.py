@@ -14,7 +14,7 @@ from vc_lib.convert import Stream, Voice, streaming
 from vc_lib.convert.streaming import BUDGET
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate.signal_metrics import si_snr_db
-from vc_lib.model.networks import Generator
+from vc_lib.model.networks import Generator, OnArrays
 from vc_lib.spectrogram import wav_to_image
 
 SR = 16_000
@@ -29,7 +29,7 @@ def model(tiny_cfg, voice):
     with torch.no_grad():
         for p in generator.parameters():
             p.add_(0.02 * torch.randn_like(p))
-    return Voice(generator, cfg, torch.device("cpu"))
+    return Voice(OnArrays(generator, "cpu"), cfg)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def near(model, voice):
     """A voice of a register so near that voiced sound is made of grains."""
     cfg = replace(model.config, pause_depth_db=0.0)
     cfg = replace(cfg, target=speaker_stats([analyze(voice(1.0, f0=140.0, seed=3), SR, cfg)]))
-    return Voice(model.generator, cfg, model.device)
+    return Voice(model.generator, cfg)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_measures_a_speaker_in_the_background(model, voice):
 
 @pytest.mark.parametrize("f0_method", ["dio", "harvest"])
 def test_other_f0_methods_work(model, speech, known, f0_method):
-    other = Voice(model.generator, replace(model.config, f0_method=f0_method), model.device)
+    other = Voice(model.generator, replace(model.config, f0_method=f0_method))
     wav = speech[:SR]
     out = streamed(Stream(other, *known), wav)
     assert out.shape == wav.shape and 0.01 < out.std() < 0.5

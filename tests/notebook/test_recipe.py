@@ -7,7 +7,7 @@ import torch
 
 from vc_lib.config import Config
 from vc_lib.convert import Voice, load_voice
-from vc_lib.model.networks import Generator
+from vc_lib.model.networks import Generator, OnArrays
 from vc_lib.notebook import recipe
 
 
@@ -54,6 +54,6 @@ def test_a_generator_in_training_converts_as_its_voice_does(target_cfg, voice):
     generator = Generator(target_cfg).train()
     wav = voice(0.5, f0=120.0)
     converted = recipe.convert(generator, target_cfg, wav)
-    of_voice = Voice(generator, target_cfg, torch.device("cpu")).convert(wav, target_cfg.sr)
+    of_voice = Voice(OnArrays(generator, "cpu"), target_cfg).convert(wav, target_cfg.sr)
     np.testing.assert_array_equal(converted, of_voice)
     assert converted.shape == wav.shape and converted.std() > 0.01

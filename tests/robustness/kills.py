@@ -29,8 +29,7 @@ from vc_lib.audio import load_wav
 from vc_lib.config import Config
 from vc_lib.convert import convert_folder, load_voice
 from vc_lib.corpus import learn_target, prepare
-from vc_lib.model.networks import WEIGHTS
-from vc_lib.model.voice_folder import CONFIG, HISTORY, read_voice, save_voice
+from vc_lib.model.voice_folder import CONFIG, HISTORY, WEIGHTS, read_voice, save_voice
 from vc_lib.training.dataset import make_dls
 from vc_lib.training.run import fit
 from vc_lib.training.run_folder import load_checkpoint, read_history
@@ -116,7 +115,7 @@ def run_stage(stage: str, place: Path) -> None:
 
 def both_voices(place: Path) -> tuple[list[dict], Config]:
     """Two voices of one config, to be saved in turns."""
-    weights, cfg, _ = read_voice(place / "models" / "run")
+    weights, cfg = read_voice(place / "models" / "run")
     moved = {k: v + 0.01 if v.is_floating_point() else v for k, v in weights.items()}
     return [weights, moved], cfg
 

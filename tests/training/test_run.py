@@ -55,7 +55,7 @@ def test_the_voice_of_a_run_converts(whole_run, voice, corpus):
     run, learn = whole_run
     loaded = load_voice(run, device="cpu")
     assert loaded.config == corpus[1] == Config.load(run / "config.json")
-    assert same(loaded.generator.state_dict(), learn["gan"].model.generator.state_dict())
+    assert same(loaded.generator.network.state_dict(), learn["gan"].model.generator.state_dict())
     out = loaded.convert(voice(0.3), SR)
     assert out.shape == (4_800,) and np.isfinite(out).all()
 
@@ -77,7 +77,7 @@ def test_saved_and_loaded_weights_give_the_same_output(corpus, tmp_path):
     save_voice(generator.state_dict(), corpus[1], tmp_path / "new" / "run")
     img = torch.randn(1, 2, 257, 20)
     with torch.no_grad():
-        loaded = load_voice(tmp_path / "new" / "run", "cpu").generator
+        loaded = load_voice(tmp_path / "new" / "run", "cpu").generator.network
         torch.testing.assert_close(loaded(img), generator(img), atol=1e-5, rtol=1e-5)
 
 

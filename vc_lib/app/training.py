@@ -17,8 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import ParameterError
 from ..files import writing
-from ..model.networks import WEIGHTS
-from ..model.voice_folder import HISTORY, trained_until
+from ..model.voice_folder import HISTORY, WEIGHTS, trained_until
 
 MODELS = Path("models")  # where `vc train` saves voices
 NAME = re.compile(r"\w[\w.-]{0,49}", re.ASCII)

@@ -7,8 +7,7 @@ from threading import Lock
 from ..config import Config
 from ..convert import Voice, load_voice
 from ..errors import MissingInput
-from ..model.networks import WEIGHTS
-from ..model.voice_folder import BASE, CONFIG, VOICES
+from ..model.voice_folder import BASE, CONFIG, VOICES, WEIGHTS
 
 FIRST = ("ljspeech", "kathleen")  # the shipped voices lead the menu
 

@@ -7,9 +7,7 @@ piece to the next, and only the energy of steps of 100 ms is kept: 80 bytes a se
 from array import array
 
 import numpy as np
-import pyloudnorm
 import soxr
-from scipy.signal import lfilter
 
 from .wav import check_sr
 
@@ -29,6 +27,8 @@ class Loudness:
     """
 
     def __init__(self, sr: int):
+        import pyloudnorm  # here: it is slow to import, as is lfilter
+
         self.sr = check_sr(sr)
         filters = pyloudnorm.Meter(self.sr)._filters.values()
         self._filters = [(f.b, f.a, np.zeros(2)) for f in filters]
@@ -42,6 +42,8 @@ class Loudness:
 
     def add(self, wav: np.ndarray) -> None:
         """Measure the next piece [shape=(n_samples,), -1..1]."""
+        from scipy.signal import lfilter
+
         wav = np.asarray(wav, np.float32)
         if not len(wav):
             return  # lfilter has no state after nothing

@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
-from fastprogress.fastprogress import progress_bar
 
 from ..audio import WavWriter, blocks, check_sr, chunks, list_audio
 from ..audio.loudness import Loudness
@@ -149,6 +148,8 @@ def convert_folder(
     NotWritten
         If the disk is full or the folder is not writable.
     """
+    from fastprogress.fastprogress import progress_bar  # here: slow to import
+
     _check_rate(sr, voice), check_target_level(level)  # else each file would say so
     one_folder = isinstance(source, str | Path) and Path(source).is_dir()
     if isinstance(source, str | Path) and Path(source).is_file():

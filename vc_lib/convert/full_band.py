@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import soxr
-from scipy.signal import firwin, lfilter
 
 from ..audio.wav import _fit
 
@@ -123,6 +122,8 @@ class _Gain:
         self.step = max(1, round(STEP_S * from_sr))  # [samples at from_sr]
         self.steps_per_sample = from_sr / sr / self.step
         edges = tuple(share * from_sr for share in TOP_BAND)
+        from scipy.signal import firwin  # here: slow to import
+
         self.taps = firwin(N_TAPS, edges, fs=from_sr, pass_zero=False)
         self.delay = N_TAPS // 2
         self.state = np.zeros((2, N_TAPS - 1))
@@ -139,6 +140,8 @@ class _Gain:
 
     def add(self, converted: np.ndarray, source: np.ndarray) -> None:
         """Measure the next samples of both."""
+        from scipy.signal import lfilter
+
         if not len(converted):
             return
         wavs = np.stack([converted, source]).astype(float)

@@ -4,13 +4,12 @@
 `long`, files through `files`, live speech through `streaming`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from .. import __version__
 from ..anonymize import analyze, anonymize, render, speaker_stats, transform
@@ -18,40 +17,40 @@ from ..audio import check_level, check_sr, check_wav, chunks
 from ..audio.level import attenuate_pauses
 from ..audio.wav import _resample
 from ..config import Config
-from ..errors import ParameterError
-from ..model.networks import Generator
+from ..errors import MissingInput, ParameterError
+from ..model.numpy_generator import NumpyGenerator
 from ..model.voice_folder import find_voice, read_voice
 from ..speaker import SpeakerStats
 from ..spectrogram import image_to_wav, wav_to_image
 from .long import convert_long, estimate_speaker
 from .streaming import Stream
 
+Network = Callable[[np.ndarray, float], np.ndarray]  # an image and a strength to an image
 WIDTH = 64  # image widths are padded to a multiple, so that the network sees few sizes [frames]
 
 
 class Voice:
     """A trained voice; from `load_voice`.
 
-    Attributes
+    Parameters
     ----------
+    generator : NumpyGenerator or networks.OnArrays
     config : Config
         What it was trained with, its `target` included.
-    sr : int [Hz]
-        Sampling rate of the output of `convert`.
     name : str
         Name of its folder.
+
+    Attributes
+    ----------
+    sr : int [Hz]
+        Sampling rate of the output of `convert`.
     live : streaming.Stream or None
         The conversion that `stream` continues.
     """
 
-    def __init__(
-        self, generator: Generator, config: Config, device: torch.device, name: str = "unnamed"
-    ):
-        self.name = name
-        self.generator, self.config, self.device = generator.to(device).eval(), config, device
+    def __init__(self, generator: Network, config: Config, name: str = "unnamed"):
+        self.generator, self.config, self.name = generator, config, name
         self.live: Stream | None = None
-        if device.type == "cpu":
-            self.generator.to(memory_format=torch.channels_last)
 
     @property
     def sr(self) -> int:
@@ -115,9 +114,7 @@ class Voice:
         padding = -len(anonymized) % (WIDTH * self.config.hop_length)
         # no padding where it would be over a quarter of the input
         wav = np.pad(anonymized, (0, padding if len(anonymized) > 4 * padding else 0))
-        img = torch.from_numpy(wav_to_image(wav, self.config))[None].to(self.device)
-        with torch.inference_mode():
-            out = self.generator(img, self.config.change_strength)[0].float().cpu().numpy()
+        out = self.generator(wav_to_image(wav, self.config), self.config.change_strength)
         return np.clip(image_to_wav(out, self.config, len(anonymized)), -1, 1)
 
     def stream(self, block: np.ndarray | None, source: SpeakerStats | None = None) -> np.ndarray:
@@ -197,7 +194,8 @@ def load_voice(folder, device=None) -> Voice:
         A folder with generator.safetensors and config.json, such as models/ljspeech. Or a name,
         such as "ljspeech", of a voice in `models/` or of one that ships with the package.
     device : str or torch.device, optional
-        By default CUDA or MPS where available, else the CPU.
+        Run the network by torch there: "cpu", "cuda", "mps". By default it runs by NumPy, and torch
+        need not be installed. The network takes about a sixth of the time, so a GPU saves little.
 
     Raises
     ------
@@ -212,14 +210,27 @@ def load_voice(folder, device=None) -> Voice:
     >>> converted = voice.convert(wav, sr)  # doctest: +SKIP
     """
     folder = find_voice(folder)
-    weights, config, generator = read_voice(folder)
-    generator.load_state_dict(weights)
-    device = torch.device(device) if device else best_device()
-    return Voice(generator, config, device, folder.resolve().name)
+    weights, config = read_voice(folder)
+    name = folder.resolve().name
+    if device is None and config.encoder == "compact":
+        return Voice(NumpyGenerator(config, weights), config, name)
+    return Voice(_by_torch(config, weights, device), config, name)
 
 
-def best_device() -> torch.device:
-    """CUDA or MPS where available, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def _by_torch(config: Config, weights: dict[str, np.ndarray], device) -> Network:
+    """The network on a device: by default CUDA or MPS where available, else the CPU."""
+    try:
+        import torch
+    except ImportError as e:
+        raise MissingInput(
+            f"device={device!r} needs torch, which is not installed; pip install -r requirements.txt, "
+            "or leave device out"
+        ) from e
+    from ..model.networks import Generator, OnArrays
+
+    generator = Generator(config)
+    generator.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    if device is None:
+        mps = torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    return OnArrays(generator, device)

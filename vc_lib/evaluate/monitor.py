@@ -15,7 +15,7 @@ from ..audio.level import attenuate_pauses
 from ..config import Config
 from ..convert import Voice
 from ..errors import ParameterError
-from ..model import compat  # noqa: F401
+from ..model.networks import OnArrays
 from ..training.callbacks import epoch_values
 from .clips import Clip, TargetClips
 from .judges import installed
@@ -107,7 +107,8 @@ class EvaluateCallback(Callback):
         """Convert clips, given by index into `own + others`, with the averaged weights."""
         network = deepcopy(self.learn.average_weights.network)
         network.load_state_dict(self.learn.average_weights.average)
-        voice, clips = Voice(network, self.cfg, self.dls.device), self.own + self.others
+        voice = Voice(OnArrays(network, self.dls.device), self.cfg)
+        clips = self.own + self.others
         attenuate = partial(attenuate_pauses, sr=voice.sr, depth_db=self.cfg.pause_depth_db)
         return [attenuate(voice.generate(self.anonymized[i]), clips[i].wav) for i in indices]
 

@@ -8,13 +8,9 @@ from torch.nn import functional as F
 
 from ..config import Config
 from ..spectrogram import NEPERS, log_magnitude
+from .numpy_generator import n_quefrencies
 
 KERNEL = 7  # frames that a block sees
-
-
-def n_quefrencies(cfg: Config) -> int | None:
-    """Number of cepstral coefficients of a filter of `cfg.lifter_ms`; None for a gain of each bin."""
-    return math.ceil(cfg.lifter_ms / 1000 * cfg.sr) or None
 
 
 class Block(nn.Module):

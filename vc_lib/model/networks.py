@@ -4,9 +4,9 @@ They are those of pix2pix (Isola et al., CVPR 2017) with fastai's DynamicUnet. N
 come from elsewhere.
 """
 
-import math
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -23,22 +23,16 @@ from ..spectrogram import (
     stft,
 )
 from .compat import autocast, store_skips_by_thread
-from .frame_network import FrameNetwork, n_quefrencies
+from .frame_network import FrameNetwork
+from .numpy_generator import FADE, LOUD, band, n_quefrencies, smoothing
 
 from fastai.layers import ConvLayer, NormType, ResBlock
 from fastai.vision.models.unet import DynamicUnet
 
 CONTRAST = 5.0  # gain of the critic's input: a difference of 10 dB becomes 1
-# frame level relative to loud frames: no change below -35 dB, full change above -25 dB [50 dB]
-FADE = (-0.7, -0.5)
 LOUD_SHARE = 0.95  # quantile of the frame levels that is the level of loud frames
 STEP_SHARE = 0.02  # weight of the newest step in the limiter's running averages
-LOWEST_HZ, FADE_HZ = (
-    60.0,
-    20.0,
-)  # the change fades out at and below this frequency; no voice is lower
 CONVNEXT_WIDTHS = 6  # channels of convolutions over frames for each of `cfg.width`
-WEIGHTS = "generator.safetensors"  # file name in a voice's folder
 
 
 class Fold(nn.Module):
@@ -90,13 +84,9 @@ class ChangeLimiter(nn.Module):
     def __init__(self, cfg: Config):
         super().__init__()
         self.cfg = cfg
-        sigma = max(cfg.change_smooth_ms / 1000 * cfg.sr / cfg.hop_length, 1e-3)  # [frames]
-        t = torch.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
-        kernel = torch.exp(-0.5 * (t / sigma) ** 2)
-        self.register_buffer("kernel", (kernel / kernel.sum())[None, None, None], persistent=False)
-        hz = torch.linspace(0, cfg.sr / 2, cfg.n_freqs)[:, None]
-        band = torch.sigmoid((hz - LOWEST_HZ) / FADE_HZ) * (hz < cfg.change_below_hz)
-        self.register_buffer("band", band, persistent=False)
+        kernel = torch.from_numpy(smoothing(cfg))[None, None, None]
+        self.register_buffer("kernel", kernel, persistent=False)
+        self.register_buffer("band", torch.from_numpy(band(cfg)), persistent=False)
         # Running sums that `counted` divides: unlike their quotients, AverageWeights can average them.
         self.register_buffer("mean", torch.zeros(cfg.n_freqs, 1))
         self.register_buffer("loud", torch.tensor(0.0))  # level of loud frames [50 dB]
@@ -107,7 +97,7 @@ class ChangeLimiter(nn.Module):
         change = F.conv2d(F.pad(change, (reach, reach, 0, 0), mode="replicate"), self.kernel)
         power = 10 ** (DECADES * (log_magnitude(img, self.cfg)[:, None] - 1))
         level = torch.log10(power.mean(2, keepdim=True)) / DECADES  # (B, 1, 1, n_frames) [50 dB]
-        loud, mean = self._average(self.loud, -2.0), self._average(self.mean, 0.0)
+        loud, mean = self._average(self.loud, LOUD), self._average(self.mean, 0.0)
         if self.training:
             loud = torch.quantile(level.detach().flatten(), LOUD_SHARE)
         gate = ((level - loud - FADE[0]) / (FADE[1] - FADE[0])).clamp(0, 1)
@@ -209,6 +199,27 @@ class Generator(nn.Module):
         if self.limiter:
             change = self.limiter(change, img)
         return filtered(img, strength * change, self.cfg, n_quefrencies(self.cfg))
+
+
+class OnArrays:
+    """A generator for conversion on a device: images are NumPy arrays, as for `NumpyGenerator`.
+
+    Parameters
+    ----------
+    network : Generator
+        It moves to the device and into `eval` mode.
+    device : torch.device or str
+    """
+
+    def __init__(self, network: Generator, device: torch.device | str):
+        self.device, self.step_t = torch.device(device), network.step_t
+        self.network = network.to(self.device).eval().laid_out_for(self.device)
+
+    def __call__(self, img: np.ndarray, strength: float = 1.0) -> np.ndarray:
+        """Change an image (2, n_freqs, n_frames); a share of the change by `strength`."""
+        with torch.inference_mode():
+            out = self.network(torch.from_numpy(img)[None].to(self.device), strength)
+        return out[0].float().cpu().numpy()
 
 
 class Critic(nn.Module):

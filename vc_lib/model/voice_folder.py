@@ -9,11 +9,12 @@ import json
 import os
 import shutil
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from .. import __version__
 from ..audio.chunks import CHUNK_S, CONTEXT_S
@@ -21,16 +22,14 @@ from ..config import Config, read_values
 from ..errors import MissingInput, ParameterError
 from ..files import atomically, sha256, within, writing
 from .card import CARD, card, card_gaps, read_card
-from .networks import WEIGHTS, Generator
+from .numpy_generator import layout
 
-CONFIG, HISTORY = "config.json", "history.csv"
+WEIGHTS, CONFIG, HISTORY = "generator.safetensors", "config.json", "history.csv"
 MAX_WEIGHTS_BYTES = 1_000_000_000  # largest file that is read; a resnet18 has 125 MB [bytes]
 MAX_WEIGHT = 1e4  # largest weight that is accepted; trained ones are far below
 MAX_IMAGE_BYTES = 16e9  # largest memory that a network may need for one chunk [bytes]
-WIDE = 64  # width above which a network is built without memory first, to check its size [channels]
 METADATA = "voice"  # key of our metadata; one only, as safetensors writes several in random order
-# names of types in safetensors
-DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
+COUNTERS = "num_batches_tracked"  # end of the names of tensors that hold int64; others hold float32
 WHICH_FOLDER = (
     "name a voice's folder, such as models/ljspeech in the cloned repository, or train one with "
     "notebook 02-1 or 02-2"
@@ -42,16 +41,14 @@ VOICES = ("models", PACKAGE / "voices", PACKAGE.parent / "models")
 BASE = "base"  # name of the base, from which voices begin; it is no voice
 
 
-def save_voice(
-    weights: dict[str, torch.Tensor], cfg: Config, run_dir, trained: tuple[str, int] | None = None
-) -> None:
+def save_voice(weights: dict, cfg: Config, run_dir, trained: tuple[str, int] | None = None) -> None:
     """Write weights, config.json and, if there is no card yet, card.md: what `load_voice` reads.
 
     The same weights and settings give the same bytes.
 
     Parameters
     ----------
-    weights : dict of str to torch.Tensor
+    weights : dict of str to torch.Tensor or np.ndarray
         The state of a generator, finite.
     cfg : Config
         With its `target` set.
@@ -68,8 +65,8 @@ def save_voice(
         If the disk is full, or the folder is read-only.
     """
     run_dir = Path(run_dir)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    not_finite = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
+    tensors = {name: _array(value) for name, value in weights.items()}
+    not_finite = [k for k, v in tensors.items() if not np.isfinite(v).all()]
     if not_finite:
         raise ParameterError(
             f"{not_finite[0]} holds NaN or infinity and is not saved in {run_dir}; resume from the last checkpoint"
@@ -87,7 +84,14 @@ def save_voice(
     cfg.save(run_dir / CONFIG)
 
 
-def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
+def _array(value) -> np.ndarray:
+    """A torch tensor on any device, or an array, as a contiguous array."""
+    if not isinstance(value, np.ndarray):
+        value = value.detach().cpu().numpy()
+    return np.ascontiguousarray(value).reshape(value.shape)  # which would make () to (1,)
+
+
+def read_voice(folder) -> tuple[dict[str, np.ndarray], Config]:
     """Read a voice and check it: sizes, names, shapes, types, checksums and ranges.
 
     Parameters
@@ -97,16 +101,15 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
 
     Returns
     -------
-    weights : dict of str to torch.Tensor
+    weights : dict of str to np.ndarray
         The state of the generator.
     config : Config
-    generator : Generator
-        A new network that the weights fit, not yet loaded into it.
 
     Raises
     ------
     MissingInput
-        If the folder, the weights or config.json are missing.
+        If the folder, the weights or config.json are missing. Or if the network is not the compact
+        one, and torch is not installed.
     ParameterError
         If a file is damaged, too large, or a link out of the folder, or if weights and settings do
         not belong together.
@@ -138,14 +141,9 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
             f"it has {path.stat().st_size / 1e6:.0f} MB, must have under {MAX_WEIGHTS_BYTES / 1e6:.0f}"
         )
     try:
-        with safe_open(path, "pt") as file:
-            layout = {name: _layout(file, name) for name in file.keys()}
-            if config.width > WIDE:  # a small file must not make a large network
-                with torch.device("meta"):
-                    _check_layout(layout, Generator(config), misfit)
-            generator = Generator(config)
-            _check_layout(layout, generator, misfit)
-            weights = {name: file.get_tensor(name).clone() for name in layout}
+        with safe_open(path, "np") as file:
+            _check_layout({name: _layout(file, name) for name in file.keys()}, config, misfit)
+            weights = {name: file.get_tensor(name) for name in file.keys()}
             metadata = _metadata(file)
     except SafetensorError as e:
         raise misfit(e) from e
@@ -157,13 +155,13 @@ def read_voice(folder) -> tuple[dict[str, torch.Tensor], Config, Generator]:
             "keep it call save_voice"
         )
     for name, value in weights.items():
-        if not torch.isfinite(value).all():
+        if not np.isfinite(value).all():
             raise misfit(f"{name} holds NaN or infinity")
-        if value.is_floating_point() and value.numel() and value.abs().max() > MAX_WEIGHT:
-            raise misfit(f"{name} reaches {value.abs().max():.3g}, must be under {MAX_WEIGHT:g}")
-        if name.endswith(("running_var", "num_batches_tracked", "counted")) and (value < 0).any():
+        if value.dtype == np.float32 and value.size and abs(value).max() > MAX_WEIGHT:
+            raise misfit(f"{name} reaches {abs(value).max():.3g}, must be under {MAX_WEIGHT:g}")
+        if name.endswith(("running_var", COUNTERS, "counted")) and (value < 0).any():
             raise misfit(f"{name} is negative")
-    return weights, config, generator
+    return weights, config
 
 
 def find_voice(folder) -> Path:
@@ -191,7 +189,7 @@ def find_voice(folder) -> Path:
 def trained_until(folder) -> tuple[str, int] | None:
     """Stage and epoch of the voice in a folder; None if they are unknown, or there is no whole voice."""
     try:
-        with safe_open(within(folder, WEIGHTS), "pt") as file:
+        with safe_open(within(folder, WEIGHTS), "np") as file:
             metadata = _metadata(file)
         if metadata["config_sha256"] != _digest(read_values(within(folder, CONFIG))):
             return None
@@ -205,12 +203,12 @@ def _digest(values: dict) -> str:
     return sha256(json.dumps(values, sort_keys=True).encode())
 
 
-def _checksum(weights: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values of tensors on the CPU."""
+def _checksum(weights: dict[str, np.ndarray]) -> str:
+    """SHA-256 of names, types as torch calls them, shapes and values."""
     names = sorted(weights)
-    layout = [[name, str(weights[name].dtype), list(weights[name].shape)] for name in names]
-    values = (memoryview(weights[name].numpy()).cast("B") for name in names)
-    return sha256(json.dumps(layout).encode(), *values)
+    kinds = [[name, f"torch.{weights[name].dtype}", list(weights[name].shape)] for name in names]
+    values = (memoryview(weights[name]).cast("B") for name in names)
+    return sha256(json.dumps(kinds).encode(), *values)
 
 
 def _metadata(file: safe_open) -> dict:
@@ -228,12 +226,29 @@ def _layout(file: safe_open, name: str) -> tuple[str, list[int]]:
     return tensor.get_dtype(), tensor.get_shape()
 
 
-def _check_layout(layout: dict[str, tuple], generator: Generator, misfit) -> None:
+def _check_layout(found: dict[str, tuple], cfg: Config, misfit) -> None:
     """Check that a file holds exactly the tensors that the generator needs."""
-    needed = {k: (DTYPES[v.dtype], list(v.shape)) for k, v in generator.state_dict().items()}
-    if layout != needed:
-        name = min(k for k in layout.keys() | needed if layout.get(k) != needed.get(k))
-        raise misfit(f"{name[:80]!r} is {str(layout.get(name))[:80]}, must be {needed.get(name)}")
+    shapes = layout(cfg) if cfg.encoder == "compact" else _layout_of_torch(cfg)
+    kind = {name: "I64" if name.endswith(COUNTERS) else "F32" for name in shapes}
+    needed = {name: (kind[name], shape) for name, shape in shapes.items()}
+    if found != needed:
+        name = min(k for k in found.keys() | needed if found.get(k) != needed.get(k))
+        raise misfit(f"{name[:80]!r} is {str(found.get(name))[:80]}, must be {needed.get(name)}")
+
+
+def _layout_of_torch(cfg: Config) -> dict[str, list[int]]:
+    """Names and shapes of the weights of a network that runs by torch only."""
+    if find_spec("torch") is None:
+        raise MissingInput(
+            f"a voice with encoder={cfg.encoder!r} needs torch, which is not installed; "
+            "pip install -r requirements.txt, or take a voice with encoder='compact'"
+        )
+    import torch
+
+    from .networks import Generator
+
+    with torch.device("meta"):  # a small file must not make a large network
+        return {name: list(value.shape) for name, value in Generator(cfg).state_dict().items()}
 
 
 def _check_memory(cfg: Config, path: Path) -> None:

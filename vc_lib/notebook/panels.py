@@ -10,8 +10,7 @@ import numpy as np
 from ..audio import resample, save_wav
 from ..convert import Voice, load_voice
 from ..errors import MissingInput, ParameterError
-from ..model.networks import WEIGHTS
-from ..model.voice_folder import BASE, find_voice
+from ..model.voice_folder import BASE, WEIGHTS, find_voice
 from .compare import beside
 from .players import Player, data_url
 from .widgets import LOOK, SpeechInput

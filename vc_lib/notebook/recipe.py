@@ -12,7 +12,7 @@ from ..config import Config
 from ..convert import Voice
 from ..corpus import CorpusItem
 from ..evaluate.clips import spread
-from ..model.networks import Generator
+from ..model.networks import Generator, OnArrays
 from ..training import new_voice
 
 TINY: dict[str, Any] = dict(
@@ -93,4 +93,4 @@ def convert(generator: Generator, cfg: Config, wav: np.ndarray) -> np.ndarray:
     converted : np.ndarray [shape=(n_samples,), float32, -1..1]
     """
     device = next(generator.parameters()).device
-    return Voice(generator, cfg, device).convert(wav, cfg.sr)
+    return Voice(OnArrays(generator, device), cfg).convert(wav, cfg.sr)

@@ -91,7 +91,7 @@ def from_base(cfg: Config, folder=BASE) -> Generator:
         If `find_voice` or `read_voice` refuses the folder, or the base has other networks or
         images than `cfg`.
     """
-    weights, known, _ = read_voice(find_voice(folder))
+    weights, known = read_voice(find_voice(folder))
     other = [name for name in SHARED if getattr(known, name) != getattr(cfg, name)]
     if other:
         name = other[0]
@@ -101,5 +101,5 @@ def from_base(cfg: Config, folder=BASE) -> Generator:
         )
     torch.manual_seed(cfg.seed)
     generator = Generator(cfg)
-    generator.load_state_dict(weights)
+    generator.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return generator
