@@ -20,8 +20,10 @@ VOICES = ("kathleen", "ljspeech")  # that ship
 BASE = "base"  # ships too, and is no voice
 SPEAK = """
 import sys, numpy as np
-for name in ("IPython", "ipywidgets", "anywidget", "jupyterlab"):
-    sys.modules[name] = None  # as where no notebook is installed
+from importlib.machinery import PathFinder
+there = PathFinder.find_spec
+missing = "torch fastai librosa sklearn matplotlib pandas joblib fastprogress IPython anywidget".split()
+PathFinder.find_spec = lambda name, *args: None if name in missing else there(name, *args)
 import vc_lib
 from vc_lib.convert import load_voice
 wav = 0.1 * np.random.default_rng(0).normal(size=8_000).astype(np.float32)

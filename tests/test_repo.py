@@ -27,7 +27,7 @@ TEST_COMMAND = (
     "pip install -r requirements-dev.txt"
     " && pip install --no-deps -r requirements-eval-nodeps.txt && pytest"
 )
-MAIN_COMMAND = "pip install -r requirements.txt && jupyter execute 03_output-without-pretrain.ipynb"
+MAIN_COMMAND = "pip install -r requirements-convert.txt && vc convert data/sample/sources converted"
 MB = 1_000_000
 
 MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(work|tmp|root|home|opt|Users)/\w|\b[A-Z]:\\Users")
@@ -227,7 +227,7 @@ def test_scripts_import_what_exists(tmp_path, folder):
 
 def test_the_static_page_is_of_this_player_and_these_figures():
     page = (REPO / "readme" / "index.html").read_text(encoding="utf-8")
-    code = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8").strip()
+    code = (REPO / "vc_lib" / "listen" / "player.js").read_text(encoding="utf-8").strip()
     assert code in page, "run python tools/make_page.py"
     rows = [
         line.strip("| ").split(" | ")

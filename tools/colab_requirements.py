@@ -7,13 +7,14 @@ import re
 import tomllib
 from pathlib import Path
 
-THERE = ("torch", "torchvision", "jupyterlab", "ipykernel", "nbclient")
+THERE = ("vc-lib", "torch", "torchvision", "jupyterlab", "ipykernel", "nbclient")
 
 
 def main():
     text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     project = tomllib.loads(text)["project"]
-    for package in project["dependencies"] + project["optional-dependencies"]["notebooks"]:
+    extras = project["optional-dependencies"]
+    for package in project["dependencies"] + extras["train"] + extras["notebooks"]:
         if re.match(r"[\w-]+", package)[0] not in THERE:
             print(package)
 

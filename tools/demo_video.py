@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vc_lib.audio import load_wav
 from vc_lib.errors import NotWritten
 from vc_lib.files import atomically
-from vc_lib.notebook.players import RANGE_DB, levels_under_loudest, same_loudness
+from vc_lib.listen.tracks import RANGE_DB, levels_under_loudest, same_loudness
 
 VOICE = "ljspeech"
 TITLE = "LJSpeech"

@@ -27,8 +27,8 @@ from vc_lib.convert import Voice, load_voice
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import Clip
 from vc_lib.evaluate.baselines import world_statistics
-from vc_lib.notebook.listening import DESCRIBED, player_code, players_of
-from vc_lib.notebook.players import tracks_of
+from vc_lib.listen.page import DESCRIBED, player_code, players_of
+from vc_lib.listen.tracks import tracks_of
 
 REPO = Path(__file__).resolve().parents[1]
 SAMPLE = REPO / "data" / "sample"

@@ -16,6 +16,7 @@ Packages and modules in pipeline order; each imports only from those before it:
     training    dataset, stages, callbacks, run
     convert     a voice: waveforms, files, live speech
     evaluate    scores, judges, privacy
+    listen      sounds to compare, pages that play them
     notebook    players, plots, widgets
     app         a page in the browser
     cli         what the commands of `vc` do

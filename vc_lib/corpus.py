@@ -37,7 +37,6 @@ DAMAGED = (
     BadZipFile,
     zlib.error,
 )
-SAMPLES = Path("data/sample/sources")  # speech of many people that the clone brings
 AP_STEP = 8  # step between stored bins of aperiodicity; D4C's is linear in dB over many more [bins]
 
 

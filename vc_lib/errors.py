@@ -1,4 +1,6 @@
-"""The exceptions that callers may want to catch."""
+"""The exceptions that callers may want to catch, and the check for optional packages."""
+
+from importlib.util import find_spec
 
 
 class ParameterError(ValueError):
@@ -15,3 +17,28 @@ class NotWritten(OSError):
     def __init__(self, message: str, number: int | None = None):
         super().__init__(message)  # one argument: fastai shows the first one only
         self.errno = number
+
+
+def check_installed(what: str, extra: str, *packages: str) -> None:
+    """Check that optional packages are installed.
+
+    Parameters
+    ----------
+    what : str
+        What needs them, the subject of the message.
+    extra : str
+        The extra of pyproject.toml that brings them.
+    *packages : str
+        Their names as modules.
+
+    Raises
+    ------
+    MissingInput
+        If one is missing.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise MissingInput(
+            f"{what} needs {' and '.join(missing)}, not installed here; pip install 'vc-lib[{extra}]', "
+            f"or in the clone: pip install -e '.[{extra}]'"
+        )

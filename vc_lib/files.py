@@ -19,6 +19,7 @@ from .errors import MissingInput, NotWritten, ParameterError
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 NOT_PERMITTED = {errno.EACCES, errno.EPERM, errno.EROFS}
 STALE_S = 3600.0  # a partial file untouched for this long was abandoned [s]
+SAMPLES = Path("data/sample/sources")  # speech of many people that the clone brings
 
 
 @contextmanager

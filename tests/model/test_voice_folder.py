@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from vc_lib import files
+from vc_lib import errors, files
 from vc_lib.audio import load_wav
 from vc_lib.config import Config
 from vc_lib.convert import load_voice
@@ -205,8 +205,8 @@ def test_a_small_file_does_not_make_a_large_network(voice_dir, monkeypatch, chan
 
 def test_a_network_that_needs_torch_says_so_where_it_is_missing(voice_dir, monkeypatch):
     resaved(voice_dir, encoder="resnet18")
-    monkeypatch.setattr(voice_folder, "find_spec", lambda name: None)
-    with pytest.raises(MissingInput, match="'resnet18' needs torch.*pip install -r requirements"):
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
+    with pytest.raises(MissingInput, match=r"'resnet18' needs torch and fastai.*vc-lib\[train\]"):
         read_voice(voice_dir)
 
 

@@ -113,7 +113,7 @@ def open_player(page, folder, wavs, cut=()):
         | dict(cut=t["label"] in cut)
         for t in Player(wavs, SR).tracks
     ]
-    module = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8")
+    module = (REPO / "vc_lib" / "listen" / "player.js").read_text(encoding="utf-8")
     html = f"""<!doctype html><meta charset="utf-8"><div id="here"></div><script type="module">
     {module}
     window.player = mount(document.getElementById("here"), {json.dumps(tracks)}, (i) => (window.told = i));
@@ -211,7 +211,7 @@ def test_another_sentence_ends_with_the_others(page, voice, tmp_path):
 
 def test_one_player_is_heard_at_a_time_in_a_notebook_too(player):
     """Where each player is a module of its own."""
-    module = (REPO / "vc_lib" / "notebook" / "player.js").read_text(encoding="utf-8")
+    module = (REPO / "vc_lib" / "listen" / "player.js").read_text(encoding="utf-8")
     player.evaluate(
         """async (module) => {
         const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));

@@ -10,6 +10,7 @@ import soundfile
 
 from vc_lib.convert import convert_folder, load_voice
 from vc_lib.evaluate import Clip, judges
+from vc_lib.listen import excerpt as cut
 from vc_lib.notebook import compare, output
 from vc_lib.notebook.panels import ConvertPanel, find_voices
 
@@ -37,7 +38,7 @@ def clip(tmp_path_factory, voice):
 def excerpt(trained, clip, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("converted")
     convert_folder(trained, [clip], out_dir)
-    return compare.excerpt(trained, clip, out_dir / "a, man_converted.wav", SR)
+    return cut(trained, clip, out_dir / "a, man_converted.wav", SR)
 
 
 def test_an_excerpt_is_the_beginning_of_all_three(excerpt, voice):

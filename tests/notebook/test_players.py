@@ -12,6 +12,7 @@ from PIL import Image
 
 from vc_lib.anonymize import analyze
 from vc_lib.errors import ParameterError
+from vc_lib.listen.tracks import same_loudness
 from vc_lib.notebook import Player, players
 
 SR = 16_000
@@ -179,10 +180,10 @@ def test_playing_changes_nothing(wavs, shown):
 
 
 def test_same_loudness_is_what_players_play(wavs):
-    matched = players.same_loudness(wavs | {"nothing": np.zeros(SR)}, SR)
+    matched = same_loudness(wavs | {"nothing": np.zeros(SR)}, SR)
     played = [wav for _, wav, _ in sounds(players.players_html(wavs, SR, exact=True))]
     for wav, heard in zip(list(matched.values())[:2], played, strict=True):
         assert np.abs(wav - heard).max() < 1e-4
     assert not matched["nothing"].any()
     with pytest.raises(ParameterError, match="dict of label to waveform"):
-        players.same_loudness({}, SR)
+        same_loudness({}, SR)

@@ -16,9 +16,8 @@ import numpy as np
 from ..audio import blocks
 from ..convert import Voice, convert_file
 from ..errors import ParameterError
-from ..notebook.compare import excerpt
-from ..notebook.listening import embedded_tracks, players_of
-from ..notebook.players import SILENT_DB
+from ..listen.page import embedded_tracks, excerpt, players_of
+from ..listen.tracks import SILENT_DB
 
 SHOWN_S = 20.0  # longest part of a recording that is played on the page, from its beginning [s]
 SHORTEST_S = 0.3  # shorter recordings hold no speech to measure [s]

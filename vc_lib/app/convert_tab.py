@@ -6,8 +6,8 @@ from pathlib import Path
 import gradio as gr
 
 from ..config import Config
-from ..corpus import SAMPLES
 from ..errors import ParameterError
+from ..files import SAMPLES
 from .conversion import (
     SHOWN_S,
     check_recording,

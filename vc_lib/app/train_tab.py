@@ -6,8 +6,7 @@ from functools import partial
 import gradio as gr
 
 from ..errors import ParameterError
-from ..notebook.players import data_url
-from ..notebook.runs import plot_losses
+from ..listen.tracks import data_url
 from .look import OLD_S, QUIET, problem
 from .training import MODELS, Training
 
@@ -100,6 +99,8 @@ def _renewed(training: Training, seen) -> list:
 
 def _curves(history) -> str:
     """The losses so far, as a picture; empty while the table is too short to draw."""
+    from ..notebook.runs import plot_losses  # here: conversion needs no matplotlib
+
     try:
         png = plot_losses(history)._repr_png_()
     except (ParameterError, OSError):

@@ -15,7 +15,7 @@ from threading import Lock, Thread
 
 from filelock import FileLock, Timeout
 
-from ..errors import ParameterError
+from ..errors import ParameterError, check_installed
 from ..files import writing
 from ..model.voice_folder import HISTORY, WEIGHTS, trained_until
 
@@ -101,11 +101,14 @@ class Training:
 
         Raises
         ------
+        MissingInput
+            If torch or fastai is not installed.
         ParameterError
             If a training is running, the speaker does not agree, there is no recording or more than
             4 GB of them, or the name is taken or no word.
         """
         name = (name or "").strip()
+        check_installed("training", "train", "torch", "fastai")
         with self._lock:
             self._check(files, name, agreed)
             locked = _only_training()

@@ -8,12 +8,10 @@ from .terminal import say
 
 def page_to_hear(voice, made: dict[Path, Path], folder: Path) -> str:
     """Write a page to listen; end of the last line that names it, empty if there is none."""
-    try:
-        from ..notebook.listening import write_listening_page
+    from ..listen import write_listening_page
 
+    try:
         return f"; listen: {write_listening_page(voice, made, folder)}"
-    except ImportError:  # the extra `notebooks` is not installed
-        return ""
     except (ParameterError, OSError) as e:
         say(f"warning: no page to listen: {e}")
         return ""

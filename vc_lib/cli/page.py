@@ -1,21 +1,14 @@
 """The command `app`."""
 
-from importlib.util import find_spec
-
-from ..errors import ParameterError
+from ..errors import check_installed
 from .terminal import say
 
-NEEDED = ("gradio", "websockets", "anywidget")
+NEEDED = ("gradio", "websockets")
 
 
 def app(args) -> None:
     """Serve the page until Ctrl+C; its address goes to standard output."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise ParameterError(
-            f"the page needs {' and '.join(missing)}, not installed here; pip install 'vc-lib[app]', or "
-            "in the clone: pip install -e '.[app]'"
-        )
+    check_installed("the page", "app", *NEEDED)
     say("starting the page, which takes some seconds")
     from ..app.server import serve
 

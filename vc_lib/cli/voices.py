@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import ParameterError
+from ..errors import ParameterError, check_installed
 from .listen import page_to_hear
 from .terminal import say
 
@@ -13,8 +13,9 @@ N_TARGET = 8  # recordings of the target that it is compared with
 
 def train(args) -> str:
     """Train a voice, and let it be heard; returns the last line of the output."""
+    check_installed("training", "train", "torch", "fastai")
     from ..convert import load_voice
-    from ..corpus import SAMPLES
+    from ..files import SAMPLES
     from ..training.new_voice import train_new_voice
 
     run = train_new_voice(args.recordings, args.name, args.quick, args.epochs, say, args.cache)
@@ -28,9 +29,9 @@ def train(args) -> str:
 def _heard(voice, run: Path, recordings: Path) -> str:
     """Convert a few clips, say what their scores mean; returns where to hear them."""
     from ..convert import convert_folder
-    from ..corpus import SAMPLES
     from ..evaluate.clips import clips_of
     from ..evaluate.verdict import score_versions, verdict
+    from ..files import SAMPLES
 
     try:
         clips = clips_of(SAMPLES, voice.sr, CLIP_S, N_HEARD)
@@ -62,6 +63,7 @@ def _metrics(english: bool, has_target: bool) -> list[str]:
 
 def evaluate(args) -> str:
     """Score a voice; returns the table, a verdict, and with --page a line that names the page."""
+    check_installed("scoring", "train", "pandas", "librosa")
     from ..convert import convert_folder, load_voice
     from ..evaluate import summary
     from ..evaluate.clips import clips_of

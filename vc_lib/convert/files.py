@@ -148,8 +148,6 @@ def convert_folder(
     NotWritten
         If the disk is full or the folder is not writable.
     """
-    from fastprogress.fastprogress import progress_bar  # here: slow to import
-
     _check_rate(sr, voice), check_target_level(level)  # else each file would say so
     one_folder = isinstance(source, str | Path) and Path(source).is_dir()
     if isinstance(source, str | Path) and Path(source).is_file():
@@ -188,7 +186,7 @@ def convert_folder(
         return None
 
     made = in_order(convert, files, at_end=stopped.set)
-    reasons = list(progress_bar(made, total=len(files), leave=False))
+    reasons = list(_with_bar(made, len(files)))
     failed = [reason for reason in reasons if reason]
     if len(failed) == len(files):
         raise ParameterError(f"none of {len(files)} files can be converted; first: {failed[0]}")
@@ -198,3 +196,12 @@ def convert_folder(
         )
     results = zip(files, reasons, strict=True)
     return {file: destinations[file] for file, reason in results if reason is None}
+
+
+def _with_bar(items: Iterable, total: int) -> Iterable:
+    """The items, with a bar of progress where fastprogress is installed."""
+    try:
+        from fastprogress.fastprogress import progress_bar  # here: slow to import
+    except ImportError:
+        return items
+    return progress_bar(items, total=total, leave=False)

@@ -17,7 +17,7 @@ from ..audio import check_level, check_sr, check_wav, chunks
 from ..audio.level import attenuate_pauses
 from ..audio.wav import _resample
 from ..config import Config
-from ..errors import MissingInput, ParameterError
+from ..errors import ParameterError, check_installed
 from ..model.numpy_generator import NumpyGenerator
 from ..model.voice_folder import find_voice, read_voice
 from ..speaker import SpeakerStats
@@ -219,13 +219,9 @@ def load_voice(folder, device=None) -> Voice:
 
 def _by_torch(config: Config, weights: dict[str, np.ndarray], device) -> Network:
     """The network on a device: by default CUDA or MPS where available, else the CPU."""
-    try:
-        import torch
-    except ImportError as e:
-        raise MissingInput(
-            f"device={device!r} needs torch, which is not installed; pip install -r requirements.txt, "
-            "or leave device out"
-        ) from e
+    check_installed("conversion by torch", "train", "torch", "fastai")
+    import torch
+
     from ..model.networks import Generator, OnArrays
 
     generator = Generator(config)

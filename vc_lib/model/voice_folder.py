@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from safetensors.numpy import save
 from .. import __version__
 from ..audio.chunks import CHUNK_S, CONTEXT_S
 from ..config import Config, read_values
-from ..errors import MissingInput, ParameterError
+from ..errors import MissingInput, ParameterError, check_installed
 from ..files import atomically, sha256, within, writing
 from .card import CARD, card, card_gaps, read_card
 from .numpy_generator import layout
@@ -238,11 +237,7 @@ def _check_layout(found: dict[str, tuple], cfg: Config, misfit) -> None:
 
 def _layout_of_torch(cfg: Config) -> dict[str, list[int]]:
     """Names and shapes of the weights of a network that runs by torch only."""
-    if find_spec("torch") is None:
-        raise MissingInput(
-            f"a voice with encoder={cfg.encoder!r} needs torch, which is not installed; "
-            "pip install -r requirements.txt, or take a voice with encoder='compact'"
-        )
+    check_installed(f"a voice with encoder={cfg.encoder!r}", "train", "torch", "fastai")
     import torch
 
     from .networks import Generator

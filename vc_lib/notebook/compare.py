@@ -10,8 +10,8 @@ import pandas as pd
 from fastprogress.fastprogress import progress_bar
 
 from ..anonymize import Features, envelope_from_cepstrum, resynthesize
-from ..audio import blocks, load_wav, resample
-from ..convert import Voice, load_voice
+from ..audio import load_wav, resample
+from ..convert import load_voice
 from ..errors import MissingInput, ParameterError
 from ..evaluate import METRICS, Clip, evaluate, judges
 from ..evaluate.baselines import world_statistics
@@ -29,27 +29,6 @@ MEASURED = (
     "pause_level_db",
 )
 JUDGED = ("cosine_to_source", "distillmos", "dnsmos")  # by the packages of requirements-eval.txt
-
-
-def excerpt(voice: Voice, path, converted_path, n_samples: int) -> dict[str, np.ndarray]:
-    """The beginning of a clip: source, anonymized and converted.
-
-    Parameters
-    ----------
-    voice : Voice
-    path, converted_path : str or Path
-        The clip, and its conversion by `voice`.
-    n_samples : int
-        Longest excerpt, at `voice.sr`.
-
-    Returns
-    -------
-    dict of label to np.ndarray [shape=(n_samples,), -1..1]
-    """
-    wav, converted = (next(blocks(p, voice.sr, n_samples)) for p in (path, converted_path))
-    speaker = voice.source_stats(blocks(path, voice.sr, n_samples))  # of the whole clip
-    anonymized = voice.anonymize(wav, voice.sr, source=speaker)
-    return {"source": wav, "anonymized": anonymized, "converted": converted}
 
 
 def target_excerpt(voice_dir, target_clip, sr: int, n_samples: int) -> dict[str, np.ndarray]:

@@ -10,9 +10,10 @@ import numpy as np
 from ..audio import resample, save_wav
 from ..convert import Voice, load_voice
 from ..errors import MissingInput, ParameterError
+from ..listen.tracks import data_url
 from ..model.voice_folder import BASE, WEIGHTS, find_voice
 from .compare import beside
-from .players import Player, data_url
+from .players import Player
 from .widgets import LOOK, SpeechInput
 
 

@@ -18,7 +18,7 @@ from ..anonymize import Features, active_frames, analyze
 from ..audio import check_sr
 from ..errors import ParameterError
 from ..evaluate import METRICS
-from .players import RANGE_DB, checked_wavs, gains_to_level, levels_under_loudest
+from ..listen.tracks import RANGE_DB, checked_wavs, gains_to_level, levels_under_loudest
 from .style import (
     COLORS,
     DPI,

@@ -16,7 +16,7 @@ from ..audio import blocks
 from ..convert import Voice
 from ..errors import ParameterError
 from ..files import atomically
-from .players import data_url, tracks_of
+from .tracks import PLAYER, data_url, tracks_of
 
 MAX_CLIPS = 12  # recordings on the page; more make it slow to open
 SECONDS = 10.0  # longest part of each that is heard, from its beginning [s]
@@ -47,6 +47,27 @@ $script
 SCRIPT = Template("""$code
 const all = $data;
 document.querySelectorAll(".here").forEach((root, i) => mount(root, all[i]).select(all[i].length - 1));""")
+
+
+def excerpt(voice: Voice, path, converted_path, n_samples: int) -> dict[str, np.ndarray]:
+    """The beginning of a clip: source, anonymized and converted.
+
+    Parameters
+    ----------
+    voice : Voice
+    path, converted_path : str or Path
+        The clip, and its conversion by `voice`.
+    n_samples : int
+        Longest excerpt, at `voice.sr`.
+
+    Returns
+    -------
+    dict of label to np.ndarray [shape=(n_samples,), -1..1]
+    """
+    wav, converted = (next(blocks(p, voice.sr, n_samples)) for p in (path, converted_path))
+    speaker = voice.source_stats(blocks(path, voice.sr, n_samples))  # of the whole clip
+    anonymized = voice.anonymize(wav, voice.sr, source=speaker)
+    return {"source": wav, "anonymized": anonymized, "converted": converted}
 
 
 def write_listening_page(voice: Voice, results: Mapping[Path, Path], folder) -> Path:
@@ -118,7 +139,7 @@ def players_of(clips: Sequence[tuple[str, list[dict]]], heading: str) -> dict[st
 
 def player_code() -> str:
     """The code of the players, as text."""
-    return Path(__file__).with_name("player.js").read_text(encoding="utf-8")
+    return PLAYER.read_text(encoding="utf-8")
 
 
 def embedded_tracks(wavs: Mapping[str, np.ndarray], sr: int) -> list[dict]:

@@ -8,7 +8,7 @@ import soundfile
 from ipywidgets.widgets.widget import _instances
 
 from vc_lib.errors import MissingInput, ParameterError
-from vc_lib.notebook import listening
+from vc_lib.listen import page
 
 SR = 16_000
 
@@ -37,8 +37,8 @@ def tracks_of(text: str) -> list:
 
 
 def test_each_result_stands_under_its_source(results, tmp_path, monkeypatch):
-    monkeypatch.setattr(listening, "SECONDS", 1.0)
-    path = listening.write_listening_page(Named, results, tmp_path / "out")
+    monkeypatch.setattr(page, "SECONDS", 1.0)
+    path = page.write_listening_page(Named, results, tmp_path / "out")
     assert path == tmp_path / "out" / "index.html"
     text = path.read_text(encoding="utf-8")
     tracks = tracks_of(text)
@@ -52,27 +52,27 @@ def test_each_result_stands_under_its_source(results, tmp_path, monkeypatch):
 
 def test_no_widget_is_made_which_a_notebook_would_have_to_show(results, tmp_path):
     before = set(_instances)
-    listening.write_listening_page(Named, results, tmp_path)
+    page.write_listening_page(Named, results, tmp_path)
     assert set(_instances) == before
 
 
 def test_more_recordings_than_fit_are_counted(results, tmp_path, monkeypatch):
-    monkeypatch.setattr(listening, "MAX_CLIPS", 1)
-    text = listening.write_listening_page(Named, results, tmp_path).read_text(encoding="utf-8")
+    monkeypatch.setattr(page, "MAX_CLIPS", 1)
+    text = page.write_listening_page(Named, results, tmp_path).read_text(encoding="utf-8")
     assert len(tracks_of(text)) == 1 and "The folder holds 1 more." in text
 
 
 def test_a_result_that_is_gone_leaves_the_older_page(results, tmp_path):
-    listening.write_listening_page(Named, results, tmp_path)
+    page.write_listening_page(Named, results, tmp_path)
     older = (tmp_path / "index.html").read_bytes()
     list(results.values())[1].unlink()
     with pytest.raises(MissingInput, match="does not exist"):
-        listening.write_listening_page(Named, results, tmp_path)
+        page.write_listening_page(Named, results, tmp_path)
     assert (tmp_path / "index.html").read_bytes() == older
 
 
 def test_a_page_of_somebody_else_is_not_replaced(results, tmp_path):
     (tmp_path / "index.html").write_text("<h1>Mine</h1>")
     with pytest.raises(ParameterError, match="is no page of ours"):
-        listening.write_listening_page(Named, results, tmp_path)
+        page.write_listening_page(Named, results, tmp_path)
     assert (tmp_path / "index.html").read_text() == "<h1>Mine</h1>"
