@@ -43,7 +43,7 @@ REACH_MS = 100.0  # longest extension [ms]
 HOLD_MS = 8.0  # longest gap in an extension [ms]
 LEAST_PERIODS = 2.2  # shortest run after it was extended [periods]
 GAP_MS = 9.0  # longest gap between runs that is interpolated [ms]
-UNSURE_MS = 60.0  # end of a stream whose candidates may still change [ms]
+UNSURE_MS = 45.0  # end of a stream whose candidates may still change [ms]
 SMOOTH_HZ = 30.0  # cutoff of the filter that smooths F0 over time [Hz]
 
 
@@ -243,8 +243,8 @@ def _refined(x: np.ndarray, center: np.ndarray, hz: np.ndarray) -> tuple[np.ndar
     padded = np.pad(x, half + 1)
     for group in np.split(order, np.flatnonzero(np.diff(length[order])) + 1):
         harmonics, weights = _harmonics(int(length[group[0]]))
-        frames = sliding_window_view(padded, len(weights))
-        out = frames[center[group] + half + 1 - len(weights) // 2] @ weights
+        first = center[group] + half + 1 - len(weights) // 2
+        out = padded[first[:, None] + np.arange(len(weights))] @ weights
         out_hz, power = _instantaneous(out, harmonics)
         n = np.arange(1, len(harmonics) + 1)
         size = np.sqrt(power)
@@ -323,13 +323,21 @@ def _contour(table: np.ndarray, scores: np.ndarray, step_ms: float) -> np.ndarra
     for a, b in _runs(out == 0):
         if 0 < a and b < len(out) and b - a <= int(GAP_MS / step_ms):
             out[a:b] = np.interp(np.arange(a, b), [a - 1, b], [out[a - 1], out[b]])
-    from scipy.signal import butter, sosfiltfilt  # imported here, because it takes half a second
+    from scipy.signal import sosfiltfilt  # imported here, because it takes half a second
 
-    smooth = butter(2, SMOOTH_HZ * 2 * step_ms / 1000, output="sos")
+    smooth = _smoothing(step_ms)
     edge = int(np.ceil(75 / step_ms))
     for a, b in _runs(out > 0):
         out[a:b] = sosfiltfilt(smooth, np.pad(out[a:b], edge, mode="edge"))[edge:-edge]
     return out
+
+
+@lru_cache(maxsize=4)
+def _smoothing(step_ms: float) -> np.ndarray:
+    """Filter that smooths F0 over time [shape=(1, 6)]."""
+    from scipy.signal import butter
+
+    return butter(2, SMOOTH_HZ * 2 * step_ms / 1000, output="sos")
 
 
 def _runs(where: np.ndarray) -> list[tuple[int, int]]:

@@ -184,7 +184,9 @@ def _moved_f0(f0, cfg, dials, source, rng) -> np.ndarray:
         f0 = recentre_f0(f0, source.f0_hz, register)
     elif mode == "match":
         to = cfg.target or replace(source, f0_std_semitones=0.0)
-        f0 = gaussian_f0(f0, source, replace(to, f0_hz=register))
+        if to.f0_hz != register:
+            to = replace(to, f0_hz=register)
+        f0 = gaussian_f0(f0, source, to)
     elif mode == "noise":
         f0 = jitter_f0(f0, cfg.f0_noise_semitones, rng)
     return shift_f0(f0, cfg.f0_shift_semitones)

@@ -9,6 +9,7 @@ TD-PSOLA: Moulines and Charpentier, Speech Communication 9 (5/6), 1990.
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.fft
@@ -143,10 +144,17 @@ def pitch_marks(
 
 def _lowpassed(wav: np.ndarray, sr: int) -> np.ndarray:
     """The recording below `LOWPASS_HZ` [float32]."""
-    from scipy.signal import butter, sosfiltfilt  # imported here, because it takes half a second
+    from scipy.signal import sosfiltfilt  # imported here, because it takes half a second
 
-    sos = butter(2, LOWPASS_HZ, fs=sr, output="sos")
-    return sosfiltfilt(sos, wav, padlen=min(9, len(wav) - 1)).astype(np.float32)
+    return sosfiltfilt(_lowpass(sr), wav, padlen=min(9, len(wav) - 1)).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _lowpass(sr: int) -> np.ndarray:
+    """Filter of `_lowpassed` [shape=(1, 6)]."""
+    from scipy.signal import butter
+
+    return butter(2, LOWPASS_HZ, fs=sr, output="sos")
 
 
 def _walk(mark, step, padded, energy, pad, periods, first, hop, begin, stop) -> list[int]:

@@ -1,7 +1,9 @@
 """Statistics of a speaker, and optimal transport from one speaker's cepstra to another's."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -205,11 +207,22 @@ def optimal_transport(cov: np.ndarray, to_cov: np.ndarray) -> np.ndarray:
     Monge's map between Gaussians: Peyre and Cuturi, Computational Optimal Transport, 2019,
     remark 2.31.
     """
-    cov, to_cov = _regularized(cov), _regularized(to_cov)
+    cov, to_cov = (np.ascontiguousarray(c, np.float64) for c in (cov, to_cov))
+    return _transport(cov.tobytes(), to_cov.tobytes())
+
+
+@lru_cache(maxsize=8)  # live speech asks for the same one in each block
+def _transport(*covariances: bytes) -> np.ndarray:
+    """`optimal_transport` of two matrices given by their bytes."""
+    flat = [np.frombuffer(c) for c in covariances]
+    n = math.isqrt(len(flat[0]))
+    cov, to_cov = (_regularized(c.reshape(n, n)) for c in flat)
     half, back = _root(cov, 0.5), _root(cov, -0.5)
     move = back @ _root(half @ to_cov @ half, 0.5) @ back
     values, vectors = np.linalg.eigh((move + move.T) / 2)
-    return (vectors * np.clip(values, 1 / MAX_STRETCH, MAX_STRETCH)) @ vectors.T
+    out = (vectors * np.clip(values, 1 / MAX_STRETCH, MAX_STRETCH)) @ vectors.T
+    out.setflags(write=False)
+    return out
 
 
 def transported(mc: np.ndarray, source: SpeakerStats, target: SpeakerStats) -> np.ndarray:
