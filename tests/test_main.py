@@ -317,6 +317,10 @@ def test_live_from_file_to_file(clip, capsys):
             ["--from", "me.wav", "--to", "a.wav", "--block-ms", "1"],
             "error: --block-ms 1 must be in",
         ),
+        (
+            ["--from", "me.wav", "--to", "a.wav", "--latency", "0.05"],
+            "error: latency=0.05 must be in 0.1..0.3 s",
+        ),
         (["--from", "me.wav", "--to", "a.wav", "--voice", "nobody"], "error: nobody is neither"),
     ],
 )

@@ -151,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         "--voice kathleen",
         "--list-devices",
         "--from me.wav --to converted.wav",
+        "--latency 0.1 --block-ms 10",
     )
     add("--list-devices", action="store_true", help="name microphones and loudspeakers, then end")
     add("--input", metavar="N|NAME", help="the microphone (default: the system's)")
@@ -171,6 +172,13 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=20,
         help="sound that is passed on at once, 5 to 200; more if there are dropouts (default: 20)",
+    )
+    add(
+        "--latency",
+        type=float,
+        default=0.3,
+        metavar="SECONDS",
+        help="delay of the method, 0.1 to 0.3; less costs quality and computing (default: 0.3)",
     )
 
     add = command(

@@ -11,7 +11,7 @@ from vc_lib.anonymize.hybrid import hybrid
 from vc_lib.anonymize.pipeline import choose_grains
 from vc_lib.audio.level import block_power, speech_level_db
 from vc_lib.convert import Stream, Voice, streaming
-from vc_lib.convert.streaming import BUDGET
+from vc_lib.convert.streaming import BUDGET, LATENCY_S, LOW_BUDGET
 from vc_lib.errors import ParameterError
 from vc_lib.evaluate.signal_metrics import si_snr_db
 from vc_lib.model.networks import Generator, OnArrays
@@ -71,6 +71,43 @@ def test_the_latency_is_the_sum_of_the_budget_and_at_most_300_ms(model):
     assert stream.latency / SR <= 0.3
 
 
+@pytest.mark.parametrize("latency", [0.1, 0.15, 0.2, 0.25])
+def test_a_shorter_latency_is_kept(model, speech, known, latency):
+    """The output begins in time, is never later than asked, and stays near the whole."""
+    stream = Stream(model, *known, latency=latency)
+    assert latency - 0.025 < stream.latency / SR <= latency + 1e-3
+    out = streamed(stream, speech)
+    whole = model.convert(speech, SR, known[0])
+    assert out.shape == whole.shape and lsd_db(out, whole, model.config) < 3.5
+    shifts = [np.dot(out[400:-400], np.roll(whole, shift)[400:-400]) for shift in range(-80, 81)]
+    assert np.argmax(shifts) == 80, "neither sooner nor later"
+
+
+def test_an_onset_comes_out_within_the_lowest_latency(model, speech, known):
+    """Speech that begins at one second is heard at most 0.1 s later, and not sooner."""
+    wav = np.concatenate([1e-5 * speech[:SR], speech[:SR]])
+    stream = Stream(model, *known, latency=0.1)
+    out = np.concatenate([stream(wav[i : i + 100]) for i in range(0, len(wav), 100)])
+    onset = np.flatnonzero(np.abs(wav) > 0.2 * np.abs(wav).max())[0]
+    came = np.flatnonzero(np.abs(out) > 0.2 * np.abs(out).max())[0]
+    assert -0.01 < (came - onset) / SR - 0.1 < 0.01
+
+
+@pytest.mark.parametrize("latency", [0.099, 0.31, float("nan"), "0.1", None])
+def test_refuses_another_latency(model, latency):
+    with pytest.raises(ParameterError, match="latency=.* must be in 0.1..0.3 s"):
+        Stream(model, latency=latency)
+    with pytest.raises(ParameterError, match="latency"):
+        model.with_dials().stream(np.zeros(10), latency=latency)
+
+
+def test_a_voice_streams_at_the_lowest_latency(model, speech, known):
+    voice = model.with_dials()
+    out = voice.stream(speech[:SR], known[0], latency=0.1)
+    assert np.array_equal(out, Stream(model, known[0], latency=0.1)(speech[:SR]))
+    assert len(voice.stream(None)) == 0.1 * SR
+
+
 def test_streaming_equals_offline_conversion(model, speech, known):
     out = streamed(Stream(model, *known), speech)
     whole = model.convert(speech, SR, known[0])
@@ -81,10 +118,11 @@ def test_streaming_equals_offline_conversion(model, speech, known):
 
 
 @pytest.mark.parametrize("n_block", [160, 1_023, 4_800, 48_000])
-def test_blocks_of_any_length_give_the_same(model, speech, known, n_block):
+@pytest.mark.parametrize("latency", LATENCY_S)
+def test_blocks_of_any_length_give_the_same(model, speech, known, n_block, latency):
     wav = speech[: 2 * SR]
-    out = streamed(Stream(model, *known), wav, n_block)
-    assert np.array_equal(out, streamed(Stream(model, *known), wav))
+    out = streamed(Stream(model, *known, latency=latency), wav, n_block)
+    assert np.array_equal(out, streamed(Stream(model, *known, latency=latency), wav))
 
 
 # Grains
@@ -211,4 +249,7 @@ def test_rejects_non_waveforms_and_streams_on(model, speech, known, block):
 
 def test_the_budget_names_every_stage():
     assert list(BUDGET) == ["block", "pitch and envelope", "smoothing", "synthesis", "network"]
-    assert all(s > 0 for s in BUDGET.values()) and streaming.NETWORK_S > 0
+    for budget, seconds in ((LOW_BUDGET, LATENCY_S[0]), (BUDGET, LATENCY_S[1])):
+        assert list(budget) == list(BUDGET) and min(budget.values()) > 0
+        assert sum(budget.values()) == pytest.approx(seconds)
+    assert min(streaming.CONTEXT_S.values()) > 0

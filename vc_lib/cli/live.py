@@ -27,7 +27,7 @@ def live(args) -> str:
     if args.file and args.to:
         check_not_source(args.file, args.to)
     voice, block_s = voice_with_dials(args), args.block_ms / 1000
-    warm_up(voice)
+    warm_up(voice, args.latency)
     with ExitStack() as stack:
         if args.file:
             source = FileInput(args.file, voice.sr, block_s)
@@ -38,7 +38,8 @@ def live(args) -> str:
             sink = FileOutput(out, block_s)
         else:
             sink = Loudspeaker(args.output, voice.sr, block_s)
-        between = Live(Stream(voice, background=True), source.sr, sink.sr, block_s)
+        stream = Stream(voice, background=True, latency=args.latency)
+        between = Live(stream, source.sr, sink.sr, block_s)
         if not args.file and not args.to:
             say("Wear headphones: a microphone that hears the loudspeaker converts it again.")
         say(f"from {source.name} to {sink.name}; Ctrl+C ends it. Tell listeners: it is synthetic.")

@@ -17,11 +17,10 @@ import soxr
 
 from ..audio import WavWriter, blocks
 from ..errors import MissingInput
-from .streaming import Stream
+from .streaming import LATENCY_S, Stream
 
 BLOCK_MS = 5, 200  # range of the blocks that ends pass at once [ms]
 WAITING_S = 0.25  # most input that waits to be converted [s]
-CUSHION_S = 0.1  # output that waits before it is played: a block takes as long to convert [s]
 SPARE_S = 0.15  # most output that waits beyond the cushion [s]
 LOST_S = 3.0  # time without a call after which an end counts as lost [s]
 SHOW_S = 0.25  # between two looks at the state [s]
@@ -53,7 +52,7 @@ class Live:
     Parameters
     ----------
     stream : Stream
-        Or any function of a block at `stream.sr` with `sr`, `latency` and `rest`.
+        Or any function of a block at `stream.sr` with `sr`, `latency`, `n_block` and `rest`.
     in_sr, out_sr : int [Hz]
         Rates of the two ends; other rates than the voice's are resampled, which takes 0.04 s each.
     block_s : float [s]
@@ -74,7 +73,8 @@ class Live:
     def __init__(self, stream: Stream, in_sr: int, out_sr: int, block_s: float = 0.02):
         self.stream, self.in_sr, self.out_sr = stream, in_sr, out_sr
         self.n_waiting = max(WAITING_S, 3 * block_s) * in_sr
-        self.cushion = round(max(CUSHION_S, 2 * block_s) * out_sr)
+        # output that waits before it is played: a block of the stream may take as long to convert
+        self.cushion = round(max(stream.n_block / stream.sr, 2 * block_s) * out_sr)
         self.n_max = self.cushion + round(max(SPARE_S, 2 * block_s) * out_sr)
         self.changed = Condition()
         self.waiting: deque[np.ndarray] = deque()  # input
@@ -320,8 +320,8 @@ class FileOutput(_Paced):
         return not live.finished
 
 
-def warm_up(voice) -> None:
+def warm_up(voice, latency: float = LATENCY_S[1]) -> None:
     """Convert half a second of noise, so that the first words do not wait for caches."""
     noise = np.random.default_rng(0).normal(0, 0.01, voice.sr // 2).astype(np.float32)
     with suppress(FloatingPointError):
-        Stream(voice)(noise)
+        Stream(voice, latency=latency)(noise)

@@ -1,8 +1,9 @@
-"""Live conversion: blocks of speech in, converted blocks out, at a fixed latency of 0.3 s.
+"""Live conversion: blocks of speech in, converted blocks out, at a fixed latency of 0.1 to 0.3 s.
 
-For each block of 0.1 s, a `Stream` runs three stages, each on new samples and a little past
-context: WORLD features moved to the voice, synthesis, and the generator. Each stage waits for the
-lookahead in `BUDGET`, and passes on only samples that later input can hardly change.
+For each block, a `Stream` runs three stages, each on new samples and a little past context: WORLD
+features moved to the voice, synthesis, and the generator. Each stage waits for its lookahead. At
+0.3 s, `BUDGET`, it passes on only samples that later input can hardly change. At 0.1 s,
+`LOW_BUDGET`, it guesses what the end of the input becomes.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from ..anonymize.psola import find_grains, last_mark
 from ..anonymize.synthesis import phase_at
 from ..audio import check_level, check_wav
 from ..audio.level import block_power, pause_gain, speech_level_db
+from ..errors import ParameterError
 from ..parallel import one_thread
 from ..speaker import SpeakerStats
 from .long import grid
@@ -32,11 +34,21 @@ BUDGET = {  # latency of each stage [s]
     "synthesis": 0.01,  # lookahead: the noise of a frame begins before the frame
     "network": 0.06,  # lookahead of the generator
 }
-F0_CONTEXT_S = 0.25  # past context of the analysis, for the beginning of the F0 contour [s]
-NETWORK_S = 0.12  # past context of the generator [s]
-PAUSE_S = 1.0  # past context in which pauses are detected [s]
-SMOOTH_S = 0.05  # past and future context of `transform`, which smooths over time [s]
-RINGING_S = 0.08  # past context of the synthesis, whose pulses ring on [s]
+LOW_BUDGET = {  # the same at the lowest latency [s]
+    "block": 0.04,
+    "pitch and envelope": 0.035,  # half a window of the tracker's lowest filter
+    "smoothing": 0.005,
+    "synthesis": 0.005,
+    "network": 0.015,
+}
+LATENCY_S = 0.1, 0.3  # range of the latency: the sums of the two [s]
+CONTEXT_S = {  # past context of each stage at the highest latency; less in proportion [s]
+    "pitch": 0.25,  # for the beginning of the F0 contour
+    "smoothing": 0.05,  # of `transform`, which smooths over time; of the future too
+    "ringing": 0.08,  # of the synthesis, whose pulses ring on
+    "network": 0.12,
+    "pauses": 1.0,  # in which pauses are detected
+}
 ESTIMATE_S = (
     0.5,
     1,
@@ -65,11 +77,19 @@ class Stream:
     background : bool
         Measure the speaker in a thread of its own. That takes 20 ms for each second of voiced
         speech, too long between two blocks. The output then depends on when the thread is done.
+    latency : float [s, 0.1..0.3]
+        Longest delay of the output. The shorter it is, the more the output differs from a
+        conversion of the whole, and the longer it takes (benchmarks/RESULTS.md).
 
     Attributes
     ----------
     latency : int [samples]
         Delay of the output.
+
+    Raises
+    ------
+    ParameterError
+        If `latency` is not in 0.1..0.3.
     """
 
     def __init__(
@@ -78,20 +98,23 @@ class Stream:
         source: SpeakerStats | None = None,
         level_db: float | None = None,
         background: bool = False,
+        latency: float = LATENCY_S[1],
     ):
+        budget = _budget(latency)
+        self.context = {name: s * latency / LATENCY_S[1] for name, s in CONTEXT_S.items()}
         self.voice, self.cfg, self.sr = voice, voice.config, voice.sr
         self.grid, self.unit = grid(voice.config), self.cfg.hop_length * voice.generator.step_t
-        self.n_block = max(1, round(BUDGET["block"] * self.sr / self.grid)) * self.grid
+        self.n_block = max(1, int(budget["block"] * self.sr / self.grid + 1e-6)) * self.grid
         self.frame = self.cfg.frame_period_ms / 1000 * self.sr  # [samples]
-        ahead = {name: round(s * self.sr) for name, s in BUDGET.items() if name != "block"}
+        ahead = {name: round(s * self.sr) for name, s in budget.items() if name != "block"}
         self.ahead_features = ahead["pitch and envelope"] + ahead["smoothing"]
         self.ahead_vocoded = self.ahead_features + ahead["synthesis"]
         self.ahead_network = self.ahead_vocoded + ahead["network"]
         self.latency = self.n_block + self.ahead_network
         self.source, self.source_given = source or self.cfg.target, source is not None
         self.level_db, self.level_given = level_db, level_db is not None
-        self.wav = _Tail(self.sr * PAUSE_S + self.latency + self.grid)
-        self.vocoded = _Tail(self.sr * NETWORK_S + self.latency + self.unit)
+        self.wav = _Tail(self.sr * self.context["pauses"] + self.latency + self.grid)
+        self.vocoded = _Tail(self.sr * self.context["network"] + self.latency + self.unit)
         self.follower = None  # without one, `analyze` finds F0 anew in each block
         if self.cfg.f0_method == "harvest_fast":
             limits = self.cfg.f0_floor, self.cfg.f0_ceil, self.cfg.frame_period_ms
@@ -157,11 +180,11 @@ class Stream:
         n_settled : int
             How many of them are settled.
         """
-        cfg, start = self.cfg, self._grid_start(F0_CONTEXT_S + self.latency / self.sr)
+        cfg, start = self.cfg, self._grid_start("pitch")
         first = round(start / self.frame)
         settled = max(0, int((self.wav.end - self.ahead_features) / self.frame))
         n_past = 0 if self.features is None else len(self.features.f0)
-        n_context = round(SMOOTH_S * self.sr / self.frame)
+        n_context = round(self.context["smoothing"] * self.sr / self.frame)
         new = slice(self.n_frames - first, settled + n_context - first)
         wav = self.wav.since(start)
         f0 = self.follower(wav, first) if self.follower else None
@@ -197,7 +220,7 @@ class Stream:
             period_ms = self.cfg.frame_period_ms
             self.phase = phase_at(end - start, transformed.f0, self.sr, period_ms, phase)
         n_done = n_past + n_settled
-        kept = slice(max(0, n_done - round(RINGING_S * self.sr / self.frame)), n_done)
+        kept = slice(max(0, n_done - round(self.context["ringing"] * self.sr / self.frame)), n_done)
         self.past = features[kept], transformed[kept]
         recorded = self.cfg.dials["unvoiced"] == "recorded"
         refine = False  # it would need more lookahead
@@ -212,18 +235,19 @@ class Stream:
             return out
         first = end - self.n_block  # below 0 in the first block
         begin = max(first, 0)
-        start = max(0, int(first - NETWORK_S * self.sr) // self.unit * self.unit)
+        start = max(0, int(first - self.context["network"] * self.sr) // self.unit * self.unit)
         converted = self.voice.generate(self.vocoded.since(start))[begin - start : end - start]
         if self.level_db is not None:
-            start = self._grid_start(PAUSE_S + self.latency / self.sr)
+            start = self._grid_start("pauses")
             wav, depth_db = self.wav.since(start), self.cfg.pause_depth_db
             gain = pause_gain(wav, self.sr, self.level_db, depth_db)[begin - start :]
             converted = converted * gain[: len(converted)]
         out[begin - first :] = converted
         return out
 
-    def _grid_start(self, seconds: float) -> int:
-        """The sample on the grid of frames where the last `seconds` of the input begin."""
+    def _grid_start(self, stage: str) -> int:
+        """The sample on the grid of frames where the context of a stage begins."""
+        seconds = self.context[stage] + self.latency / self.sr
         return max(0, int(self.wav.end - seconds * self.sr) // self.grid * self.grid)
 
     def _estimate_speaker(self, new: Features) -> None:
@@ -249,6 +273,18 @@ class Stream:
             self.level_db = speech_level_db(np.concatenate(self.powers))
         if self.n_estimates == len(ESTIMATE_S):
             self.own, self.powers = [], []
+
+
+def _budget(latency: float) -> dict[str, float]:
+    """Latency of each stage [s], between `LOW_BUDGET` and `BUDGET`."""
+    low, high = LATENCY_S
+    if not isinstance(latency, int | float) or not low <= latency <= high:
+        raise ParameterError(
+            f"latency={latency!r} must be in {low:g}..{high:g} s; "
+            f"{high:g} sounds best, {low:g} hinders a talk least"
+        )
+    share = (latency - low) / (high - low)
+    return {name: LOW_BUDGET[name] + share * (s - LOW_BUDGET[name]) for name, s in BUDGET.items()}
 
 
 def _in_background(function: Callable) -> Future:

@@ -117,8 +117,10 @@ class Voice:
         out = self.generator(wav_to_image(wav, self.config), self.config.change_strength)
         return np.clip(image_to_wav(out, self.config, len(anonymized)), -1, 1)
 
-    def stream(self, block: np.ndarray | None, source: SpeakerStats | None = None) -> np.ndarray:
-        """Convert live speech, block by block; the output lags 0.3 s behind the input.
+    def stream(
+        self, block: np.ndarray | None, source: SpeakerStats | None = None, latency: float = 0.3
+    ) -> np.ndarray:
+        """Convert live speech, block by block; the output lags `latency` behind the input.
 
         Parameters
         ----------
@@ -129,6 +131,8 @@ class Voice:
             Statistics of the speaker, from `source_stats`; read with the first block only. By
             default they are measured on the input. For several speakers at once, make a `Stream`
             for each.
+        latency : float [s, 0.1..0.3]
+            As for `Stream`; read with the first block only.
 
         Returns
         -------
@@ -137,10 +141,10 @@ class Voice:
         Raises
         ------
         ParameterError
-            If `block` is not a finite 1-D array of floats.
+            If `block` is not a finite 1-D array of floats, or `latency` is out of range.
         """
         if self.live is None:
-            self.live = Stream(self, source)
+            self.live = Stream(self, source, latency=latency)
         if block is not None:
             return self.live(block)
         rest, self.live = self.live.rest(), None
