@@ -1,12 +1,15 @@
 """Corpus: recordings analyzed once and cached, split, and the statistics of their speaker."""
 
+import os
 import resource
+import sys
 import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import soundfile
+from cloudpickle import register_pickle_by_value
 from joblib import parallel_config
 
 from vc_lib import anonymize, corpus
@@ -221,6 +224,78 @@ def test_dask_cluster_gives_the_same_corpus(cluster, recordings, tmp_path, plain
     with pytest.warns(UserWarning, match="broken.wav"), parallel_config("dask"):
         assert prepare("recordings", plain_cfg, "there") == there
     assert kept == {r.cache: r.cache.stat().st_mtime_ns for r in there}, "nothing was done twice"
+
+
+def prepare_or_die(file, cfg, cache_dir):
+    """Stand-in of `_prepare_file`, for one recording of which no worker survives."""
+    if file.name == "2.wav":
+        os._exit(1)
+    return [CorpusItem(file, cache_dir / file.name, 1.0, 200)]
+
+
+def prepare_or_fill_the_disk(file, cfg, cache_dir):
+    raise NotWritten("the disk is full")
+
+
+@pytest.fixture
+def run_on_workers(cluster):
+    """Replace `_prepare_file` on all workers, also on those started later."""
+    distributed = pytest.importorskip("distributed")
+
+    class Replace(distributed.WorkerPlugin):
+        def __init__(self, function):
+            self.function = function
+
+        def setup(self, worker):
+            self.before, corpus._prepare_file = corpus._prepare_file, self.function
+
+        def teardown(self, worker):
+            corpus._prepare_file = self.before
+
+    for function in (prepare_or_die, prepare_or_fill_the_disk):
+        register_pickle_by_value(sys.modules[function.__module__])
+    yield lambda function: cluster.register_plugin(Replace(function), name="replace")
+    cluster.unregister_worker_plugin("replace")
+
+
+def test_a_recording_that_kills_dask_workers_is_left_out(
+    run_on_workers, recordings, tmp_path, plain_cfg
+):
+    run_on_workers(prepare_or_die)
+    with (
+        pytest.warns(UserWarning, match="1 of 6 files were left out: 2.wav: .* killed several"),
+        parallel_config("dask"),
+    ):
+        items = prepare(recordings, plain_cfg, tmp_path / "cache")
+    assert [item.path.name for item in items] == [f"{i}.wav" for i in (0, 1, 3, 4, 5)]
+
+
+def test_errors_of_dask_workers_are_raised(run_on_workers, recordings, tmp_path, plain_cfg):
+    run_on_workers(prepare_or_fill_the_disk)
+    with pytest.raises(NotWritten, match="the disk is full"), parallel_config("dask"):
+        prepare(recordings, plain_cfg, tmp_path / "cache")
+
+
+def test_dask_holds_few_batches_at_a_time(tmp_path, plain_cfg, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="pip install distributed")
+    files = [tmp_path / f"{i}.wav" for i in range(2_000)]
+    n_tasks = []
+
+    def counted(file, cfg, cache_dir):
+        n_tasks.append(len(workers.scheduler.tasks))
+        return [CorpusItem(file, cache_dir / file.name, 1.0, 200)]
+
+    monkeypatch.setattr(corpus, "_prepare_file", counted)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as workers,
+        distributed.Client(workers),
+        parallel_config("dask"),
+    ):
+        items = prepare(files, plain_cfg, tmp_path / "cache")
+    assert [item.path for item in items] == files
+    assert len(n_tasks) == 2_000 and max(n_tasks) <= 10, "two for each worker, and a few that end"
 
 
 def test_long_recordings_are_cached_in_chunks(

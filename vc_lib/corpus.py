@@ -7,8 +7,9 @@ import hashlib
 import json
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -38,6 +39,7 @@ DAMAGED = (
     zlib.error,
 )
 AP_STEP = 8  # step between stored bins of aperiodicity; D4C's is linear in dB over many more [bins]
+BATCH = 16  # number of recordings, at most, that a Dask worker is given at once
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,12 @@ def prepare(source, cfg: Config, cache_dir="data/cache", n_jobs: int = -1) -> li
     with writing(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
     sweep(cache_dir)
-    jobs = parallel(n_jobs)(joblib.delayed(_prepare_file)(file, cfg, cache_dir) for file in files)
+    backend, _ = joblib.parallel.get_active_backend()
+    if hasattr(backend, "client"):
+        jobs = _on_dask(backend, files, cfg, cache_dir)
+    else:
+        prepare_file = joblib.delayed(_prepare_file)
+        jobs = parallel(n_jobs)(prepare_file(file, cfg, cache_dir) for file in files)
     results = list(progress_bar(jobs, total=len(files), leave=False))
     broken = [
         f"{file.name}: {result}"
@@ -181,6 +188,59 @@ def parallel(n_jobs: int) -> joblib.Parallel:
         return joblib.Parallel(n_jobs=n_jobs, return_as="generator")
     except ValueError:  # not supported, for example by multiprocessing
         return joblib.Parallel(n_jobs=n_jobs)
+
+
+def _on_dask(
+    backend, files: list[Path], cfg: Config, cache_dir: Path
+) -> Iterator[list[CorpusItem] | str]:
+    """Results of `_prepare_file` on a Dask cluster, in the order of the files.
+
+    joblib's own backend waits forever for a recording that kills its workers, and collects only
+    some 40 results a second. Here batches share that cost, and such a recording is left out.
+    """
+    from distributed import KilledWorker, as_completed
+
+    n_threads = backend.effective_n_jobs(-1)
+    size = min(BATCH, -(-len(files) // (4 * n_threads)))
+    waiting = (range(i, min(i + size, len(files))) for i in range(0, len(files), size))
+    running = as_completed(loop=backend.client.loop, with_results=True, raise_errors=False)
+    batches: dict = {}  # future to the indices of its files
+    finished: dict = {}  # results before their turn
+    turn = 0
+
+    def submit(batch: Sequence[int]) -> None:
+        some = [files[i] for i in batch]
+        future = backend.client.submit(_prepare_files, some, cfg, cache_dir, pure=False)
+        batches[future] = batch
+        running.add(future)
+
+    try:
+        for batch in islice(waiting, 2 * n_threads):
+            submit(batch)
+        for future, results in running:
+            batch = batches.pop(future)
+            if future.status != "finished":
+                error = results[1] if isinstance(results, tuple) else results
+                if not isinstance(error, KilledWorker):
+                    raise error
+                if len(batch) > 1:  # which of them was it?
+                    for i in batch:
+                        submit([i])
+                    continue
+                results = ["its analysis killed several workers; remove it or copy it again"]
+            finished.update(zip(batch, results, strict=True))
+            for batch in islice(waiting, 1):
+                submit(batch)
+            while turn in finished:
+                yield finished.pop(turn)
+                turn += 1
+    finally:
+        backend.client.cancel(list(batches))
+
+
+def _prepare_files(files: list[Path], cfg: Config, cache_dir: Path) -> list:
+    """`_prepare_file` of several files."""
+    return [_prepare_file(file, cfg, cache_dir) for file in files]
 
 
 def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[CorpusItem] | str:
