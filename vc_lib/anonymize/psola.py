@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 
 from .f0_tracker import _runs
-from .synthesis import BATCH, _between, _minimum_phase
+from .synthesis import BATCH, _between, _exp, _hann, _minimum_phase
 
 LOWPASS_HZ = 1_000.0  # marks are set on the recording below this frequency [Hz]
 NEXT_MARK = (0.78, 1.22)  # range in which the next mark is searched [periods]
@@ -226,17 +226,18 @@ def overlap_add(wav: np.ndarray, grains: list[Grains], gain: np.ndarray, hop: fl
     spans = np.repeat([g.span for g in grains], [len(g.at) for g in grains], axis=0)
     bins = np.arange(n // 2 + 1, dtype=np.float32)
     lead = min(int(before.max(initial=0)), n // 2)  # the grain's mark is its sample `lead`
-    far = np.arange(n) - lead
+    far = np.arange(min(n, lead + int(after.max(initial=0)))) - lead
+    distance = far.astype(np.float32)
     for a in range(0, len(at), BATCH):
         b = slice(a, a + BATCH)
         start = np.floor(at[b]).astype(int)
-        share = far / np.where(far < 0, before[b, None], after[b, None])
-        window = np.where(np.abs(share) < 1, 0.5 + 0.5 * np.cos(np.pi * share), 0)
-        part = padded[center[b, None] + far + pad] * window.astype(np.float32)
+        length = np.where(far < 0, before[b, None], after[b, None]).astype(np.float32)
+        part = np.zeros((len(start), n), np.float32)
+        part[:, : len(far)] = padded[center[b, None] + far + pad] * _hann(distance / length)
         part /= np.sqrt(ratio[b, None]).astype(np.float32)
         log_response = _minimum_phase(_between(gain, np.maximum(center[b] / hop, 0)))
         log_response.imag -= (2 * np.pi / n * (at[b] - start)).astype(np.float32)[:, None] * bins
-        moved = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * np.exp(log_response), n, axis=1)
+        moved = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * _exp(log_response), n, axis=1)
         for i, (low, high), row in zip(start - lead, spans[b], moved, strict=True):
             low, high = max(low, i), min(high, i + n)
             if low < high:

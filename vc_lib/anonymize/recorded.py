@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import binary_dilation
 
-from .synthesis import BATCH, _minimum_phase
+from .synthesis import BATCH, _exp, _hann, _minimum_phase
 from .world import FLOOR_POWER, Features
 
 MAX_CHANGE = 2.0  # largest log-gain of the filter, either way; 17 dB [nepers]
@@ -71,19 +71,16 @@ def filter_recording(
         start = np.floor((batch - 1) * hop).astype(int) + 1
         samples = start[:, None] + np.arange(length)
         part = np.zeros((len(batch), n), np.float32)
-        part[:, :length] = padded[samples + pad] * _hann(samples / hop - batch[:, None])
-        response = np.exp(_minimum_phase(gain[np.minimum(batch, n_frames - 1)]))
+        part[:, :length] = padded[samples + pad] * _hann(
+            (samples / hop - batch[:, None]).astype(np.float32)
+        )
+        response = _exp(_minimum_phase(gain[np.minimum(batch, n_frames - 1)]))
         if n > n_filter:
             response = scipy.fft.rfft(scipy.fft.irfft(response, n_filter, axis=1), n, axis=1)
         filtered = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * response, n, axis=1)
         for i, row in zip(start + pad, filtered, strict=True):
             out[i : i + n] += row
     return out[pad : pad + len(wav)]
-
-
-def _hann(far: np.ndarray) -> np.ndarray:
-    """Hann window of two hops; `far` is the distance from the center [hops]."""
-    return np.where(np.abs(far) < 1, 0.5 + 0.5 * np.cos(np.pi * far), 0).astype(np.float32)
 
 
 def weight(frames: np.ndarray, n_samples: int, hop: float) -> np.ndarray:
@@ -102,7 +99,7 @@ def weight(frames: np.ndarray, n_samples: int, hop: float) -> np.ndarray:
     at = np.arange(n_samples) / hop
     low = np.minimum(at.astype(int), len(frames) - 1)
     high = np.minimum(low + 1, len(frames) - 1)
-    share = _hann(at - low)
+    share = _hann((at - low).astype(np.float32))
     return share * frames[low] + (1 - share) * frames[high]
 
 
