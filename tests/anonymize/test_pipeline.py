@@ -114,7 +114,7 @@ def test_each_frame_keeps_its_energy(features, dials):
     cfg = AnonymizeConfig(**(dict(preset="whisper", f0_mode="keep") | dials))
     out = transform(features, cfg)
     assert not np.allclose(out.sp, features.sp)
-    np.testing.assert_allclose(power_db(out.sp), power_db(features.sp), atol=1e-6)
+    np.testing.assert_allclose(power_db(out.sp), power_db(features.sp), atol=1e-5)
     assert (out.f0 == features.f0).all() and (out.ap == features.ap).all()
 
 
@@ -245,7 +245,7 @@ def test_without_a_change_the_recording_comes_back(voice, sr, frame_period_ms):
     wav = voice(1.1, sr=sr)
     cfg = replace(UNCHANGED, frame_period_ms=frame_period_ms)
     assert si_snr_db(anonymize(wav, sr, cfg), wav, sr) > 60
-    features = analyze(wav, sr, cfg)
+    features = analyze(wav, sr, cfg).compact()
     source = measured_source(features, cfg)
     assert choose_grains(wav, features, features.f0, cfg, source)
     out = render(wav, features, transform(features, cfg, source), cfg, source)
@@ -309,7 +309,7 @@ def test_grains_where_the_register_moves_little(source, target):
 @pytest.mark.parametrize("preset", ["whisper", "robot", "noise"])
 def test_presets_for_effects_are_worlds_synthesis(speech, preset):
     cfg = AnonymizeConfig(preset=preset, **FAST)
-    features = analyze(speech, SR, cfg)
+    features = analyze(speech, SR, cfg).compact()
     out = transform(features, cfg)
     assert not grains_fit(cfg, measured_source(features, cfg))
     np.testing.assert_array_equal(anonymize(speech, SR, cfg), resynthesize(out, len(speech)))

@@ -11,7 +11,6 @@ import warnings
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.special import logsumexp, softmax
 
 from ..speaker import AcousticClasses
 
@@ -72,22 +71,31 @@ def class_posteriors(frames: np.ndarray, classes: AcousticClasses, means=None) -
         Means in place of those of `sounds`.
     """
     weights, own, variances = _arrays(classes)
-    means = own if means is None else np.asarray(means)
-    return softmax(_log_densities(frames, weights, means, variances), axis=1)
+    means = own if means is None else np.asarray(means, np.float32)
+    return _normalized(_log_densities(frames, weights, means, variances))[0]
 
 
 def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, means and variances."""
-    return np.array(classes.weights), np.array(classes.means), np.array(classes.variances)
+    """Weights, means and variances, each in float32."""
+    parts = classes.weights, classes.means, classes.variances
+    return tuple(np.array(part, np.float32) for part in parts)
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:
     """Weighted log-densities, up to a constant [shape=(n_frames, n_classes)]."""
-    precision = 1 / variances
-    distance = (
-        frames**2 @ precision.T - 2 * frames @ (means * precision).T + (means**2 * precision).sum(1)
-    )
-    return np.log(weights) - (distance - np.log(precision).sum(1)) / 2
+    frames, precision = np.asarray(frames, np.float32), 1 / variances
+    level = np.log(weights) + (np.log(precision) - means**2 * precision).sum(1) / 2
+    both = np.concatenate([precision.T / -2, (means * precision).T])
+    return np.concatenate([frames**2, frames], 1) @ both + level
+
+
+def _normalized(log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posteriors of log-densities (n_frames, n_classes), and the logarithms of their sums."""
+    top = log_p.max(1, keepdims=True)
+    posterior = np.exp(log_p - top)
+    total = posterior.sum(1, keepdims=True)
+    posterior /= total
+    return posterior, top + np.log(total)
 
 
 def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
@@ -118,7 +126,8 @@ def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     weights, means, variances = _arrays(classes)
     center = weights @ means
     spread = np.sqrt(weights @ (variances + (means - center) ** 2))
-    z = np.column_stack([(frames - center) / spread, np.ones(len(frames))])
+    z = np.column_stack([(frames - center) / spread, np.ones(len(frames))]).astype(np.float32)
+    pulls = np.concatenate([means / variances, 1 / variances], 1)
     shrinkage = MAP_FRAMES / len(frames)
 
     def cost(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -127,15 +136,16 @@ def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
         sign, log_volume = np.linalg.slogdet(move[:n])
         if sign <= 0:
             return np.inf, np.zeros_like(flat)
-        y = z @ move * spread + center
+        scaled = move * spread
+        scaled[n] += center
+        y = z @ scaled.astype(np.float32)
         log_p = _log_densities(y, weights, means, variances)
-        total = logsumexp(log_p, axis=1, keepdims=True)
-        posterior = np.exp(log_p - total)
-        pull = posterior @ (means / variances) - y * (posterior @ (1 / variances))
+        posterior, total = _normalized(log_p)
+        up, down = np.split(posterior @ pulls, 2, axis=1)
         change = move - identity
-        slope = 2 * shrinkage * change - z.T @ (pull * spread) / len(z)
+        slope = 2 * shrinkage * change - (z.T @ (up - y * down)) * (spread / len(z))
         slope[:n] -= np.linalg.inv(move[:n]).T
-        return shrinkage * (change**2).sum() - total.mean() - log_volume, slope.ravel()
+        return shrinkage * (change**2).sum() - total.mean(dtype=float) - log_volume, slope.ravel()
 
     from scipy.optimize import minimize  # imported here, because analysis does not need it
 
@@ -169,11 +179,12 @@ def map_adapt_means(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     means : np.ndarray [shape=(n_classes, n_coefficients)]
         Maximum a posteriori estimates; a class without frames keeps the target's mean.
     """
-    frames, own = _thinned(frames), np.array(classes.means)
+    frames, own = _thinned(frames).astype(np.float32), np.array(classes.means)
     means = own
     for _ in range(ROUNDS):
         posterior = class_posteriors(frames, classes, means)
-        means = (posterior.T @ frames + RELEVANCE * own) / (posterior.sum(0)[:, None] + RELEVANCE)
+        counts = posterior.sum(0, dtype=float)[:, None]
+        means = (posterior.T @ frames + RELEVANCE * own) / (counts + RELEVANCE)
     return means
 
 

@@ -1,5 +1,6 @@
 """Dials: pure transforms of F0, of the envelope and of aperiodicity."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -80,7 +81,7 @@ def between_columns(values: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Interpolate linearly between columns, at fractional column numbers `position`."""
     low = np.clip(position.astype(int), 0, max(values.shape[1] - 2, 0))
     high = np.minimum(low + 1, values.shape[1] - 1)
-    share = position - low
+    share = (position - low).astype(np.result_type(values, np.float32))
     return values[:, low] * (1 - share) + values[:, high] * share
 
 
@@ -149,11 +150,15 @@ def average_aperiodicity(ap: np.ndarray, n_bands: int) -> np.ndarray:
     means = np.stack([db[:, a:b].mean(1) for a, b in pairwise(edges)], 1)
     centers = (edges[:-1] + edges[1:] - 1) / 2
     position = np.interp(np.arange(db.shape[1]), centers, np.arange(n_bands))
-    return 10 ** (between_columns(means, position) / 20)
+    return np.exp(between_columns(means, position) * (math.log(10) / 20))
 
 
 # Level
 
+
+def with_power(sp: np.ndarray, db: np.ndarray) -> np.ndarray:
+    """An envelope with another mean power in each frame: `db` (n_frames,) [dB]."""
+    return sp * (10 ** ((db - power_db(sp)) / 10)).astype(sp.dtype)[:, None]
 
 def power_db(sp: np.ndarray) -> np.ndarray:
     """Mean power of each frame of an envelope [shape=(n_frames,), dB]."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..config import AnonymizeConfig
 from ..speaker import SpeakerStats
-from .dials import power_db, scale_formants
+from .dials import power_db, scale_formants, with_power
 from .statistics import _regularized, _root
 from .world import N_CEPSTRA, Features, cepstrum, envelope_from_cepstrum
 
@@ -78,7 +78,7 @@ class SpeakerPerturbation:
         change = np.zeros_like(mc)
         change[:, 1:] = (z @ self.mix + hidden @ self.unfold) @ self.colour
         sp = warped.sp * envelope_from_cepstrum(change, features.sr, features.sp.shape[1])
-        sp *= 10 ** ((power_db(features.sp) - power_db(sp)) / 10)[:, None]
+        sp = with_power(sp, power_db(features.sp))
         louder = np.clip(features.ap * self.ap_gain, 1e-3, 1.0)
         # frames and bins that are all noise stay so
         return replace(features, sp=sp, ap=np.where(features.ap < 0.999, louder, features.ap))

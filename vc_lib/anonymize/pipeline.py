@@ -38,6 +38,7 @@ from .dials import (
     recentre_f0,
     scale_formants,
     shift_f0,
+    with_power,
 )
 from .hybrid import hybrid
 from .perturb import SpeakerPerturbation
@@ -201,7 +202,7 @@ def _transform_envelope(features, cfg, dials, source) -> np.ndarray:
     gain_db = strength * (cfg.target.level_db - source.level_db) if cfg.target else 0.0
     gain_db = np.clip(gain_db, -MAX_GAIN_DB, MAX_GAIN_DB)
     # each frame keeps its energy, apart from one gain for the whole clip
-    return sp * 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
+    return with_power(sp, power_db(features.sp) + gain_db)
 
 
 def _move_cepstrum(features, cfg, n_cepstra, strength, source) -> np.ndarray:
@@ -351,7 +352,7 @@ def anonymize(
     >>> anonymize(wav, 16000, AnonymizeConfig(preset="robot")).shape
     (8000,)
     """
-    features = analyze(wav, sr, cfg)
+    features = analyze(wav, sr, cfg).compact()
     if rng is not None and not cfg.is_private:
         usual = cfg.target or measured_source(features, cfg)
         perturbed = SpeakerPerturbation.draw(cfg, usual, rng).apply(features)

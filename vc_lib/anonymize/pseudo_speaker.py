@@ -26,7 +26,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter1d
 from ..config import AnonymizeConfig
 from ..errors import ParameterError
 from ..speaker import AcousticClasses, SpeakerStats
-from .dials import MAX_GAIN_DB, gaussian_f0, power_db, scale_formants, vtl_ratio
+from .dials import MAX_GAIN_DB, gaussian_f0, power_db, scale_formants, vtl_ratio, with_power
 from .statistics import (
     ABOVE_NOISE_DB,
     NEAR_SPEECH_DB,
@@ -192,7 +192,7 @@ class PseudoSpeaker:
         sp = sp * envelope_from_cepstrum(change, features.sr, sp.shape[1])
         sp = scale_formants(sp, self.formant_ratio)
         gain_db = np.clip(of.voiced.level_db - source.level_db, -MAX_GAIN_DB, MAX_GAIN_DB)
-        sp *= 10 ** ((power_db(features.sp) + gain_db - power_db(sp)) / 10)[:, None]
+        sp = with_power(sp, power_db(features.sp) + gain_db)
         f0 = gaussian_f0(features.f0, source, self.stranger)
         return same_pauses(replace(features, f0=f0, sp=sp), speech)
 
@@ -222,6 +222,8 @@ def same_pauses(features: Features, speech: np.ndarray) -> Features:
     frequency = np.linspace(0, 1, features.sp.shape[1]) / PAUSE_CORNER
     noise_db = -10 * np.log10(1 + frequency**2)
     noise_db += level_db - 10 * np.log10(np.mean(10 ** (noise_db / 10)))
-    own_db = 10 * np.log10(np.maximum(features.sp, FLOOR_POWER))
-    db = share[:, None] * own_db + (1 - share[:, None]) * noise_db
-    return replace(features, f0=np.where(share > 0.5, features.f0, 0.0), sp=10 ** (db / 10))
+    noise = 10 ** (noise_db / 10)
+    sp, pause = features.sp.copy(), share < 1 - 1e-6
+    weight = share[pause, None].astype(sp.dtype)
+    sp[pause] = np.maximum(sp[pause], FLOOR_POWER) ** weight * noise.astype(sp.dtype) ** (1 - weight)
+    return replace(features, f0=np.where(share > 0.5, features.f0, 0.0), sp=sp)

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -270,23 +271,33 @@ def cepstrum(features: Features, n_cepstra: int = N_CEPSTRA) -> np.ndarray:
     Coefficient 0 is the level.
     """
     _check_coded(n_cepstra, features.sp.shape[1])
-    sp = np.ascontiguousarray(np.maximum(features.sp, FLOOR_POWER), dtype=np.float64)
-    return pyworld.code_spectral_envelope(sp, features.sr, n_cepstra)
+    log_sp = np.log(np.maximum(features.sp, FLOOR_POWER))
+    to_mc, _ = _coder(features.sr, features.sp.shape[1], int(n_cepstra))
+    return (log_sp @ to_mc.astype(log_sp.dtype)).astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _coder(sr: int, n_bins: int, n_cepstra: int) -> tuple[np.ndarray, np.ndarray]:
+    """WORLD's coder of mel cepstra as two matrices: of log-envelopes to cepstra, and back."""
+    to_mc = pyworld.code_spectral_envelope(np.exp(np.eye(n_bins)), sr, n_cepstra)
+    to_envelope = pyworld.decode_spectral_envelope(np.eye(n_cepstra), sr, 2 * (n_bins - 1))
+    return to_mc, np.log(to_envelope).astype(np.float32)
 
 
 def envelope_from_cepstrum(mc: np.ndarray, sr: int, n_bins: int) -> np.ndarray:
-    """Power envelope whose mel cepstrum is `mc` [shape=(n_frames, n_bins)].
+    """Power envelope whose mel cepstrum is `mc` [shape=(n_frames, n_bins), float32].
 
     Fewer coefficients give a coarser envelope.
     """
-    mc = np.array(mc, dtype=np.float64, order="C")
+    mc = np.asarray(mc)
     if mc.ndim != 2 or not np.isfinite(mc.sum()):
         raise ParameterError(
             f"mc has shape {mc.shape}, must be (n_frames, n_cepstra) and finite; "
             "take it from cepstrum"
         )
     _check_coded(mc.shape[1], n_bins)
-    return pyworld.decode_spectral_envelope(mc, check_sr(sr), 2 * (n_bins - 1))
+    _, to_envelope = _coder(check_sr(sr), n_bins, mc.shape[1])
+    return np.exp(mc.astype(np.float32) @ to_envelope)
 
 
 def _check_coded(n_cepstra: int, n_bins: int) -> None:
