@@ -72,7 +72,8 @@ def class_posteriors(frames: np.ndarray, classes: AcousticClasses, means=None) -
     """
     weights, own, variances = _arrays(classes)
     means = own if means is None else np.asarray(means, np.float32)
-    return _normalized(_log_densities(frames, weights, means, variances))[0]
+    frames = np.asarray(frames, np.float32)
+    return _posteriors(_log_densities(frames.T, weights, means, variances))[0].T
 
 
 def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,18 +83,21 @@ def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:
-    """Weighted log-densities, up to a constant [shape=(n_frames, n_classes)]."""
-    frames, precision = np.asarray(frames, np.float32), 1 / variances
+    """Weighted log-densities of frames (n_coefficients, n_frames), up to a constant.
+
+    They are (n_classes, n_frames), because sums over the first axis are quick.
+    """
+    precision = 1 / variances
     level = np.log(weights) + (np.log(precision) - means**2 * precision).sum(1) / 2
-    both = np.concatenate([precision.T / -2, (means * precision).T])
-    return np.concatenate([frames**2, frames], 1) @ both + level
+    both = np.concatenate([precision / -2, means * precision], 1)
+    return both @ np.concatenate([frames**2, frames]) + level[:, None]
 
 
-def _normalized(log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Posteriors of log-densities (n_frames, n_classes), and the logarithms of their sums."""
-    top = log_p.max(1, keepdims=True)
+def _posteriors(log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posteriors of log-densities (n_classes, n_frames), and the log-density of each frame."""
+    top = log_p.max(0)
     posterior = np.exp(log_p - top)
-    total = posterior.sum(1, keepdims=True)
+    total = posterior.sum(0)
     posterior /= total
     return posterior, top + np.log(total)
 
@@ -126,8 +130,8 @@ def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     weights, means, variances = _arrays(classes)
     center = weights @ means
     spread = np.sqrt(weights @ (variances + (means - center) ** 2))
-    z = np.column_stack([(frames - center) / spread, np.ones(len(frames))]).astype(np.float32)
-    pulls = np.concatenate([means / variances, 1 / variances], 1)
+    z = np.vstack([((frames - center) / spread).T, np.ones(len(frames))]).astype(np.float32)
+    pulls = np.concatenate([means / variances, 1 / variances], 1).T
     shrinkage = MAP_FRAMES / len(frames)
 
     def cost(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -138,12 +142,12 @@ def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
             return np.inf, np.zeros_like(flat)
         scaled = move * spread
         scaled[n] += center
-        y = z @ scaled.astype(np.float32)
+        y = scaled.T.astype(np.float32) @ z
         log_p = _log_densities(y, weights, means, variances)
-        posterior, total = _normalized(log_p)
-        up, down = np.split(posterior @ pulls, 2, axis=1)
+        posterior, total = _posteriors(log_p)
+        up, down = np.split(pulls @ posterior, 2)
         change = move - identity
-        slope = 2 * shrinkage * change - (z.T @ (up - y * down)) * (spread / len(z))
+        slope = 2 * shrinkage * change - (z @ (up - y * down).T) * (spread / len(frames))
         slope[:n] -= np.linalg.inv(move[:n]).T
         return shrinkage * (change**2).sum() - total.mean(dtype=float) - log_volume, slope.ravel()
 
