@@ -39,12 +39,14 @@ def test_perturbation_keeps_f0_and_energy(features, source):
     perturbation = SpeakerPerturbation.draw(AnonymizeConfig(), source, rng())
     out = perturbation.apply(features)
     assert (out.f0 == features.f0).all()
-    np.testing.assert_allclose(power_db(out.sp), power_db(features.sp), atol=1e-6)
+    np.testing.assert_allclose(power_db(out.sp), power_db(features.sp), atol=1e-5)
     moved = speaker_stats([out])
     far = np.abs(np.subtract(moved.voiced_mean, source.voiced_mean)) / source.cepstrum_std
     assert far[1:].max() > 0.1
     parts = [perturbation.apply(features[:50]).sp, perturbation.apply(features[50:]).sp]
-    np.testing.assert_allclose(np.concatenate(parts), out.sp, err_msg="the same for every frame")
+    np.testing.assert_allclose(
+        np.concatenate(parts), out.sp, rtol=1e-4, err_msg="the same for every frame"
+    )
 
 
 def test_perturbation_of_size_zero_changes_nothing(features, source):

@@ -420,7 +420,7 @@ def test_formants_of_a_low_voice_are_scaled_up(voice, target):
         moved.sp / moved.sp.mean(1)[:, None], by_hand.sp / by_hand.sp.mean(1)[:, None], rtol=1e-6
     )
     np.testing.assert_allclose(
-        power_db(moved.sp) - power_db(man.sp), target.level_db - own.level_db
+        power_db(moved.sp) - power_db(man.sp), target.level_db - own.level_db, atol=1e-4
     )
     untouched = transform(man, replace(fast, match_target=0.0, n_cepstra=0), own)
     np.testing.assert_allclose(untouched.sp, man.sp)
@@ -484,7 +484,7 @@ def test_neutral_keeps_the_energy_of_each_frame_up_to_one_gain(features, source,
     for given in (features, SpeakerPerturbation.draw(matching, source, rng()).apply(features)):
         out = transform(given, matching, source=source)
         gain = power_db(out.sp) - power_db(features.sp)
-        np.testing.assert_allclose(gain, matching.target.level_db - source.level_db, atol=1e-6)
+        np.testing.assert_allclose(gain, matching.target.level_db - source.level_db, atol=1e-4)
 
 
 def test_two_speakers_come_nearer_to_each_other(voice):

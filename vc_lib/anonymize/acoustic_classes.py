@@ -19,7 +19,8 @@ RELEVANCE = 16.0  # MAP: weight of the target's mean [frames]
 ROUNDS = 10  # MAP: number of iterations
 MAX_FRAMES = 20_000  # largest number of frames; more do not change the estimates
 MAP_FRAMES = 500.0  # fMLLR: weight of the identity [frames]
-MAP_STEPS = 30  # fMLLR: number of iterations
+MAP_STEPS = 30  # fMLLR: largest number of iterations
+MAP_TOLERANCE = 1e-7  # fMLLR: relative gain of the last iteration; float32 resolves no less
 LEAST_VARIANCE = 1e-3  # added to the variances of the mixture
 SMOOTH_S = 0.015  # smoothing of the posteriors over time, standard deviation [s]
 
@@ -153,9 +154,8 @@ def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
 
     from scipy.optimize import minimize  # imported here, because analysis does not need it
 
-    result = minimize(
-        cost, identity.ravel(), jac=True, method="L-BFGS-B", options=dict(maxiter=MAP_STEPS)
-    )
+    options = dict(maxiter=MAP_STEPS, ftol=MAP_TOLERANCE)
+    result = minimize(cost, identity.ravel(), jac=True, method="L-BFGS-B", options=options)
     move = result.x.reshape(n + 1, n)
     # the same map for cepstra that are not standardized
     matrix = move[:n] / spread[:, None] * spread

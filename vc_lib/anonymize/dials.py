@@ -160,6 +160,7 @@ def with_power(sp: np.ndarray, db: np.ndarray) -> np.ndarray:
     """An envelope with another mean power in each frame: `db` (n_frames,) [dB]."""
     return sp * (10 ** ((db - power_db(sp)) / 10)).astype(sp.dtype)[:, None]
 
+
 def power_db(sp: np.ndarray) -> np.ndarray:
     """Mean power of each frame of an envelope [shape=(n_frames,), dB]."""
-    return 10 * np.log10(np.maximum(sp.mean(1), FLOOR_POWER))
+    return 10 * np.log10(np.maximum(sp.mean(1).astype(float), FLOOR_POWER))

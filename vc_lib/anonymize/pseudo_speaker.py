@@ -225,5 +225,7 @@ def same_pauses(features: Features, speech: np.ndarray) -> Features:
     noise = 10 ** (noise_db / 10)
     sp, pause = features.sp.copy(), share < 1 - 1e-6
     weight = share[pause, None].astype(sp.dtype)
-    sp[pause] = np.maximum(sp[pause], FLOOR_POWER) ** weight * noise.astype(sp.dtype) ** (1 - weight)
+    sp[pause] = np.maximum(sp[pause], FLOOR_POWER) ** weight * noise.astype(sp.dtype) ** (
+        1 - weight
+    )
     return replace(features, f0=np.where(share > 0.5, features.f0, 0.0), sp=sp)

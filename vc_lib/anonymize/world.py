@@ -10,6 +10,7 @@ from ..audio import check_sr, check_wav
 from ..audio.wav import _resample
 from ..config import AnonymizeConfig
 from ..errors import MissingInput, ParameterError
+from .cheaptrick import cheaptrick
 from .f0_tracker import _find_pitch
 from .synthesis import synthesis
 
@@ -31,7 +32,7 @@ class Features:
     """WORLD features of a recording, one row per frame."""
 
     f0: np.ndarray  # (n_frames,) float64 [Hz], 0 where unvoiced
-    sp: np.ndarray  # (n_frames, fft_size / 2 + 1) float64, power spectral envelope
+    sp: np.ndarray  # (n_frames, fft_size / 2 + 1) float32, power spectral envelope
     ap: np.ndarray  # (n_frames, fft_size / 2 + 1) float64, aperiodicity 0..1
     sr: int  # [Hz]
     frame_period_ms: float
@@ -62,7 +63,11 @@ class Features:
 
     def compact(self) -> "Features":
         """The same features in half the memory: envelope and aperiodicity as float32."""
-        return replace(self, sp=self.sp.astype(np.float32), ap=self.ap.astype(np.float32))
+        return replace(
+            self,
+            sp=self.sp.astype(np.float32, copy=False),
+            ap=self.ap.astype(np.float32, copy=False),
+        )
 
     def __getitem__(self, frames: slice) -> "Features":
         """Features of a range of frames."""
@@ -120,7 +125,7 @@ def analyze(
             f"frames={frames} selects none of the {n} frames; give a slice within 0..{n}"
         )
     fft_size = pyworld.get_cheaptrick_fft_size(sr, min(cfg.f0_floor, pyworld.default_f0_floor))
-    sp = pyworld.cheaptrick(x, f0, times, sr, fft_size=fft_size)
+    sp = cheaptrick(x, f0, times, sr, fft_size)
     ap = _aperiodicity(x, f0, times, sr, fft_size, cfg.frame_period_ms)
     return Features(f0, sp, ap, sr, cfg.frame_period_ms)
 
@@ -138,9 +143,8 @@ def spectral_envelope(wav: np.ndarray, like: Features, frames: np.ndarray) -> np
     -------
     np.ndarray [shape=(number of `frames`, n_bins)]
     """
-    x = np.ascontiguousarray(wav, dtype=np.float64)
     fft_size = 2 * (like.sp.shape[1] - 1)
-    return pyworld.cheaptrick(x, like.f0[frames], like.times[frames], like.sr, fft_size=fft_size)
+    return cheaptrick(wav, like.f0[frames], like.times[frames], like.sr, fft_size)
 
 
 def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) -> np.ndarray:
