@@ -41,7 +41,6 @@ from vc_lib.spectrogram import wav_to_image
 
 REPO = Path(__file__).resolve().parents[1]
 PARTS = ("start", "conversion", "live", "preparing", "training", "load", "memory")
-HOURS_OF_A_CORPUS, VOICES = 1_000, 100
 INK, LINES = "#333333", ("#4c72b0", "#dd8452", "#55a868", "#c44e52")
 
 
@@ -411,17 +410,7 @@ def growth(curves: dict) -> str:
         if len(points) > 1
     ]
     text = "## Growth\n\nTime grows by this power of the size: 1 is in proportion, less where each call costs.\n\n"
-    text += table(["", "exponent", "s each, at the largest"], rows)
-    of_prepare = curves.get("prepare, by seconds of recordings")
-    if of_prepare:
-        size, took = of_prepare[-1]
-        days = HOURS_OF_A_CORPUS * 3600 * took / size / 86_400
-        text += (
-            f"\n\n{HOURS_OF_A_CORPUS} hours take {days:.1f} days to prepare on this machine, and a day on "
-            f"{max(1, round(days))} like it: nothing grows quicker than the corpus. {VOICES} voices are {VOICES} runs "
-            "that share nothing, so on as many machines they take as long as one."
-        )
-    return text
+    return text + table(["", "exponent", "s each, at the largest"], rows)
 
 
 def draw(curves: dict, path: Path) -> None:
