@@ -8,7 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from vc_lib.parallel import give_memory_back, in_order, n_cores, one_blas_thread
+from vc_lib.parallel import give_memory_back, in_order, in_parts, n_cores, one_blas_thread
 
 
 def test_results_come_in_order_whichever_is_ready_first():
@@ -93,3 +93,9 @@ def test_memory_can_be_given_back_more_than_once():
     for _ in range(2):
         assert give_memory_back() is None
     assert np.ones(10**6).sum() == 10**6
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 9, 10, 100])
+def test_rows_in_parts_are_the_rows(n_rows):
+    rows = np.arange(3 * n_rows).reshape(n_rows, 3)
+    np.testing.assert_array_equal(in_parts(lambda part: rows[part] ** 2, n_rows, 10), rows**2)

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import chain, islice
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
@@ -49,23 +50,12 @@ def one_thread() -> Iterator[None]:
     program holds it up. The limits are the process's: uses that overlap in several threads may leave
     them in force, which costs a program of many streams nothing.
     """
-    before = _torch_threads()
-    _limit_torch(1)
+    before = _set_torch_threads(1)
     try:
         with one_blas_thread():
             yield
     finally:
-        _limit_torch(before)
-
-
-def _torch_threads() -> int | None:
-    """Number of torch's threads; None where torch is not in use, as in conversion by NumPy."""
-    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
-
-
-def _limit_torch(n_threads: int | None) -> None:
-    if n_threads and "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(n_threads)
+        _set_torch_threads(before)
 
 
 @cache
@@ -113,7 +103,8 @@ def in_order(
         for item in chain(first, items):
             yield function(item)
         return
-    before, futures = _torch_threads(), deque()
+    before = _set_torch_threads(None)
+    futures = deque()
     pool = ThreadPoolExecutor(n_threads, initializer=_start_thread)
     try:
         with one_blas_thread():
@@ -127,10 +118,42 @@ def in_order(
         if at_end:
             at_end()
         pool.shutdown(cancel_futures=True)
-        _limit_torch(before)
+        _set_torch_threads(before)
 
 
 def _start_thread() -> None:
     """Mark a thread of `in_order`, and let torch use no other."""
     _thread.in_pool = True
-    _limit_torch(1)
+    _set_torch_threads(1)
+
+
+def _set_torch_threads(n: int | None) -> int | None:
+    """Limit torch to `n` threads, and return the limit before; None if torch is not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    before = torch.get_num_threads()
+    if n is not None and n != before:
+        torch.set_num_threads(n)
+    return before
+
+
+def in_parts(function: Callable[[slice], np.ndarray], n_rows: int, least: int = 64) -> np.ndarray:
+    """Compute rows of an array on all cores, a part of them on each.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a slice of the rows, and returns these rows.
+    n_rows : int
+    least : int
+        Smallest part that is worth a thread [rows].
+
+    Examples
+    --------
+    >>> in_parts(lambda rows: np.arange(10)[rows] ** 2, 10, least=3)
+    array([ 0,  1,  4,  9, 16, 25, 36, 49, 64, 81])
+    """
+    size = max(least, -(-n_rows // n_cores()))
+    parts = [slice(a, min(a + size, n_rows)) for a in range(0, n_rows, size)] or [slice(0, 0)]
+    return np.concatenate(list(in_order(function, parts)))

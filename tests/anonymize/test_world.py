@@ -19,6 +19,7 @@ from vc_lib.anonymize import (
 from vc_lib.anonymize.dials import (
     power_db,
 )
+from vc_lib.anonymize.world import with_aperiodicity
 from vc_lib.config import F0_METHODS, AnonymizeConfig
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import envelope_distance_db
@@ -155,3 +156,10 @@ def test_low_f0_floor_lengthens_the_window(voice):
     deep, usual = analyze(voice(0.5), 24_000, cfg), analyze(voice(0.5), 24_000)
     assert deep.sp.shape[1] == deep.ap.shape[1] == 2 * (usual.sp.shape[1] - 1) + 1
     assert np.isfinite(anonymize(voice(0.5), 24_000, cfg)).all()
+
+
+def test_aperiodicity_can_be_measured_later(speech):
+    features = analyze(speech, SR)
+    without = analyze(speech, SR, aperiodic=False)
+    assert (without.ap == np.float32(1)).all() and not (features.ap[features.voiced] == 1).all()
+    np.testing.assert_allclose(with_aperiodicity(without, speech).ap, features.ap, rtol=1e-6)

@@ -22,6 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..audio import check_sr, check_wav
 from ..audio.wav import _resample
 from ..errors import ParameterError
+from ..parallel import in_order
 
 SR = 8_000  # sampling rate of the analysis [Hz]
 STEP_MS = 2.5  # longest step between the frames of tracking [ms]
@@ -201,8 +202,8 @@ def _candidates(
     hz, weights = _filters(low, high)
     half = len(weights) // 2
     frames = sliding_window_view(np.pad(x, half + 1), len(weights))
-    parts = []
-    for start in range(0, len(centers), 1024):  # batches that fit a processor's cache
+
+    def batch(start: int) -> tuple[np.ndarray, np.ndarray]:
         out_hz, power = _instantaneous(frames[centers[start : start + 1024] + 1] @ weights, hz)
         agrees = (np.abs(out_hz / hz - 1) < AGREE) & (out_hz > low) & (out_hz < high)
         agrees &= power > SILENCE_POWER
@@ -213,7 +214,9 @@ def _candidates(
         sums = np.pad(np.cumsum(np.where(agrees, out_hz, 0), 1, dtype=np.float64), ((0, 0), (1, 0)))
         many = end - first >= N_AGREE
         frame, first, end = frame[many], first[many], end[many]
-        parts.append((start + frame, (sums[frame, end] - sums[frame, first]) / (end - first)))
+        return start + frame, (sums[frame, end] - sums[frame, first]) / (end - first)
+
+    parts = in_order(batch, range(0, len(centers), 1024))  # batches that fit a processor's cache
     frame, mean = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return frame, mean
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
+from ..parallel import in_order
 from .f0_tracker import _runs
 from .synthesis import BATCH, _between, _exp, _hann, _minimum_phase
 
@@ -228,7 +229,8 @@ def overlap_add(wav: np.ndarray, grains: list[Grains], gain: np.ndarray, hop: fl
     lead = min(int(before.max(initial=0)), n // 2)  # the grain's mark is its sample `lead`
     far = np.arange(min(n, lead + int(after.max(initial=0)))) - lead
     distance = far.astype(np.float32)
-    for a in range(0, len(at), BATCH):
+
+    def moved_batch(a: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         b = slice(a, a + BATCH)
         start = np.floor(at[b]).astype(int)
         length = np.where(far < 0, before[b, None], after[b, None]).astype(np.float32)
@@ -238,7 +240,10 @@ def overlap_add(wav: np.ndarray, grains: list[Grains], gain: np.ndarray, hop: fl
         log_response = _minimum_phase(_between(gain, np.maximum(center[b] / hop, 0)))
         log_response.imag -= (2 * np.pi / n * (at[b] - start)).astype(np.float32)[:, None] * bins
         moved = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * _exp(log_response), n, axis=1)
-        for i, (low, high), row in zip(start - lead, spans[b], moved, strict=True):
+        return start - lead, spans[b], moved
+
+    for rows in in_order(moved_batch, range(0, len(at), BATCH)):
+        for i, (low, high), row in zip(*rows, strict=True):
             low, high = max(low, i), min(high, i + n)
             if low < high:
                 out[low:high] += row[low - i : high - i]

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import binary_dilation
 
+from ..parallel import in_order
 from .synthesis import BATCH, _exp, _hann, _minimum_phase
 from .world import FLOOR_POWER, Features
 
@@ -66,7 +67,8 @@ def filter_recording(
     numbers = np.arange(last + 1)
     if frames is not None:
         numbers = numbers[frames[np.minimum(numbers, n_frames - 1)]]
-    for a in range(0, len(numbers), BATCH):
+
+    def filtered_batch(a: int) -> tuple[np.ndarray, np.ndarray]:
         batch = numbers[a : a + BATCH]
         start = np.floor((batch - 1) * hop).astype(int) + 1
         samples = start[:, None] + np.arange(length)
@@ -77,7 +79,9 @@ def filter_recording(
         response = _exp(_minimum_phase(gain[np.minimum(batch, n_frames - 1)]))
         if n > n_filter:
             response = scipy.fft.rfft(scipy.fft.irfft(response, n_filter, axis=1), n, axis=1)
-        filtered = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * response, n, axis=1)
+        return start, scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * response, n, axis=1)
+
+    for start, filtered in in_order(filtered_batch, range(0, len(numbers), BATCH)):
         for i, row in zip(start + pad, filtered, strict=True):
             out[i : i + n] += row
     return out[pad : pad + len(wav)]

@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
+from ..parallel import in_order
+
 BATCH = 256  # pulses or frames processed at once, which fit a processor's cache
 N_NOISE = 2**18  # length of the noise, which repeats [samples]
 NOISE_SEED = 2016  # seed of the noise
@@ -144,7 +146,8 @@ def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: tuple[int, float] |
     period, position = period[inside], position[inside]
     bow = _bow(n)
     padded = np.zeros(len(out) + 2 * n, np.float32)
-    for a in range(0, len(position), BATCH):
+
+    def batch(a: int) -> tuple[np.ndarray, np.ndarray]:
         places = position[a : a + BATCH]
         envelope, ratio = _between(sp, places / hop), _between(ap, places / hop)
         power = envelope * (1 - np.clip(ratio, *AP_RANGE) ** 2)
@@ -157,7 +160,10 @@ def _add_pulses(out, f0, sp, ap, sr: int, hop: float, phase: tuple[int, float] |
         pulses[:, half:] = 0  # removes what wraps around in time
         centered = -pulses.sum(1)[:, None] * bow
         centered[:, half:] += pulses[:, :half]
-        for i, pulse in zip(start, centered, strict=True):
+        return start, centered
+
+    for rows in in_order(batch, range(0, len(position), BATCH)):
+        for i, pulse in zip(*rows, strict=True):
             padded[i + n - half : i + 2 * n - half] += pulse
     out += padded[n : n + len(out)]
 
@@ -174,7 +180,8 @@ def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int, numbers: np.nda
     n_low = min(math.ceil(2 * max(UNVOICED_HZ, f0.max()) / bin_hz), sp.shape[1])
     low_hz = np.arange(n_low) * bin_hz
     padded = np.zeros(len(out) + 2 * n + length, np.float32)
-    for a in range(0, len(numbers), BATCH):
+
+    def batch(a: int) -> tuple[np.ndarray, np.ndarray]:
         frames = numbers[a : a + BATCH]
         start = np.floor((frames - 1) * hop).astype(int) + 1
         samples = start[:, None] + np.arange(length)
@@ -188,8 +195,10 @@ def _add_noise(out, f0, sp, ap, sr: int, hop: float, first: int, numbers: np.nda
         gain[:, :n_low] *= _without_mean(low_hz / hz[:, None])
         if gain.shape[1] != n // 2 + 1:
             gain = _between(gain.T, np.linspace(0, gain.shape[1] - 1, n // 2 + 1)).T
-        shaped = scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * gain, n, axis=1)
-        for i, row in zip(start, shaped, strict=True):
+        return start, scipy.fft.irfft(scipy.fft.rfft(part, axis=1) * gain, n, axis=1)
+
+    for rows in in_order(batch, range(0, len(numbers), BATCH)):
+        for i, row in zip(*rows, strict=True):
             padded[i - before + n : i - before + 2 * n] += row
     out += padded[n : n + len(out)]
 

@@ -10,6 +10,7 @@ from ..audio import check_sr, check_wav
 from ..audio.wav import _resample
 from ..config import AnonymizeConfig
 from ..errors import MissingInput, ParameterError
+from ..parallel import in_parts
 from .cheaptrick import cheaptrick
 from .f0_tracker import _find_pitch
 from .synthesis import synthesis
@@ -80,6 +81,7 @@ def analyze(
     cfg: AnonymizeConfig | None = None,
     frames: slice = slice(None),
     f0: np.ndarray | None = None,
+    aperiodic: bool = True,
 ) -> Features:
     """Split a recording into F0, spectral envelope and aperiodicity.
 
@@ -93,6 +95,9 @@ def analyze(
         Frames to return; F0 is tracked over all frames.
     f0 : np.ndarray, optional [shape=(n_frames,), Hz]
         F0 of all frames, if known.
+    aperiodic : bool
+        Whether aperiodicity is measured, too. If not, it is that of noise; sound made of grains
+        needs none, and `with_aperiodicity` measures it later.
 
     Returns
     -------
@@ -125,9 +130,18 @@ def analyze(
             f"frames={frames} selects none of the {n} frames; give a slice within 0..{n}"
         )
     fft_size = pyworld.get_cheaptrick_fft_size(sr, min(cfg.f0_floor, pyworld.default_f0_floor))
-    sp = cheaptrick(x, f0, times, sr, fft_size)
-    ap = _aperiodicity(x, f0, times, sr, fft_size, cfg.frame_period_ms)
-    return Features(f0, sp, ap, sr, cfg.frame_period_ms)
+    sp = in_parts(lambda part: cheaptrick(x, f0[part], times[part], sr, fft_size), len(f0))
+    features = Features(f0, sp, np.full_like(sp, NOISE), sr, cfg.frame_period_ms)
+    if not aperiodic:
+        return features
+    return replace(features, ap=_aperiodicity(x, f0, times, sr, fft_size, cfg.frame_period_ms))
+
+
+def with_aperiodicity(features: Features, wav: np.ndarray) -> Features:
+    """Features of `wav` with their aperiodicity, for those of `analyze` that lack it."""
+    f, x = features, _accept(wav, features.sr)
+    fft_size = 2 * (f.sp.shape[1] - 1)
+    return replace(f, ap=_aperiodicity(x, f.f0, f.times, f.sr, fft_size, f.frame_period_ms))
 
 
 def spectral_envelope(wav: np.ndarray, like: Features, frames: np.ndarray) -> np.ndarray:
@@ -144,7 +158,8 @@ def spectral_envelope(wav: np.ndarray, like: Features, frames: np.ndarray) -> np
     np.ndarray [shape=(number of `frames`, n_bins)]
     """
     fft_size = 2 * (like.sp.shape[1] - 1)
-    return cheaptrick(wav, like.f0[frames], like.times[frames], like.sr, fft_size)
+    f0, times = like.f0[frames], like.times[frames]
+    return in_parts(lambda part: cheaptrick(wav, f0[part], times[part], like.sr, fft_size), len(f0))
 
 
 def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) -> np.ndarray:
@@ -161,9 +176,12 @@ def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) 
     new = np.diff(voiced) > 1
     anchors = voiced[(number[voiced] % step == 0) | np.r_[True, new] | np.r_[new, True]]
     # F0 alone decides voicing; D4C's own threshold rejects breathy frames
-    log_ap = np.log(
-        pyworld.d4c(x, f0[anchors], times[anchors], sr, threshold=0.0, fft_size=fft_size)
-    )
+
+    def log_aperiodicity(part: slice) -> np.ndarray:
+        at = anchors[part]
+        return np.log(pyworld.d4c(x, f0[at], times[at], sr, threshold=0.0, fft_size=fft_size))
+
+    log_ap = in_parts(log_aperiodicity, len(anchors), least=16)
     high = np.searchsorted(anchors, voiced)
     low = np.maximum(high - (anchors[high] > voiced), 0)
     share = (voiced - anchors[low]) / np.maximum(anchors[high] - anchors[low], 1)
