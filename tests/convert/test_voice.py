@@ -122,7 +122,10 @@ def test_source_statistics_do_not_depend_on_blocks_or_silence(model, voice, monk
     assert model.source_stats([np.zeros(4_000)]) == model.config.target, "nothing is known"
     monkeypatch.setattr(long, "STATS_S", 1.0)
     other = np.concatenate([wav[:28_000], voice(2.0, f0=200.0)])
-    assert model.source_stats([wav]) == model.source_stats([other]), "only the beginning counts"
+    own, same = (model.source_stats([x]) for x in (wav, other))
+    assert own.f0_hz == same.f0_hz, "only the beginning counts"
+    np.testing.assert_allclose(own.cepstrum_mean, same.cepstrum_mean, atol=1e-5)
+    np.testing.assert_allclose(own.voiced_cov, same.voiced_cov, atol=1e-5)
     assert model.source_stats([wav]).f0_hz == pytest.approx(124, rel=0.03), "of a second"
 
 

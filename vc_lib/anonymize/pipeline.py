@@ -274,6 +274,11 @@ def grains_fit(cfg: AnonymizeConfig, source: SpeakerStats) -> bool:
     return dials["voiced"] != "vocoder" and GRAIN_RATIOS[0] <= ratio <= GRAIN_RATIOS[1]
 
 
+def needs_aperiodicity(cfg: AnonymizeConfig, source: SpeakerStats) -> bool:
+    """Whether `render` makes any sound of this speaker by WORLD's synthesis."""
+    return cfg.dials["unvoiced"] != "recorded" or not grains_fit(cfg, source)
+
+
 def render(
     wav: np.ndarray,
     features: Features,

@@ -15,10 +15,10 @@ import numpy as np
 
 from ..anonymize import Features, analyze, speaker_stats, transform, transform_f0
 from ..anonymize.hybrid import REFINE_STEP_MS, hybrid
-from ..anonymize.pipeline import choose_grains
+from ..anonymize.pipeline import choose_grains, needs_aperiodicity
 from ..anonymize.psola import last_mark
 from ..anonymize.synthesis import phase_at
-from ..anonymize.world import AP_PERIOD_MS
+from ..anonymize.world import AP_PERIOD_MS, with_aperiodicity
 from ..audio import chunks
 from ..audio.chunks import Chunk
 from ..audio.level import BLOCK_S, attenuate_pauses, block_power, speech_level_db
@@ -79,6 +79,9 @@ def convert_long(
 
 def convert_chunk(voice, chunk: Chunk, source: SpeakerStats, level_db: float) -> np.ndarray:
     """Convert an analyzed chunk, context included [shape=(len(chunk.wav),), float32]."""
+    if needs_aperiodicity(voice.config, source):
+        features = with_aperiodicity(chunk.features, chunk.wav).compact()
+        chunk = replace(chunk, features=features)
     transformed = transform(chunk.features, voice.config, source)
     recorded = voice.config.dials["unvoiced"] == "recorded"
     sounds = chunk.wav, chunk.features, transformed, chunk.grains
@@ -140,7 +143,7 @@ def _analyzed(chunk: Chunk, cfg: Config) -> Chunk:
     The other half is cut: near the ends of a chunk, WORLD's features differ from those of the
     whole.
     """
-    features = analyze(chunk.wav, cfg.sr, cfg).compact()
+    features = analyze(chunk.wav, cfg.sr, cfg, aperiodic=False)
     frame = cfg.frame_period_ms / 1000 * cfg.sr  # [samples]
     margin = round(chunks.CONTEXT_S * cfg.sr / 2) // grid(cfg) * grid(cfg)
     first = margin if chunk.at else 0

@@ -13,6 +13,8 @@ import numpy as np
 
 from .. import __version__
 from ..anonymize import analyze, anonymize, render, speaker_stats, transform
+from ..anonymize.pipeline import needs_aperiodicity
+from ..anonymize.world import with_aperiodicity
 from ..audio import check_level, check_sr, check_wav, chunks
 from ..audio.level import attenuate_pauses
 from ..audio.wav import _resample
@@ -94,8 +96,10 @@ class Voice:
             return wav
         if len(wav) > chunks.longest(self.sr):
             return np.concatenate(list(convert_long(self, [wav], source)))
-        features = analyze(wav, self.sr, self.config).compact()
+        features = analyze(wav, self.sr, self.config, aperiodic=False)
         source = source or speaker_stats([features], prior=self.config.target)
+        if needs_aperiodicity(self.config, source):
+            features = with_aperiodicity(features, wav).compact()
         transformed = transform(features, self.config, source)
         anonymized = render(wav, features, transformed, self.config, source)
         return attenuate_pauses(self.generate(anonymized), wav, self.sr, self.config.pause_depth_db)
