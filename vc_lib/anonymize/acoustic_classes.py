@@ -80,7 +80,8 @@ def class_posteriors(frames: np.ndarray, classes: AcousticClasses, means=None) -
 def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means and variances, each in float32."""
     parts = classes.weights, classes.means, classes.variances
-    return tuple(np.array(part, np.float32) for part in parts)
+    weights, means, variances = (np.array(part, np.float32) for part in parts)
+    return weights, means, variances
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:
