@@ -51,6 +51,7 @@ class CorpusItem:
     seconds: float  # length [s]
     n_frames: int  # number of WORLD frames
     strangers: tuple[Path, ...] = ()  # files of its pseudo-strangers, see training.strangers
+    own: Path | None = None  # with strangers: file of the recording itself, anonymized
     speaker: SpeakerStats | None = None  # who speaks, in a corpus of many speakers
 
     def load(self, frames: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, Features]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vc_lib.anonymize import analyze, speaker_stats, transform
+from vc_lib.anonymize import analyze, render, speaker_stats, transform
 from vc_lib.corpus import CorpusItem
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate.metrics import log_spectral_distance_db
@@ -108,9 +108,13 @@ def test_training_crops_come_from_the_pairs(made):
 def test_some_training_crops_are_the_target_unchanged(made):
     items, cfg = made
     _, original = crop_pair(items[-1], cfg, rng(3))  # draws .09, under OWN_SHARE
-    recording = items[-1].load()[0]
+    anonymized, recording = load_pair(items[-1].own)
     starts = range(len(recording) - len(original) + 1)
     assert any(np.array_equal(recording[i : i + len(original)], original) for i in starts)
+    _, features = items[-1].load()
+    transformed = transform(features, cfg, cfg.target)
+    rendered = render(recording, features, transformed, cfg, cfg.target)
+    assert np.abs(anonymized - rendered).max() < 1e-3
     own, strange = (
         log_spectral_distance_db(*crop_pair(items[-1], cfg, rng(seed)), SR) for seed in (3, 1)
     )
@@ -142,7 +146,7 @@ def test_strangers_differ_between_versions_and_are_made_once(made, prepared):
     assert np.sqrt(np.mean((first - second) ** 2)) > 0.1 * np.sqrt(np.mean(first**2))
     folder = items[0].strangers[0].parent
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert len(before) == 2 * len(prepared)
+    assert len(before) == (2 + 1) * len(prepared)  # the recording itself, too
     again = add_strangers(prepared, cfg, 2, folder, n_jobs=1)
     assert again == items
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before

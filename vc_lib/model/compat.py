@@ -49,10 +49,10 @@ warnings.filterwarnings("ignore", message="You are shadowing an attribute")
 
 
 def has_bf16_units() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX); without, float32 is faster."""
-    # torch 2.13: the test is private. Where it is missing the answer is no.
-    is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(is_supported and is_supported())
+    """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX512-BF16); without, float32 is faster."""
+    # torch 2.13: the tests are private. Where they are missing the answer is no.
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, test, bool)() for test in tests)
 
 
 def autocast(

@@ -74,8 +74,8 @@ def crop_pair(
     anonymized, original : np.ndarray [shape=((n_frames - 1) * hop_length,), float32]
     """
     n_samples = (cfg.n_frames - 1) * cfg.hop_length
-    if recording.strangers and (rng is None or rng.random() >= OWN_SHARE):
-        return _stranger_crop(recording, n_samples, rng)
+    if recording.strangers:
+        return _cached_crop(recording, n_samples, rng)
     if recording.speaker:
         cfg = replace(cfg, target=recording.speaker)
     hop = cfg.sr * cfg.frame_period_ms / 1000
@@ -87,7 +87,7 @@ def crop_pair(
     frames = np.arange(first - MARGIN, first + n_world + MARGIN) % n_recorded
     wav, own = recording.load(frames)
     features, source = own, cfg.target
-    if rng is not None and not recording.strangers:
+    if rng is not None:
         # measure the perturbed envelope, as that of a converted source
         perturbation = SpeakerPerturbation.draw(cfg, cfg.target, rng)
         whole = perturbation.apply(recording.load(slice(None, None, STATS_STEP))[1])
@@ -106,14 +106,18 @@ def crop_pair(
     return anonymized[crop], original[crop]
 
 
-def _stranger_crop(
+def _cached_crop(
     recording: CorpusItem, n_samples: int, rng: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of one of a recording's pseudo-strangers; a short one is repeated.
+    """A crop of one of a recording's pseudo-strangers, or of itself; a short one is repeated.
 
-    Stranger and place are random; without `rng`, they are the first and the middle.
+    Speaker and place are random; without `rng`, they are the first stranger and the middle.
     """
-    path = recording.strangers[rng.integers(len(recording.strangers)) if rng else 0]
+    path = recording.strangers[0]
+    if rng and rng.random() < OWN_SHARE and recording.own:
+        path = recording.own
+    elif rng:
+        path = recording.strangers[rng.integers(len(recording.strangers))]
     anonymized, original = load_pair(path)
     last = max(len(original) - n_samples, 0)
     first = int(rng.integers(0, last + 1)) if rng else last // 2

@@ -50,6 +50,8 @@ def add_strangers(
 ) -> list[CorpusItem]:
     """Make pseudo-strangers of recordings on all cores, and cache them on disk.
 
+    The recording itself is anonymized too, as the target's own speech, and cached beside them.
+
     Parameters
     ----------
     recordings : sequence of CorpusItem
@@ -66,8 +68,8 @@ def add_strangers(
     Returns
     -------
     list of CorpusItem
-        The recordings with their `strangers`. 80 % of their training crops are of strangers, 20 % of
-        the target.
+        The recordings with their `strangers` and `own`. 80 % of their training crops are of
+        strangers, 20 % of the target.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def add_strangers(
             "the target has less than a quarter of a second of voiced speech; add recordings"
         )
     key, cache_dir = _key(cfg), Path(cache_dir).absolute()
-    missing, with_strangers = [], []
+    missing, unspoken, with_strangers = [], [], []
     for item in recordings:
         paths = []
         for version in range(n_strangers):
@@ -100,9 +102,13 @@ def add_strangers(
                 stranger = known[np.random.default_rng(seed).integers(len(known))]
                 ratio = _ratio(cfg.target, stranger)
                 missing.append((ratio, (item, paths[-1], stranger, seed)))
-        with_strangers.append(replace(item, strangers=tuple(paths)))
+        own_path = cache_dir / f"{item.cache.stem}.{key}.own.npz"
+        if not _is_whole(own_path):
+            unspoken.append((item, own_path))
+        with_strangers.append(replace(item, strangers=tuple(paths), own=own_path))
     own = _own_by_ratio(recordings, {ratio for ratio, _ in missing}) if missing else {}
     jobs = [joblib.delayed(_make_pair)(*pair, own[ratio], cfg) for ratio, pair in missing]
+    jobs += [joblib.delayed(_make_own)(*pair, cfg) for pair in unspoken]
     for _ in progress_bar(parallel(n_jobs)(jobs), total=len(jobs), leave=False):
         pass
     return with_strangers
@@ -172,6 +178,13 @@ def _make_pair(
     spoken = speak_as(wav, features, stranger, own, cfg)
     room = np.clip(add_room(spoken, cfg.sr, rng), -1, 1)
     anonymized = anonymize_stranger(room, features.f0, cfg)
+    save_arrays(path, anonymized=_int16(anonymized), original=_int16(wav))
+
+
+def _make_own(item: CorpusItem, path: Path, cfg: Config) -> None:
+    """Write the pair of a recording as it is: anonymized with the statistics of its own speaker."""
+    wav, features = item.load()
+    anonymized = render(wav, features, transform(features, cfg, cfg.target), cfg, cfg.target)
     save_arrays(path, anonymized=_int16(anonymized), original=_int16(wav))
 
 
