@@ -130,7 +130,7 @@ def _start_thread() -> None:
 def _set_torch_threads(n: int | None) -> int | None:
     """Limit torch to `n` threads, and return the limit before; None if torch is not loaded."""
     torch = sys.modules.get("torch")
-    if torch is None:
+    if not hasattr(torch, "set_num_threads"):  # not imported, or not yet whole
         return None
     before = torch.get_num_threads()
     if n is not None and n != before:

@@ -212,7 +212,7 @@ def to_image(D: Array, cfg: AudioConfig) -> Array:
 def from_image(img: Array, cfg: AudioConfig) -> Array:
     """STFT of an image (..., 2, n_freqs, n_frames)."""
     xp = _library(img)
-    img = img.astype(np.float32, copy=False) if xp is np else img.float()
+    img = img.astype(np.float32, copy=False) if isinstance(img, np.ndarray) else img.float()
     first, second = img[..., 0, :, :], img[..., 1, :, :]
     if has_logarithm(cfg):
         mag = xp.clip(10 ** ((first - 1) * (DECADES / 2)) - FLOOR, 0, None)

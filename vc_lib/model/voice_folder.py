@@ -206,7 +206,7 @@ def _checksum(weights: dict[str, np.ndarray]) -> str:
     """SHA-256 of names, types as torch calls them, shapes and values."""
     names = sorted(weights)
     kinds = [[name, f"torch.{weights[name].dtype}", list(weights[name].shape)] for name in names]
-    values = (memoryview(weights[name]).cast("B") for name in names)
+    values = (weights[name].tobytes() for name in names)
     return sha256(json.dumps(kinds).encode(), *values)
 
 
