@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,6 +35,7 @@ from vc_lib.audio import list_audio, load_wav
 from vc_lib.audio.level import near_loud
 from vc_lib.config import Config
 from vc_lib.convert import Stream, load_voice
+from vc_lib.convert.streaming import LATENCY_S
 from vc_lib.corpus import prepare
 from vc_lib.model.compat import has_bf16_units
 from vc_lib.parallel import n_cores
@@ -115,25 +117,25 @@ def spoken(folder: Path, seconds: float, sr: int) -> np.ndarray:
 
 
 def start(curves: dict) -> str:
-    """From nothing to a voice, each time in a new process."""
-    code = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
-    load = "from vc_lib.convert import load_voice; load_voice('models/ljspeech')"
-    light = "import vc_lib.notebook.plots, vc_lib.evaluate, vc_lib.notebook.widgets, vc_lib.evaluate.privacy"
-
-    def seconds(statement: str) -> float:
-        return min(float(last_word(code.format(statement))) for _ in range(3))
-
-    return "## Start\n\n" + table(
-        ["in a new process", "s"],
-        [
-            ["`import vc_lib.convert` and `load_voice`", f"{seconds(load):.1f}"],
-            ["what notebook 01 imports (no torch)", f"{seconds(light):.1f}"],
-            [
-                "fastai's vision part alone",
-                f"{seconds('import vc_lib.model.compat, fastai.vision.all'):.1f}",
-            ],
-        ],
-    )
+    """From nothing to a voice or a converted clip, each time in a new process."""
+    statements = {
+        "NumPy and SciPy alone": "import numpy, scipy.fft, scipy.ndimage",
+        "`import vc_lib.convert` and `load_voice`": "from vc_lib.convert import load_voice; load_voice('ljspeech')",
+        "the same, by torch": "from vc_lib.convert import load_voice; load_voice('ljspeech', 'cpu')",
+        "what notebook 01 imports": "import vc_lib.notebook.plots, vc_lib.notebook.widgets, vc_lib.evaluate.privacy",
+        "fastai's vision part alone": "import vc_lib.model.compat, fastai.vision.all",
+    }
+    commands = {name: ["-c", code] for name, code in statements.items()}
+    times = {}
+    with tempfile.TemporaryDirectory() as place:
+        clip, out = "data/sample/sources/it_man_carlo_1.flac", f"{place}/out.wav"
+        commands["`vc convert` of a clip of 4.8 s"] = ["-m", "vc_lib", "convert", clip, out]
+        for name, command in commands.items():
+            run = [sys.executable, "-W", "ignore", *command]
+            times[name] = best(lambda run=run: subprocess.run(run, cwd=REPO, check=True))
+    shortest = min(times.values())
+    rows = [[name, f"{s:.1f}", f"{s / shortest:.1f}"] for name, s in times.items()]
+    return "## Start\n\n" + table(["a whole process", "s", "of the shortest"], rows)
 
 
 # Conversion
@@ -155,7 +157,7 @@ def world_calls(wav: np.ndarray, sr: int) -> dict[str, float]:
 
 def conversion(folder: Path, curves: dict) -> str:
     voice = load_voice("models/ljspeech")
-    sr, seconds = voice.sr, 100
+    sr, seconds = voice.sr, 90
     wav = spoken(folder, seconds, sr)
     voice.convert(wav[: 30 * sr], sr)  # libraries are ready
     calls = world_calls(wav[: 50 * sr], sr)
@@ -164,7 +166,7 @@ def conversion(folder: Path, curves: dict) -> str:
     rows = [[f"WORLD: {name}", f"{s / 50:.4f}", ""] for name, s in calls.items()]
     rows.append(["WORLD: the four, one thread", f"{of_world:.4f}", "1"])
     rows.append(["(WORLD: Harvest)", f"{harvest:.4f}", f"{harvest / of_world:.2f}"])
-    cores, lengths = n_cores(), (5, 20, 100, 300)
+    cores, lengths = n_cores(), (5, 20, 90, 300)
     for length in lengths:
         part = np.resize(wav, length * sr)
         s = best(lambda part=part: voice.convert(part, sr), 3 if length < 300 else 1) / length
@@ -209,34 +211,63 @@ def last_word(code: str, *args: str) -> str:
 
 
 def live(folder: Path) -> str:
-    voice = load_voice("models/ljspeech")
-    rows, sr = [], voice.sr
-    for file in list_audio(folder)[:4]:
-        wav = np.resize(load_wav(file, sr), 10 * sr)
-        source, whole = voice.source_stats([wav]), None
-        whole = voice.convert(wav, sr, source)
-        times, outs, stream = [], [], Stream(voice, source)
-        for block in np.array_split(wav, len(wav) // stream.n_block):
-            began = time.perf_counter()
-            outs.append(stream(block))
-            times.append(time.perf_counter() - began)
-        out = np.concatenate([*outs, stream.rest()])[stream.latency :]
-        speed = stream.n_block / sr / np.mean(times[5:])
-        slowest = 1000 * np.max(times[5:])
+    """One core of a live conversion, by latency, idle and beside a program that keeps a core busy."""
+    voice, rows = load_voice("models/ljspeech"), []
+    sr, wavs = (
+        voice.sr,
+        [np.resize(load_wav(f, voice.sr), 10 * voice.sr) for f in list_audio(folder)[:4]],
+    )
+    for latency in reversed(LATENCY_S):
+        loads, slowest, distances = ([], []), [], []
+        for wav in wavs:
+            source = voice.source_stats([wav])
+            whole = voice.convert(wav, sr, source)
+            for loaded in (False, True):
+                stream = Stream(voice, source, latency=latency)
+                with beside_another(loaded):
+                    times, out = block_times(stream, wav)
+                loads[loaded].append(np.mean(times[5:]) * sr / stream.n_block)
+                slowest.append(np.max(times[5:]) * sr / stream.n_block)
+            distances.append(lsd_db(out, whole, voice.config))
         rows.append(
-            [file.stem, f"{speed:.1f}", f"{slowest:.0f}", f"{lsd_db(out, whole, voice.config):.2f}"]
+            [
+                f"{1000 * latency:.0f}",
+                f"{1000 * stream.n_block / sr:.0f}",
+                *(f"{np.mean(x):.2f}" for x in (*loads, slowest, distances)),
+            ]
         )
-    latency = 1000 * stream.latency / sr
     header = [
-        "clip",
-        "times real time",
-        "slowest block [ms]",
-        "from the conversion of the whole [dB LSD]",
+        "latency [ms]",
+        "block [ms]",
+        "idle",
+        "loaded",
+        "slowest block",
+        "from the whole [dB LSD]",
     ]
     return (
-        f"## While somebody speaks\n\nBlocks of {1000 * stream.n_block / sr:.0f} ms, latency {latency:.0f} ms.\n\n"
-        + table(header, rows)
+        "## While somebody speaks\n\nTime over duration, on one core. *Loaded*: another process keeps a core "
+        "busy.\n\n" + table(header, rows)
     )
+
+
+def block_times(stream: Stream, wav: np.ndarray) -> tuple[list[float], np.ndarray]:
+    """Time that each block of a stream takes [s], and the output in line with `wav`."""
+    times, outs = [], []
+    for i in range(0, len(wav) - stream.n_block + 1, stream.n_block):
+        times.append(timed(lambda i=i: outs.append(stream(wav[i : i + stream.n_block]))))
+    return times, np.concatenate([*outs, stream.rest()])[stream.latency :]
+
+
+@contextmanager
+def beside_another(really: bool) -> Iterator[None]:
+    """Keep one core busy with another process, if it is really wanted."""
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if really else None
+    try:
+        yield
+    finally:
+        if other:
+            other.kill()
+            other.wait()
 
 
 def lsd_db(wav: np.ndarray, other: np.ndarray, cfg: Config) -> float:
@@ -318,7 +349,7 @@ def training(folder: Path, curves: dict) -> str:
 
 
 def load(folder: Path) -> str:
-    """A training step and a live block beside a program that keeps one core busy, as a video in a browser does."""
+    """Training and conversion beside a program that keeps one core busy, as a video in a browser does."""
     times, before = {}, os.environ["OMP_WAIT_POLICY"]
     for policy in ("PASSIVE", "ACTIVE"):  # read once, when torch is imported: each in a new process
         os.environ["OMP_WAIT_POLICY"] = policy
@@ -339,29 +370,22 @@ def load(folder: Path) -> str:
 
 
 def load_times(folder: Path, n_turns: int = 3) -> dict[str, tuple[float, float]]:
-    """Mean time of a training step and of a live block [s], idle and loaded, in turns."""
+    """Mean time of a training step and of a conversion [s], idle and loaded, in turns."""
     step, voice = Step(Config(), has_bf16_units()), load_voice("models/ljspeech")
     wav = spoken(folder, 20, voice.sr)
-    stream = Stream(voice, voice.source_stats([wav]))
-    blocks = np.array_split(wav, len(wav) // stream.n_block)[:40]
-
-    def block_times() -> list[float]:
-        return [timed(lambda block=block: stream(block)) for block in blocks]
-
-    measured = {"training step": lambda: [step() for _ in range(3)], "live block": block_times}
+    measured = {
+        "training step": lambda: [step() for _ in range(3)],
+        "conversion of 5 s": lambda: [timed(lambda: voice.convert(wav[: 5 * voice.sr], voice.sr))],
+        "conversion of 20 s": lambda: [timed(lambda: voice.convert(wav, voice.sr))],
+    }
     times = {name: ([], []) for name in measured}
     for measure in measured.values():
         measure()  # to warm up
     for _ in range(n_turns):
         for i in (0, 1):
-            other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if i else None
-            try:
+            with beside_another(bool(i)):
                 for name, measure in measured.items():
                     times[name][i].extend(measure())
-            finally:
-                if other:
-                    other.kill()
-                    other.wait()
     return {name: tuple(float(np.mean(x)) for x in pair) for name, pair in times.items()}
 
 

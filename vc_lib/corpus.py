@@ -24,6 +24,7 @@ from .audio import blocks, chunks, list_audio
 from .config import Config
 from .errors import MissingInput, NotWritten, ParameterError
 from .files import atomically, sweep, writing
+from .parallel import one_thread
 from .speaker import SpeakerStats
 
 CACHE_VERSION = 2  # version of the cache's format; part of the names of its files
@@ -244,6 +245,7 @@ def _prepare_files(files: list[Path], cfg: Config, cache_dir: Path) -> list:
     return [_prepare_file(file, cfg, cache_dir) for file in files]
 
 
+@one_thread()
 def _prepare_file(file: Path, cfg: Config, cache_dir: Path) -> list[CorpusItem] | str:
     """Items of one file, from the cache or analyzed now; a string with the reason if unusable."""
     settings = [

@@ -21,7 +21,9 @@ from threadpoolctl import ThreadpoolController
 
 M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
 MMAP_BYTES = 2**20  # size from which memory is returned to the system when it is freed [bytes]
-_thread = threading.local()  # its attribute `in_pool` is True in the threads of `in_order`
+_thread = (
+    threading.local()
+)  # its attribute `in_pool` is True where `in_order` must not start threads
 
 
 def n_cores() -> int:
@@ -44,17 +46,19 @@ def one_blas_thread() -> AbstractContextManager:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A context in which NumPy and torch use one thread.
+    """A context in which this thread, NumPy and torch use no other thread.
 
     Blocks of a tenth of a second gain nothing by a second thread, and must wait while another
     program holds it up. The limits are the process's: uses that overlap in several threads may leave
     them in force, which costs a program of many streams nothing.
     """
-    before = _set_torch_threads(1)
+    before, in_pool = _set_torch_threads(1), getattr(_thread, "in_pool", False)
+    _thread.in_pool = True
     try:
         with one_blas_thread():
             yield
     finally:
+        _thread.in_pool = in_pool
         _set_torch_threads(before)
 
 

@@ -14,6 +14,7 @@ from ..anonymize import active_frames, analyze, cepstrum
 from ..anonymize.statistics import loud_voiced_frames
 from ..config import AnonymizeConfig
 from ..errors import ParameterError
+from ..parallel import one_thread
 from . import judges
 from .clips import Clip
 from .privacy import halves
@@ -158,6 +159,7 @@ def random_generator(name: str, part: int, draw: int) -> np.random.Generator:
     return np.random.default_rng([crc32(name.encode()), part, draw])
 
 
+@one_thread()
 def _embedded(half: Clip, generators, system: System, embeddings) -> list[dict]:
     """The embeddings of each draw of one half."""
     wavs = [system(half, rng) for rng in generators]

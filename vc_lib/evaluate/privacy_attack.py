@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ParameterError
+from ..parallel import one_thread
 from .attackers import TrainedScorer
 from .clips import Clip
 from .embeddings import EMBEDDINGS, Embedding, System, embed, random_generator
@@ -315,6 +316,7 @@ def cost(
     return rows.mean().to_dict() | {"rtf": float(rows.rtf.median())}
 
 
+@one_thread()
 def _cost(name: str, clip: Clip, system: System, only: Sequence[str]) -> dict[str, float]:
     fresh = Clip(clip.wav, clip.sr, clip.cfg.f0_method, clip.name)  # its analysis counts, too
     start = time.process_time()

@@ -28,6 +28,7 @@ from ..corpus import CorpusItem, check_target, load_arrays, parallel, save_array
 from ..errors import MissingInput, ParameterError
 from ..fields import check_number
 from ..files import sha256
+from ..parallel import one_thread
 from ..speaker import SpeakerStats
 
 PAIR_VERSION = 1  # version of the cached pairs; part of the names of their files
@@ -164,6 +165,7 @@ def _own_by_ratio(
     return measured
 
 
+@one_thread()
 def _make_pair(
     item: CorpusItem,
     path: Path,
@@ -181,6 +183,7 @@ def _make_pair(
     save_arrays(path, anonymized=_int16(anonymized), original=_int16(wav))
 
 
+@one_thread()
 def _make_own(item: CorpusItem, path: Path, cfg: Config) -> None:
     """Write the pair of a recording as it is: anonymized with the statistics of its own speaker."""
     wav, features = item.load()
