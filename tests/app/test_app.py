@@ -353,7 +353,9 @@ def talk(client, settings, blocks, origin=AT):
 @pytest.fixture
 def foreground(monkeypatch):
     """Measure the speaker between two blocks, so that the output does not depend on the time."""
-    monkeypatch.setattr(live, "Stream", lambda voice, background: Stream(voice))
+    monkeypatch.setattr(
+        live, "Stream", lambda voice, background, latency: Stream(voice, latency=latency)
+    )
 
 
 def test_live_speech_is_that_of_a_stream(client, voice_cache, voice, foreground):
@@ -369,6 +371,11 @@ def test_live_speech_is_that_of_a_stream(client, voice_cache, voice, foreground)
     assert all(answer["load"] > 0 for answer in messages[1:])
 
 
+def test_the_delay_can_be_chosen(client):
+    messages, _ = talk(client, dict(voice="ljspeech", latency=0.1), [])
+    assert messages[0]["ready"]["latency_s"] <= 0.1
+
+
 @pytest.mark.parametrize(
     "settings, block, line",
     [
@@ -376,6 +383,7 @@ def test_live_speech_is_that_of_a_stream(client, voice_cache, voice, foreground)
         (["ljspeech"], b"", """the message '["ljspeech"]' must be JSON such as"""),
         ({}, b"", "the voice None is gone"),
         (dict(voice="ljspeech", semitones=99), b"", "f0_shift_semitones=99.0 must be"),
+        (dict(voice="ljspeech", latency=0.01), b"", "latency=0.01 must be in 0.1..0.3 s"),
         (dict(voice="ljspeech"), b"abc", "a block of 3 bytes must be float32"),
         (dict(voice="ljspeech"), b"\0" * 4 * (SR + 1), "must be float32, 1 s or less"),
         (dict(voice="ljspeech"), np.full(9, np.nan, "<f4").tobytes(), "block"),

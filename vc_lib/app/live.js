@@ -76,7 +76,8 @@ function connect() {
   const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
   return new Promise((resolve, reject) => {
-    socket.onopen = () => socket.send(JSON.stringify({ voice: byId("voice").value, semitones: moved ? semitones() : undefined }));
+    const settings = { voice: byId("voice").value, semitones: moved ? semitones() : undefined, latency: Number(byId("latency").value) };
+    socket.onopen = () => socket.send(JSON.stringify(settings));
     socket.onerror = socket.onclose = () => reject(UNREACHABLE);
     socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);
@@ -194,6 +195,7 @@ byId("voice").onchange = () => {
   showOwnPitch();
   if (live) end("Press Start to speak in the other voice.");
 };
+byId("latency").onchange = () => live && end("Press Start to speak with the other delay.");
 byId("semitones").oninput = () => {
   moved = true;
   byId("shown").textContent = semitones();

@@ -18,6 +18,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
 from ..convert import Stream
+from ..convert.streaming import LATENCY_S
 from ..convert.live import warm_up
 from ..errors import ParameterError
 from .voices import VoiceCache
@@ -125,7 +126,8 @@ async def _serve(ws: WebSocket, voice_cache: VoiceCache) -> None:
     semitones = settings.get("semitones")
     voice = await asyncio.to_thread(voice_cache.chosen, str(settings.get("voice")), semitones)
     await asyncio.to_thread(warm_up, voice)
-    stream, inbox = Stream(voice, background=True), asyncio.Queue()
+    latency = float(settings.get("latency", LATENCY_S[1]))
+    stream, inbox = Stream(voice, background=True, latency=latency), asyncio.Queue()
     await ws.send_json({"ready": {"sr": voice.sr, "latency_s": stream.latency / voice.sr}})
     reader = asyncio.create_task(_read(ws, stream, inbox))
     try:
