@@ -20,7 +20,7 @@ from training_helpers import (
 
 from vc_lib.convert import load_voice
 from vc_lib.model.voice_folder import trained_until
-from vc_lib.training.callbacks import AverageWeights, EarlyStopping
+from vc_lib.training.callbacks import AverageWeights, EarlyStopping, EpochBar
 from vc_lib.training.run import Interrupted, fit
 from vc_lib.training.run_folder import load_checkpoint, read_history
 
@@ -262,3 +262,23 @@ def test_a_gan_worse_than_its_pretraining_leaves_the_voice(make, tmp_path, capsy
     assert "stopped; the voice is unchanged" in capsys.readouterr().out
     assert (run / "generator.safetensors").read_bytes() == before
     assert not (run / "gan.checkpoint.pt").exists()
+
+
+# Progress
+
+
+def test_bars_tell_the_epoch_and_the_speed(make, tmp_path):
+    learn, said = make("generator", max_crops=8), []
+
+    class Listen(Callback):
+        order = EpochBar.order + 1
+
+        def after_batch(self):
+            said.append((self.training, self.learn.progress.pbar.comment))
+
+    with learn.no_mbar():
+        fit(learn, tmp_path / "run", "generator", 2, cbs=[EpochBar(), Listen()])
+    trained = [comment for training, comment in said if training]
+    assert trained[0].startswith("epoch 1 of 2, ") and trained[-1].startswith("epoch 2 of 2, ")
+    assert all(float(comment.split()[4]) > 0 for comment in trained)
+    assert [comment for training, comment in said if not training][-1] == "epoch 2 of 2"

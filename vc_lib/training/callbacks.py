@@ -1,6 +1,7 @@
 """fastai callbacks of training; each does one thing."""
 
 import io
+import time
 from pathlib import Path
 
 import torch
@@ -196,6 +197,24 @@ class SaveVoice(Callback):
         if epoch_values(self.learn):
             trained = (self.stage, self.epoch)
             save_voice(self.learn.average_weights.average, self.dls.cfg, self.run_dir, trained)
+
+
+class EpochBar(Callback):
+    "Say beside the progress bar which epoch it is of, and how many steps are trained a second."
+
+    order = 61  # after fastai's bar has written its own comment
+
+    def before_train(self):
+        self.began = time.perf_counter()
+
+    def after_batch(self):
+        if not hasattr(self.learn, "progress"):
+            return
+        comment = f"epoch {self.epoch + 1} of {self.n_epoch}"
+        if self.training:
+            speed = (self.iter + 1) / (time.perf_counter() - self.began)
+            comment += f", {speed:.1f} steps a second"
+        self.learn.progress.pbar.comment = comment
 
 
 class EarlyStopping(Callback):

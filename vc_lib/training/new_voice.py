@@ -10,6 +10,7 @@ from ..errors import ParameterError
 from ..model.networks import Generator
 from ..model.voice_folder import BASE, HISTORY, PACKAGE, save_voice
 from .base import from_base
+from .callbacks import EpochBar
 from .dataset import make_dls
 from .run import fit
 from .stages import generator_learner
@@ -76,7 +77,7 @@ def train_new_voice(
     learn = generator_learner(make_dls(known, held_out, cfg), generator)
     say(f"training, {n_epochs} epochs in all; Ctrl+C keeps whole ones, the same command goes on")
     with learn.no_mbar():
-        fit(learn, run, "generator", n_epochs)
+        fit(learn, run, "generator", n_epochs, cbs=[EpochBar()])
     return run
 
 
