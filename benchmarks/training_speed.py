@@ -3,8 +3,9 @@
     python benchmarks/training_speed.py [--steps 3] [--compile]
 
 One step is the generator forward, its loss, backward and Adam on a batch of `cfg.bs` crops of noise. Steps of all
-rows are taken in turns and the shortest of each counts, since other programs only ever add time. The wait for data
-is measured in an epoch on the sample; a crop is made with NumPy's own number of threads and with one, in turns.
+rows are taken in turns and the shortest of each counts, since other programs only ever add time. Crops are of the
+sample with one pseudo-stranger a recording: made by the loader alone, and beside the training of an epoch. One crop
+is also made from a recording without strangers, with NumPy's own number of threads and with one, in turns.
 Figures of one machine at one time: compare the rows with each other. --compile adds torch.compile, which needs
 a C++ compiler.
 """
@@ -26,9 +27,12 @@ from vc_lib.model.compat import has_bf16_units
 from vc_lib.model.losses import GeneratorLoss
 from vc_lib.model.networks import Generator
 from vc_lib.training.dataset import crop_pair, make_dls
+from vc_lib.training.strangers import add_strangers
 
+from fastai.data.load import DataLoader
 from fastai.layers import ToTensorBase
 
+N_BATCHES = 12  # of the sample's crops
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "target"
 
 
@@ -116,14 +120,30 @@ def measure(n_steps: int = 3, compiled: bool = False) -> list[dict]:
     return [row | dict(ratio=row["speed"] / rows[-1]["speed"]) for row in rows]
 
 
-def data_wait(folder, cache, n_steps: int = 8) -> tuple[float, float]:
-    """The share of its time that training waits for crops, and seconds of speech trained a second meanwhile."""
+def sample_crops(folder, cache, n_steps: int) -> DataLoader:
+    """The loader of training crops of a folder, with one pseudo-stranger a recording."""
     cfg = Config()
     recordings = prepare(folder, cfg, cache)
-    cfg = learn_target(recordings, replace(cfg, max_crops=cfg.bs * (n_steps + 3)))
-    step = Step(cfg, has_bf16_units())
-    train = make_dls(recordings, recordings[:1], cfg).train
-    batches, waited, began, n = iter(train), 0.0, None, 0
+    cfg = learn_target(recordings, replace(cfg, max_crops=cfg.bs * n_steps))
+    return make_dls(add_strangers(recordings, cfg, 1, cache), recordings[:1], cfg).train
+
+
+def crops_per_second(loader: DataLoader, n_steps: int) -> float:
+    """Crops that a loader makes a second while nothing is trained."""
+    took, batches = [], iter(loader)
+    next(batches)  # its process is started
+    for _ in range(n_steps):
+        asked = time.perf_counter()
+        next(batches)
+        took.append(time.perf_counter() - asked)
+    list(batches)  # ends the process
+    return loader.bs * n_steps / sum(took)
+
+
+def data_wait(loader: DataLoader) -> tuple[float, float]:
+    """The share of its time that training waits for crops, and steps a second meanwhile."""
+    step = Step(Config(), has_bf16_units())
+    batches, waited, began, n = iter(loader), 0.0, None, 0
     while True:
         if n == 2:
             waited, began = 0.0, time.perf_counter()  # after steps to warm up
@@ -136,7 +156,7 @@ def data_wait(folder, cache, n_steps: int = 8) -> tuple[float, float]:
         step.images = batch
         step()
     took = time.perf_counter() - began
-    return waited / took, (n - 2) * step.seconds / took
+    return waited / took, (n - 2) / took
 
 
 def crop_cost(folder, cache, n_crops: int = 40) -> dict[str, np.ndarray]:
@@ -184,8 +204,16 @@ def main():
             f"| {row['generator']} | {row['weights']:.1f} | {row['first']:.1f} | {row['speed']:.2f} "
             f"| {row['ratio']:.1f} |"
         )
-    wait, speed = data_wait(SAMPLE, "data/cache")
-    print(f"\ncompact with its data: {speed:.2f}, of which {100 * wait:.1f} % is waiting for crops")
+    loader = sample_crops(SAMPLE, "data/cache", N_BATCHES)
+    alone = crops_per_second(loader, N_BATCHES // 2)
+    wait, steps = data_wait(loader)
+    print(
+        "\n| compact, with the sample | a second |\n|---|---|\n"
+        f"| crops, the loader alone (one process) | {alone:.0f} |\n"
+        f"| steps that these crops would suffice for | {alone / loader.bs:.1f} |\n"
+        f"| steps, with their crops | {steps:.2f} |\n\n"
+        f"{100 * wait:.1f} % of these steps is waiting for crops."
+    )
     print("\n| threads | clock [s a crop] | processor [s a crop] |\n|---|---|---|")
     for label, (clock, cpu) in crop_cost(SAMPLE, "data/cache").items():
         print(f"| {label} | {clock:.3f} | {cpu:.3f} |")
