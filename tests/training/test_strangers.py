@@ -1,6 +1,7 @@
 """Pseudo-strangers: real speakers' statistics, rooms, cached pairs, and what training makes of them."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from vc_lib.anonymize import analyze, render, speaker_stats, transform
 from vc_lib.corpus import CorpusItem
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate.metrics import log_spectral_distance_db
+from vc_lib.training import dataset
 from vc_lib.training import strangers as module
 from vc_lib.training.dataset import crop_pair, make_dls
 from vc_lib.training.strangers import (
@@ -119,6 +121,16 @@ def test_some_training_crops_are_the_target_unchanged(made):
         log_spectral_distance_db(*crop_pair(items[-1], cfg, rng(seed)), SR) for seed in (3, 1)
     )
     assert own < strange / 2
+
+
+def test_nothing_is_synthesized_while_a_network_trains(made, monkeypatch):
+    items, cfg = made
+    used = Mock(side_effect=AssertionError)
+    for name in ("transform", "render"):
+        monkeypatch.setattr(dataset, name, used)
+    crops = [crop_pair(items[-1], cfg, rng(seed)) for seed in range(30)]  # some are unchanged
+    assert not used.called
+    assert len({original.tobytes() for _, original in crops}) > 20
 
 
 def test_short_recordings_are_repeated(made):
