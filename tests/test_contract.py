@@ -21,6 +21,7 @@ from vc_lib.convert import Stream, Voice
 from vc_lib.corpus import CorpusItem, learn_target, split
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.evaluate import metrics, scores, signal_metrics
+from vc_lib.listen.tracks import same_loudness
 from vc_lib.model.networks import Generator, OnArrays
 from vc_lib.notebook import players, plots, runs, tables
 from vc_lib.spectrogram import image_to_wav, wav_to_image
@@ -46,7 +47,7 @@ OF_SOUND = {
     "log_spectral_distance_db": lambda wav, sr: metrics.log_spectral_distance_db(wav, wav, sr),
     "envelope_distance_db": lambda wav, sr: metrics.envelope_distance_db(wav, wav, sr),
     "voicing_error": lambda wav, sr: metrics.voicing_error(wav, wav, sr),
-    "same_loudness": lambda wav, sr: players.same_loudness({"a": wav}, sr)["a"],
+    "same_loudness": lambda wav, sr: same_loudness({"a": wav}, sr)["a"],
     "players_html": lambda wav, sr: players.players_html({"a": wav}, sr),
 }
 # Functions of a waveform and its rate that return nan if there is nothing to measure

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import librosa
 import numpy as np
-import torch
 
 from vc_lib.anonymize import Features
 from vc_lib.audio import check_wav, resample
@@ -67,9 +66,7 @@ def griffin_lim(
     cfg = voice.config
     wav = resample(check_wav(wav), sr, voice.sr)
     anonymized = voice.anonymize(wav, voice.sr)
-    img = torch.from_numpy(wav_to_image(anonymized, cfg))[None].to(voice.device)
-    with torch.inference_mode():
-        out = voice.generator(img)[0].float().cpu().numpy()
+    out = voice.generator(wav_to_image(anonymized, cfg), 1.0)
     converted = librosa.griffinlim(
         magnitude(out, cfg) * (cfg.n_fft / 4),
         n_iter=n_iter,

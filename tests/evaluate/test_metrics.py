@@ -66,7 +66,7 @@ def test_mcd_looks_at_active_frames_of_the_reference_only(features):
     loud_db = with_envelope(features, lambda place: 20 * place).sp
     elsewhere = np.where(active_frames(features)[:, None], features.sp, 1e-3 * loud_db)
     assert not active_frames(features).all()
-    assert mcd_db(replace(features, sp=elsewhere), features, SR) == 0
+    assert mcd_db(replace(features, sp=elsewhere), features, SR) < 1e-4
 
 
 def test_mcd_averages_frames_and_envelope_distance_does_not(features):

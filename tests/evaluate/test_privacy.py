@@ -61,7 +61,7 @@ def test_half_strength_is_halfway(features):
     changed = replace(features, f0=4 * features.f0, sp=100 * features.sp)
     half = between(features, changed, 0.5)
     np.testing.assert_allclose(half.f0, 2 * features.f0)
-    np.testing.assert_allclose(half.sp, 10 * features.sp)
+    np.testing.assert_allclose(half.sp, 10 * features.sp, rtol=1e-6)
     quiet = between(features, replace(features, f0=0 * features.f0), 0.5)
     assert (quiet.f0 == features.f0).all(), "the pitch goes at the end"
     voiced = features.voiced

@@ -26,6 +26,7 @@ def trained(cfg, counted=1.0):
     """A network whose weights and averages are anything."""
     torch.manual_seed(1)
     network = Generator(cfg)
+    network.bf16 = False  # as NumPy, on every CPU
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if value.is_floating_point():

@@ -18,8 +18,8 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
 from ..convert import Stream
-from ..convert.streaming import LATENCY_S
 from ..convert.live import warm_up
+from ..convert.streaming import LATENCY_S
 from ..errors import ParameterError
 from .voices import VoiceCache
 
