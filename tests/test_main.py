@@ -357,3 +357,17 @@ def test_ctrl_c_is_the_usual_end_of_live(voice, tmp_path):
     assert re.fullmatch(r"converted \d+\.\d s, \d+ dropouts, delay \d\.\d\d s\n", out), out
     assert {path.name for path in tmp_path.iterdir()} == {"me.wav", "out.wav"}
     assert len(written(tmp_path / "out.wav")) > 14_000
+
+
+def test_a_folder_is_anonymized_but_for_what_cannot_be_read(clip, tmp_path, capsys):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "a.wav").write_text("no sound")
+    soundfile.write(folder / "b.wav", clip, SR)
+    assert main(["anonymize", str(folder), "out"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "1 anonymized recordings are in out\n"
+    assert "1 of 2 files were left out: a.wav" in said.err
+    (folder / "b.wav").unlink()
+    assert main(["anonymize", str(folder), "out"]) == 1
+    assert "none of 1 files can be anonymized; first: " in capsys.readouterr().err

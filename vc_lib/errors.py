@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec
 
+CPU_BUILD = "; without a GPU, install the CPU build of torch first (docs/troubleshooting.md)"
+
 
 class ParameterError(ValueError):
     """A value breaks a rule; the message gives the value, the rule and the way out."""
@@ -40,5 +42,5 @@ def check_installed(what: str, extra: str, *packages: str) -> None:
     if missing:
         raise MissingInput(
             f"{what} needs {' and '.join(missing)}, not installed here; pip install 'vc-lib[{extra}]', "
-            f"or in the clone: pip install -e '.[{extra}]'"
+            f"or in the clone: pip install -e '.[{extra}]'{CPU_BUILD if 'torch' in packages else ''}"
         )

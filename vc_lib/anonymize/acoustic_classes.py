@@ -18,6 +18,7 @@ FRAMES_EACH = 50  # least number of frames for each class
 RELEVANCE = 16.0  # MAP: weight of the target's mean [frames]
 ROUNDS = 10  # MAP: number of iterations
 MAX_FRAMES = 20_000  # largest number of frames; more do not change the estimates
+LEAST_WEIGHT = 1e-30  # of a class; float32 divides by no less
 MAP_FRAMES = 500.0  # fMLLR: weight of the identity [frames]
 MAP_STEPS = 30  # fMLLR: largest number of iterations
 MAP_TOLERANCE = 1e-7  # fMLLR: relative gain of the last iteration; float32 resolves no less
@@ -80,8 +81,9 @@ def class_posteriors(frames: np.ndarray, classes: AcousticClasses, means=None) -
 def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means and variances, each in float32."""
     parts = classes.weights, classes.means, classes.variances
-    weights, means, variances = (np.array(part, np.float32) for part in parts)
-    return weights, means, variances
+    weights, means, variances = (np.array(part, float) for part in parts)
+    weights = np.maximum(weights / weights.sum(), LEAST_WEIGHT)
+    return tuple(part.astype(np.float32) for part in (weights, means, variances))
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:

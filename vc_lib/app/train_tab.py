@@ -37,6 +37,8 @@ def train_tab(training: Training, timer: gr.Timer) -> gr.Button:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             gr.Markdown(INTRODUCTION)
+            if missing := training.missing():
+                gr.HTML(problem(missing))
             files = gr.File(
                 label="Recordings of one speaker",
                 file_count="multiple",
@@ -51,7 +53,13 @@ def train_tab(training: Training, timer: gr.Timer) -> gr.Button:
                 container=False,
             )
             with gr.Row():
-                start = gr.Button("Train", variant="primary", elem_id="train", min_width=100)
+                start = gr.Button(
+                    "Train",
+                    variant="primary",
+                    elem_id="train",
+                    min_width=100,
+                    interactive=not missing,
+                )
                 cancel = gr.Button("Cancel", interactive=False, elem_id="cancel", min_width=100)
         with gr.Column(scale=3, min_width=300):
             state = gr.HTML(_text(training), elem_id="training", elem_classes="vc-flush")
@@ -91,7 +99,7 @@ def _renewed(training: Training, seen) -> list:
         _text(training),
         _curves(now.history) if changed else "",
         gr.Button(visible=now.has_voice),
-        gr.Button(interactive=not now.running),
+        gr.Button(interactive=not now.running and not training.missing()),
         gr.Button(interactive=now.running),
         repr(state),
     ]

@@ -15,13 +15,14 @@ from threading import Lock, Thread
 
 from filelock import FileLock, Timeout
 
-from ..errors import ParameterError, check_installed
+from ..errors import MissingInput, ParameterError, check_installed
 from ..files import writing
 from ..model.voice_folder import HISTORY, WEIGHTS, trained_until
 
 MODELS = Path("models")  # where `vc train` saves voices
 NAME = re.compile(r"\w[\w.-]{0,49}", re.ASCII)
 BAR = re.compile(r"\|[█-]+\|.*\[(\d+)/(\d+)")  # a progress bar: items that are done, and all
+NEEDED = "training", "train", "torch", "fastai"  # for `check_installed`
 FINISHED = 0  # exit code
 # of `vc train` after SIGINT, and of a process that was stopped before it began
 STOPPED = (130, -signal.SIGINT, -signal.SIGTERM)
@@ -85,6 +86,14 @@ class Training:
         self._lock = Lock()
         self._stopping = False
 
+    def missing(self) -> str:
+        """What is not installed, in a sentence; empty if all is there."""
+        try:
+            check_installed(*NEEDED)
+        except MissingInput as e:
+            return str(e)
+        return ""
+
     def start(self, files: Sequence, name: str, quick: bool, agreed: bool) -> None:
         """Start a training.
 
@@ -108,7 +117,7 @@ class Training:
             4 GB of them, or the name is taken or no word.
         """
         name = (name or "").strip()
-        check_installed("training", "train", "torch", "fastai")
+        check_installed(*NEEDED)
         with self._lock:
             self._check(files, name, agreed)
             locked = _only_training()

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from ..config import PRIVATE, AnonymizeConfig, Config
-from ..errors import ParameterError
+from ..errors import NotWritten, ParameterError
 from .listen import page_to_hear
 from .terminal import Progress, say
 
@@ -57,11 +57,21 @@ def anonymize(args) -> str:
         raise ParameterError(f"{args.destination} is a file name, must be a folder")
     results = args.destination.glob(f"**/*_{args.preset}.*")  # of an earlier run
     files = sorted(set(list_audio(args.source)) - set(results))
+    failed = []
     for i, file in enumerate(files):
         folder = args.destination / file.relative_to(args.source).parent
-        _anonymize_file(file, folder / f"{file.stem}_{args.preset}.wav", cfg)
-        say(f"anonymized {i + 1} of {len(files)}")
-    return f"{len(files)} anonymized recordings are in {args.destination}"
+        try:
+            _anonymize_file(file, folder / f"{file.stem}_{args.preset}.wav", cfg)
+        except NotWritten:
+            raise  # the other files would fail, too
+        except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
+            failed.append(f"{file.name}: {e}")
+        say(f"anonymized {i + 1 - len(failed)} of {len(files)}")
+    if failed and len(failed) == len(files):
+        raise ParameterError(f"none of {len(files)} files can be anonymized; first: {failed[0]}")
+    if failed:
+        say(f"warning: {len(failed)} of {len(files)} files were left out: {'; '.join(failed)}")
+    return f"{len(files) - len(failed)} anonymized recordings are in {args.destination}"
 
 
 def _anonymize_config(args) -> AnonymizeConfig:

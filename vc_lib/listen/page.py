@@ -37,7 +37,7 @@ h2 { margin: 1.4rem 0 .3rem; font-size: 1rem; overflow-wrap: anywhere; }
 <h1>Converted to $voice</h1>
 <p><strong>What is converted is synthetic speech; say so wherever it is heard.</strong> Press play, then
 <span class="keys"><kbd>1</kbd> and <kbd>2</kbd></span><span class="touch">tap a name</span> to switch at the same
-moment. All are equally loud here, the files are not. $shown</p>
+moment. Sounds are brought to one level here; each file keeps its own. The page has the first 10 s of each. $shown</p>
 $players
 <script type="module">
 $script
