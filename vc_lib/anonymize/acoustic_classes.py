@@ -83,7 +83,7 @@ def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarra
     parts = classes.weights, classes.means, classes.variances
     weights, means, variances = (np.array(part, float) for part in parts)
     weights = np.maximum(weights / weights.sum(), LEAST_WEIGHT)
-    return tuple(part.astype(np.float32) for part in (weights, means, variances))
+    return weights.astype(np.float32), means.astype(np.float32), variances.astype(np.float32)
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:

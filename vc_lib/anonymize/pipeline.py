@@ -25,6 +25,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from ..config import AnonymizeConfig
 from ..errors import ParameterError
+from ..parallel import one_blas_thread
 from ..speaker import SpeakerStats
 from .dials import (
     MAX_GAIN_DB,
@@ -318,6 +319,7 @@ def render(
     return hybrid(wav, features, transformed, grains, cfg.dials["unvoiced"] == "recorded")
 
 
+@one_blas_thread()
 def anonymize(
     wav: np.ndarray,
     sr: int,

@@ -23,7 +23,7 @@ from ..audio import chunks
 from ..audio.chunks import Chunk
 from ..audio.level import BLOCK_S, attenuate_pauses, block_power, speech_level_db
 from ..config import Config
-from ..parallel import in_order
+from ..parallel import in_order, one_blas_thread
 from ..speaker import SpeakerStats
 
 FADE_S = 0.02  # cross-fade between chunks [s]
@@ -77,6 +77,7 @@ def convert_long(
         yield out[: chunk.n]
 
 
+@one_blas_thread()
 def convert_chunk(voice, chunk: Chunk, source: SpeakerStats, level_db: float) -> np.ndarray:
     """Convert an analyzed chunk, context included [shape=(len(chunk.wav),), float32]."""
     if needs_aperiodicity(voice.config, source):
@@ -105,6 +106,7 @@ def grid(cfg: Config) -> int:
     return both if both < MAX_GRID_S * cfg.sr else frames
 
 
+@one_blas_thread()
 def estimate_speaker(
     cfg: Config, split: Iterator[Chunk]
 ) -> tuple[deque[Chunk], SpeakerStats, float]:

@@ -22,6 +22,7 @@ from ..config import Config
 from ..errors import ParameterError, check_installed
 from ..model.numpy_generator import NumpyGenerator
 from ..model.voice_folder import find_voice, read_voice
+from ..parallel import one_blas_thread
 from ..speaker import SpeakerStats
 from ..spectrogram import image_to_wav, wav_to_image
 from .long import convert_long, estimate_speaker
@@ -68,6 +69,7 @@ class Voice:
             "Disclose it as synthetic wherever it is heard."
         )
 
+    @one_blas_thread()
     def convert(self, wav: np.ndarray, sr: int, source: SpeakerStats | None = None) -> np.ndarray:
         """Convert speech to this voice.
 
