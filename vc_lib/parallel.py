@@ -20,7 +20,9 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
+PART = 128  # rows of `in_parts` that are computed at once
 MMAP_BYTES = 2**20  # size from which memory is returned to the system when it is freed [bytes]
+_lock, _n_limits, _limit = threading.Lock(), 0, None  # of `one_blas_thread`
 _thread = (
     threading.local()
 )  # its attribute `in_pool` is True where `in_order` must not start threads
@@ -43,8 +45,18 @@ def one_blas_thread() -> Iterator[None]:
     Small products gain nothing by more threads, which would take cores from other work: a clip of 5 s
     took three times as long to convert.
     """
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    global _n_limits, _limit
+    with _lock:  # the first use sets the limit, the last one lifts it: uses overlap in threads
+        if not _n_limits:
+            _limit = _thread_pools().limit(limits=1, user_api="blas")
+        _n_limits += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _n_limits -= 1
+            if not _n_limits:
+                _limit.restore_original_limits()
 
 
 @contextmanager
@@ -161,6 +173,6 @@ def in_parts(function: Callable[[slice], np.ndarray], n_rows: int, least: int = 
     >>> in_parts(lambda rows: np.arange(10)[rows] ** 2, 10, least=3)
     array([ 0,  1,  4,  9, 16, 25, 36, 49, 64, 81])
     """
-    size = max(least, -(-n_rows // n_cores()))
+    size = max(least, PART)  # whatever the number of cores, which must not change the rounding
     parts = [slice(a, min(a + size, n_rows)) for a in range(0, n_rows, size)] or [slice(0, 0)]
     return np.concatenate(list(in_order(function, parts)))

@@ -54,3 +54,12 @@ def test_perturbation_of_size_zero_changes_nothing(features, source):
     out = SpeakerPerturbation.draw(off, source, rng()).apply(features)
     np.testing.assert_allclose(out.sp, features.sp, rtol=1e-6)
     np.testing.assert_allclose(out.ap, np.clip(features.ap, 1e-3, 1))
+
+
+def test_a_wild_perturbation_stays_finite(features, source):
+    cfg = AnonymizeConfig(perturb_cepstrum=1.0)
+    for seed in range(5):
+        perturbation = SpeakerPerturbation.draw(cfg, source, rng(seed))
+        wild = replace(perturbation, mix=1e3 * perturbation.mix)
+        made = wild.apply(features.compact())
+        assert np.isfinite(made.sp).all() and (made.sp >= 0).all()

@@ -116,7 +116,7 @@ def run_stage(stage: str, place: Path) -> None:
 def both_voices(place: Path) -> tuple[list[dict], Config]:
     """Two voices of one config, to be saved in turns."""
     weights, cfg = read_voice(place / "models" / "run")
-    moved = {k: v + 0.01 if v.is_floating_point() else v for k, v in weights.items()}
+    moved = {k: v + np.float32(0.01) if v.dtype == np.float32 else v for k, v in weights.items()}
     return [weights, moved], cfg
 
 

@@ -20,6 +20,9 @@ with warnings.catch_warnings():
     import pyworld
 
 N_CEPSTRA = 24  # number of cepstral coefficients that describe a speaker
+MAX_LOG_POWER = (
+    50.0  # natural logarithm of the largest and of the least power of an envelope; float32 holds 88
+)
 FLOOR_POWER = 1e-16  # lowest power of an envelope, so that logarithms of silence are finite
 SR_MIN, SR_MAX = 8_000, 192_000  # range of sampling rates for WORLD [Hz]
 SWIFT_CONFIDENCE = 0.07  # threshold of voicing; the package's 0.9 loses most voiced frames
@@ -319,7 +322,8 @@ def envelope_from_cepstrum(mc: np.ndarray, sr: int, n_bins: int) -> np.ndarray:
         )
     _check_coded(mc.shape[1], n_bins)
     _, to_envelope = _coder(check_sr(sr), n_bins, mc.shape[1])
-    return np.exp(mc.astype(np.float32) @ to_envelope)
+    log_power = mc.astype(np.float32) @ to_envelope
+    return np.exp(np.clip(log_power, -MAX_LOG_POWER, MAX_LOG_POWER))
 
 
 def _check_coded(n_cepstra: int, n_bins: int) -> None:

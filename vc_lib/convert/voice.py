@@ -204,8 +204,9 @@ def load_voice(folder, device=None) -> Voice:
         A folder with generator.safetensors and config.json, such as models/ljspeech. Or a name,
         such as "ljspeech", of a voice in `models/` or of one that ships with the package.
     device : str or torch.device, optional
-        Run the network by torch there: "cpu", "cuda", "mps". By default it runs by NumPy, and torch
-        need not be installed. The network takes about a sixth of the time, so a GPU saves little.
+        Run the network by torch there: "cpu", "cuda", "mps". By default the compact network
+        runs by NumPy; it takes a sixth of the time, so a GPU saves little. Others need torch, and take
+        CUDA or MPS if there is one.
 
     Raises
     ------

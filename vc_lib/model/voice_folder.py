@@ -251,6 +251,10 @@ def _check_memory(cfg: Config, path: Path) -> None:
     n_bins = cfg.n_freqs * (CHUNK_S + 2 * CONTEXT_S) * cfg.sr / cfg.hop_length
     channels = 128 if cfg.encoder == "resnet18" else max(2, cfg.width / cfg.fold)
     needed = 4 * 8 * channels * n_bins
+    if cfg.encoder == "compact":  # rows are padded; a convolution holds its input three times
+        step = cfg.fold * 2 ** (cfg.depth - 1)
+        padded = -(-(cfg.n_freqs - 1) // step) * step / cfg.n_freqs
+        needed = 100 * max(0.5, cfg.width / cfg.fold) * padded * n_bins
     if needed > MAX_IMAGE_BYTES:
         raise ParameterError(
             f"{path} has n_fft={cfg.n_fft}, hop_length={cfg.hop_length}, width={cfg.width} at {cfg.sr} Hz: "
