@@ -428,7 +428,7 @@ def test_what_comes_faster_than_it_is_converted_is_dropped_and_counted(client, m
             return super().__call__(block)
 
     monkeypatch.setattr(live, "Stream", Slow)
-    monkeypatch.setattr(live, "warm_up", lambda voice: None)
+    monkeypatch.setattr(live, "warm_up", lambda voice, latency: None)
     n_blocks, messages, n_samples, n_dropped = 30, [], 0, 0
     with client.websocket_connect(SOCKET, headers={"origin": AT}) as ws:
         ws.send_json(dict(voice="ljspeech"))

@@ -85,8 +85,7 @@ def save_voice(weights: dict, cfg: Config, run_dir, trained: tuple[str, int] | N
 
 def _array(value) -> np.ndarray:
     """A torch tensor on any device, or an array, as a contiguous array."""
-    if not isinstance(value, np.ndarray):
-        value = value.detach().cpu().numpy()
+    value = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
     return np.ascontiguousarray(value).reshape(value.shape)  # which would make () to (1,)
 
 
