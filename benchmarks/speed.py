@@ -213,10 +213,8 @@ def last_word(code: str, *args: str) -> str:
 def live(folder: Path) -> str:
     """One core of a live conversion, by latency, idle and beside a program that keeps a core busy."""
     voice, rows = load_voice("models/ljspeech"), []
-    sr, wavs = (
-        voice.sr,
-        [np.resize(load_wav(f, voice.sr), 10 * voice.sr) for f in list_audio(folder)[:4]],
-    )
+    sr = voice.sr
+    wavs = [np.resize(load_wav(file, sr), 10 * sr) for file in list_audio(folder)[:4]]
     for latency in reversed(LATENCY_S):
         loads, slowest, distances = ([], []), [], []
         for wav in wavs:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+from vc_lib import parallel
 from vc_lib.parallel import give_memory_back, in_order, in_parts, n_cores, one_blas_thread
 
 
@@ -96,6 +97,7 @@ def test_memory_can_be_given_back_more_than_once():
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 9, 10, 100])
-def test_rows_in_parts_are_the_rows(n_rows):
+def test_rows_in_parts_are_the_rows(n_rows, monkeypatch):
+    monkeypatch.setattr(parallel, "PART", 10)
     rows = np.arange(3 * n_rows).reshape(n_rows, 3)
-    np.testing.assert_array_equal(in_parts(lambda part: rows[part] ** 2, n_rows, 10), rows**2)
+    np.testing.assert_array_equal(in_parts(lambda part: rows[part] ** 2, n_rows), rows**2)

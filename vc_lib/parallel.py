@@ -23,9 +23,8 @@ M_MMAP_THRESHOLD = -3  # number of the option of that name in malloc.h
 PART = 128  # rows of `in_parts` that are computed at once
 MMAP_BYTES = 2**20  # size from which memory is returned to the system when it is freed [bytes]
 _lock, _n_limits, _limit = threading.Lock(), 0, None  # of `one_blas_thread`
-_thread = (
-    threading.local()
-)  # its attribute `in_pool` is True where `in_order` must not start threads
+# its attribute `in_pool` is True where `in_order` must not start threads
+_thread = threading.local()
 
 
 def n_cores() -> int:
@@ -64,8 +63,8 @@ def one_thread() -> Iterator[None]:
     """A context in which this thread, NumPy and torch use no other thread.
 
     Blocks of a tenth of a second gain nothing by a second thread, and must wait while another
-    program holds it up. The limits are the process's: uses that overlap in several threads may leave
-    them in force, which costs a program of many streams nothing.
+    program holds it up. torch's limit is the process's: uses that overlap in several threads may leave
+    it in force, which costs a program of many streams nothing.
     """
     before, in_pool = _set_torch_threads(1), getattr(_thread, "in_pool", False)
     _thread.in_pool = True
@@ -157,7 +156,7 @@ def _set_torch_threads(n: int | None) -> int | None:
     return before
 
 
-def in_parts(function: Callable[[slice], np.ndarray], n_rows: int, least: int = 64) -> np.ndarray:
+def in_parts(function: Callable[[slice], np.ndarray], n_rows: int) -> np.ndarray:
     """Compute rows of an array on all cores, a part of them on each.
 
     Parameters
@@ -165,14 +164,12 @@ def in_parts(function: Callable[[slice], np.ndarray], n_rows: int, least: int = 
     function : callable
         Takes a slice of the rows, and returns these rows.
     n_rows : int
-    least : int
-        Smallest part that is worth a thread [rows].
 
     Examples
     --------
-    >>> in_parts(lambda rows: np.arange(10)[rows] ** 2, 10, least=3)
+    >>> in_parts(lambda rows: np.arange(10)[rows] ** 2, 10)
     array([ 0,  1,  4,  9, 16, 25, 36, 49, 64, 81])
     """
-    size = max(least, PART)  # whatever the number of cores, which must not change the rounding
-    parts = [slice(a, min(a + size, n_rows)) for a in range(0, n_rows, size)] or [slice(0, 0)]
+    # as large on any number of cores, which must not change the rounding
+    parts = [slice(a, min(a + PART, n_rows)) for a in range(0, n_rows, PART)] or [slice(0, 0)]
     return np.concatenate(list(in_order(function, parts)))

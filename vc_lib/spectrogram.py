@@ -21,13 +21,13 @@ tensors they are differentiable; losses use them. torch is not imported here: co
 
 import math
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import check_wav
+from .audio.wav import hann
+from .audio.wav import stft as stft_of_arrays
 from .config import AudioConfig
 from .errors import ParameterError
 
@@ -129,56 +129,44 @@ def magnitude(img: np.ndarray, cfg: AudioConfig) -> np.ndarray:
 # image (..., 2, n_freqs, n_frames)
 
 
-def _library(x):
+def library(x):
     """The module of an array's functions, NumPy or torch; those used here have the same names."""
     return np if isinstance(x, np.ndarray) else sys.modules["torch"]
 
 
 def _like(constant: np.ndarray, x: Array) -> Array:
     """A constant as an array of the library of `x`, on its device."""
-    xp = _library(x)
+    xp = library(x)
     return constant if xp is np else xp.from_numpy(constant).to(x.device)
-
-
-@cache
-def _window(n_fft: int) -> np.ndarray:
-    """Hann window [shape=(n_fft,), float32]."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi / n_fft * np.arange(n_fft))).astype(np.float32)
 
 
 def stft(wav: Array, cfg: AudioConfig) -> Array:
     """STFT of `wav` (..., n_samples), scaled so that a full-scale sine peaks at 1."""
-    xp, window, n_samples = _library(wav), _like(_window(cfg.n_fft), wav), wav.shape[-1]
-    n_frames = 1 + math.ceil(n_samples / cfg.hop_length)
-    padding = 0, (n_frames - 1) * cfg.hop_length - n_samples
-    flat = wav.reshape(-1, n_samples)
+    xp, n_samples = library(wav), wav.shape[-1]
     if xp is np:
-        half = cfg.n_fft // 2
-        flat = np.pad(flat, ((0, 0), (half, half + padding[1])))
-        frames = sliding_window_view(flat, cfg.n_fft, 1)[:, :: cfg.hop_length]
-        D = np.fft.rfft(frames * window).swapaxes(1, 2)
-    else:
-        flat = xp.nn.functional.pad(flat, padding)
-        how = dict(window=window, center=True, pad_mode="constant", return_complex=True)
-        D = xp.stft(flat, cfg.n_fft, cfg.hop_length, **how)
+        return stft_of_arrays(wav, cfg)
+    after = math.ceil(n_samples / cfg.hop_length) * cfg.hop_length - n_samples
+    flat = xp.nn.functional.pad(wav.reshape(-1, n_samples), (0, after))
+    how = dict(center=True, pad_mode="constant", return_complex=True)
+    D = xp.stft(flat, cfg.n_fft, cfg.hop_length, window=_like(hann(cfg.n_fft), wav), **how)
     return D.reshape(*wav.shape[:-1], *D.shape[-2:]) / (cfg.n_fft / 4)
 
 
 def istft(D: Array, cfg: AudioConfig, n_samples: int) -> Array:
     """Inverse of `stft`: (..., n_freqs, n_frames) to (..., n_samples)."""
-    xp = _library(D)
+    xp = library(D)
     flat = D.reshape(-1, *D.shape[-2:]) * (cfg.n_fft / 4)
     if xp is np:
         wav = _overlap_added(np.fft.irfft(flat, cfg.n_fft, 1), cfg, n_samples)
     else:
-        how = dict(window=_like(_window(cfg.n_fft), D), center=True, length=n_samples)
+        how = dict(window=_like(hann(cfg.n_fft), D), center=True, length=n_samples)
         wav = xp.istft(flat, cfg.n_fft, cfg.hop_length, **how)
     return wav.reshape(*D.shape[:-2], n_samples)
 
 
 def _overlap_added(frames: np.ndarray, cfg: AudioConfig, n_samples: int) -> np.ndarray:
     """Windowed frames (B, n_fft, n_frames) in sum, over the sum of their squared windows."""
-    hop, window, n_frames = cfg.hop_length, _window(cfg.n_fft), frames.shape[2]
+    hop, window, n_frames = cfg.hop_length, hann(cfg.n_fft), frames.shape[2]
     n_parts = math.ceil(cfg.n_fft / hop)  # of a frame, each as long as a hop; the last may be less
     total = np.zeros((len(frames), n_frames + n_parts - 1, hop), np.float32)
     weight = np.zeros(total.shape[1:], np.float32)
@@ -193,7 +181,7 @@ def _overlap_added(frames: np.ndarray, cfg: AudioConfig, n_samples: int) -> np.n
 
 def to_image(D: Array, cfg: AudioConfig) -> Array:
     """Image (..., 2, n_freqs, n_frames) of an STFT."""
-    xp, mag = _library(D), abs(D)
+    xp, mag = library(D), abs(D)
     if has_logarithm(cfg):
         first = 1 + xp.log10(mag + FLOOR) * (2 / DECADES)
         angle = xp.angle(D)
@@ -211,7 +199,7 @@ def to_image(D: Array, cfg: AudioConfig) -> Array:
 
 def from_image(img: Array, cfg: AudioConfig) -> Array:
     """STFT of an image (..., 2, n_freqs, n_frames)."""
-    xp = _library(img)
+    xp = library(img)
     img = img.astype(np.float32, copy=False) if isinstance(img, np.ndarray) else img.float()
     first, second = img[..., 0, :, :], img[..., 1, :, :]
     if has_logarithm(cfg):
@@ -230,7 +218,7 @@ def from_image(img: Array, cfg: AudioConfig) -> Array:
 
 def _complex(real: Array, imag: Array) -> Array:
     """Complex numbers of two arrays of float32."""
-    xp = _library(real)
+    xp = library(real)
     if xp is not np:
         return xp.complex(real, imag)
     z = np.empty(real.shape, np.complex64)
@@ -264,7 +252,7 @@ def minimum_phase(log_gain: Array, n_quefrencies: int | None = None) -> Array:
     ----------
     Oppenheim and Schafer, Discrete-Time Signal Processing, the chapter on the cepstrum.
     """
-    xp, n = _library(log_gain), 2 * (log_gain.shape[-2] - 1)
+    xp, n = library(log_gain), 2 * (log_gain.shape[-2] - 1)
     causal = np.zeros((n, 1), np.float32)
     causal[0] = causal[n // 2] = 1
     causal[1 : n // 2] = 2
@@ -295,7 +283,7 @@ def filtered(
     -------
     np.ndarray or torch.Tensor [shape as `img`]
     """
-    xp = _library(img)
+    xp = library(img)
     if not has_logarithm(cfg):
         return img * xp.exp(minimum_phase(log_gain, n_quefrencies).real)
     response = minimum_phase(log_gain * NEPERS, n_quefrencies)
@@ -316,7 +304,7 @@ def log_magnitude(img: Array, cfg: AudioConfig) -> Array:
 def log_of_magnitude(D: Array) -> Array:
     """Log-magnitude of an STFT (..., n_freqs, n_frames), as `log_magnitude`; finite gradient at 0."""
     mag = (D.real**2 + D.imag**2 + 1e-24) ** 0.5
-    return 1 + _library(D).log10(mag + FLOOR) * (2 / DECADES)
+    return 1 + library(D).log10(mag + FLOOR) * (2 / DECADES)
 
 
 def _advance(cfg: AudioConfig, like: Array) -> Array:
@@ -327,4 +315,4 @@ def _advance(cfg: AudioConfig, like: Array) -> Array:
 
 def _wrap(angle: Array) -> Array:
     """Angle wrapped to -pi..pi [rad]."""
-    return angle - 2 * math.pi * _library(angle).round(angle / (2 * math.pi))
+    return angle - 2 * math.pi * library(angle).round(angle / (2 * math.pi))

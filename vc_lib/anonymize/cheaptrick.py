@@ -32,7 +32,7 @@ def cheaptrick(
         Centers of the frames.
     sr : int [Hz]
     fft_size : int
-        A power of two; frames of an F0 under `3 * sr / fft_size` count as unvoiced.
+        A power of two; frames of an F0 up to `3 * sr / (fft_size - 3)` count as unvoiced.
 
     Returns
     -------

@@ -184,7 +184,7 @@ def _aperiodicity(x, f0, times, sr: int, fft_size: int, frame_period_ms: float) 
         at = anchors[part]
         return np.log(pyworld.d4c(x, f0[at], times[at], sr, threshold=0.0, fft_size=fft_size))
 
-    log_ap = in_parts(log_aperiodicity, len(anchors), least=16)
+    log_ap = in_parts(log_aperiodicity, len(anchors))
     high = np.searchsorted(anchors, voiced)
     low = np.maximum(high - (anchors[high] > voiced), 0)
     share = (voiced - anchors[low]) / np.maximum(anchors[high] - anchors[low], 1)

@@ -1,6 +1,7 @@
 """Waveforms: checks, mixing to mono, resampling, magnitude of the STFT."""
 
 import math
+from functools import cache
 
 import numpy as np
 import soxr
@@ -157,7 +158,7 @@ def _resample(wav: np.ndarray, from_sr: int, to_sr: int) -> np.ndarray:
 
 
 def stft_magnitude(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
-    """Magnitude of the STFT that `spectrogram.stft` gives, without torch.
+    """Magnitude of the STFT that `spectrogram.stft` gives.
 
     Parameters
     ----------
@@ -176,14 +177,23 @@ def stft_magnitude(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
     >>> mag.shape, float(mag[32, 60].round(3))
     ((257, 126), 1.0)
     """
-    wav = check_wav(wav)
-    n_frames = 1 + math.ceil(len(wav) / cfg.hop_length)
-    before = cfg.n_fft // 2
-    after = (n_frames - 1) * cfg.hop_length - len(wav) + before
-    padded = np.pad(np.asarray(wav, np.float32), (before, after))
-    frames = sliding_window_view(padded, cfg.n_fft)[:: cfg.hop_length]
-    window = np.hanning(cfg.n_fft + 1)[:-1].astype(np.float32)
-    return np.abs(np.fft.rfft(frames * window)).T / np.float32(cfg.n_fft / 4)
+    return np.abs(stft(np.asarray(check_wav(wav), np.float32), cfg))
+
+
+def stft(wav: np.ndarray, cfg: AudioConfig) -> np.ndarray:
+    """STFT of waveforms (..., n_samples) in float32, as `spectrogram.stft` describes it."""
+    half, n_samples = cfg.n_fft // 2, wav.shape[-1]
+    n_frames = 1 + math.ceil(n_samples / cfg.hop_length)
+    after = (n_frames - 1) * cfg.hop_length - n_samples + half
+    padded = np.pad(wav, [(0, 0)] * (wav.ndim - 1) + [(half, after)])
+    frames = sliding_window_view(padded, cfg.n_fft, -1)[..., :: cfg.hop_length, :]
+    return np.fft.rfft(frames * hann(cfg.n_fft)).swapaxes(-1, -2) / np.float32(cfg.n_fft / 4)
+
+
+@cache
+def hann(n: int) -> np.ndarray:
+    """Periodic Hann window [shape=(n,), float32]."""
+    return np.hanning(n + 1)[:-1].astype(np.float32)
 
 
 def _fit(wav: np.ndarray, n_samples: int) -> np.ndarray:

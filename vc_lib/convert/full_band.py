@@ -119,11 +119,11 @@ class _Gain:
     """Gain of the band above: that of the top of the narrow band, near that of all of it."""
 
     def __init__(self, from_sr: int, sr: int):
+        from scipy.signal import firwin  # here: slow to import
+
         self.step = max(1, round(STEP_S * from_sr))  # [samples at from_sr]
         self.steps_per_sample = from_sr / sr / self.step
         edges = tuple(share * from_sr for share in TOP_BAND)
-        from scipy.signal import firwin  # here: slow to import
-
         self.taps = firwin(N_TAPS, edges, fs=from_sr, pass_zero=False)
         self.delay = N_TAPS // 2
         self.state = np.zeros((2, N_TAPS - 1))

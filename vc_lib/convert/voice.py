@@ -233,11 +233,9 @@ def _by_torch(config: Config, weights: dict[str, np.ndarray], device) -> Network
     check_installed("conversion by torch", "train", "torch", "fastai")
     import torch
 
-    from ..model.networks import Generator, OnArrays
+    from ..model.networks import OnArrays, with_weights
 
-    generator = Generator(config)
-    generator.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     if device is None:
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    return OnArrays(generator, device)
+    return OnArrays(with_weights(config, weights), device)

@@ -14,17 +14,15 @@ from torch.nn import functional as F
 from ..config import Config
 from ..errors import ParameterError
 from ..spectrogram import (
-    DECADES,
     filtered,
     from_image,
     istft,
-    log_magnitude,
     log_of_magnitude,
     stft,
 )
 from .compat import autocast, store_skips_by_thread
 from .frame_network import FrameNetwork
-from .numpy_generator import FADE, LOUD, band, n_quefrencies, smoothing
+from .numpy_generator import LOUD, band, frame_level, gate, n_quefrencies, smoothing
 
 from fastai.layers import ConvLayer, NormType, ResBlock
 from fastai.vision.models.unet import DynamicUnet
@@ -95,19 +93,18 @@ class ChangeLimiter(nn.Module):
     def forward(self, change, img):  # (B, 1, n_freqs, n_frames), (B, 2, n_freqs, n_frames)
         reach = self.kernel.shape[-1] // 2
         change = F.conv2d(F.pad(change, (reach, reach, 0, 0), mode="replicate"), self.kernel)
-        power = 10 ** (DECADES * (log_magnitude(img, self.cfg)[:, None] - 1))
-        level = torch.log10(power.mean(2, keepdim=True)) / DECADES  # (B, 1, 1, n_frames) [50 dB]
+        level = frame_level(img, self.cfg)[:, None, None]  # (B, 1, 1, n_frames)
         loud, mean = self._average(self.loud, LOUD), self._average(self.mean, 0.0)
         if self.training:
             loud = torch.quantile(level.detach().flatten(), LOUD_SHARE)
-        gate = ((level - loud - FADE[0]) / (FADE[1] - FADE[0])).clamp(0, 1)
+        kept = gate(level, loud)
         if self.training:
-            mean = (change * gate / gate.sum().clamp(min=1)).sum((0, 1, 3))[:, None]
+            mean = (change * kept / kept.sum().clamp(min=1)).sum((0, 1, 3))[:, None]
             with torch.no_grad():
                 one = torch.ones_like(self.counted)
                 for total, new in ((self.mean, mean), (self.loud, loud), (self.counted, one)):
                     total.lerp_(new, STEP_SHARE)
-        return (change - mean) * gate * self.band
+        return (change - mean) * kept * self.band
 
     def _average(self, total: torch.Tensor, default: float) -> torch.Tensor:
         """Running average of a buffer; `default` before the first step of training."""
@@ -199,6 +196,13 @@ class Generator(nn.Module):
         if self.limiter:
             change = self.limiter(change, img)
         return filtered(img, strength * change, self.cfg, n_quefrencies(self.cfg))
+
+
+def with_weights(cfg: Config, weights: dict[str, np.ndarray]) -> Generator:
+    """A generator with the weights that `voice_folder.read_voice` returned."""
+    generator = Generator(cfg)
+    generator.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return generator
 
 
 class OnArrays:

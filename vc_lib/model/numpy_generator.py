@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import correlate1d
 
 from ..config import Config
-from ..spectrogram import DECADES, filtered, log_magnitude
+from ..spectrogram import DECADES, Array, filtered, library, log_magnitude
 
 # frame level relative to loud frames: no change below -35 dB, full change above -25 dB [50 dB]
 FADE = (-0.7, -0.5)
@@ -222,10 +222,18 @@ class _ChangeLimiter:
 
     def __call__(self, change: np.ndarray, img: np.ndarray) -> np.ndarray:
         change = correlate1d(change, self.kernel, mode="nearest")
-        power = 10 ** (np.float32(DECADES) * (log_magnitude(img, self.cfg) - 1))
-        level = np.log10(power.mean(0)) / np.float32(DECADES)  # (n_frames,) [50 dB]
-        gate = np.clip((level - self.loud - FADE[0]) / (FADE[1] - FADE[0]), 0, 1)
-        return ((change - self.mean) * gate * self.band).astype(np.float32)
+        return (change - self.mean) * gate(frame_level(img, self.cfg), self.loud) * self.band
+
+
+def frame_level(img: Array, cfg: Config) -> Array:
+    """Level of the frames of an image (..., 2, n_freqs, n_frames) [shape=(..., n_frames), 50 dB]."""
+    power = 10 ** (DECADES * (log_magnitude(img, cfg) - 1))
+    return library(img).log10(power.mean(-2)) / DECADES
+
+
+def gate(level: Array, loud) -> Array:
+    """Share of the change that frames of a `level` keep, where loud frames have `loud` [50 dB]."""
+    return library(level).clip((level - loud - FADE[0]) / (FADE[1] - FADE[0]), 0, 1)
 
 
 def n_quefrencies(cfg: Config) -> int | None:

@@ -16,7 +16,7 @@ from fastprogress.fastprogress import progress_bar
 from ..config import AudioConfig, Config, ModelConfig
 from ..corpus import CorpusItem, learn_target, prepare
 from ..errors import ParameterError
-from ..model.networks import Generator
+from ..model.networks import Generator, with_weights
 from ..model.voice_folder import BASE, find_voice, read_voice
 from .strangers import add_strangers
 
@@ -100,6 +100,4 @@ def from_base(cfg: Config, folder=BASE) -> Generator:
             "train with that, or from nothing"
         )
     torch.manual_seed(cfg.seed)
-    generator = Generator(cfg)
-    generator.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    return generator
+    return with_weights(cfg, weights)
