@@ -7,6 +7,7 @@ import hashlib
 import json
 import warnings
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -198,7 +199,8 @@ def _on_dask(
     """Results of `_prepare_file` on a Dask cluster, in the order of the files.
 
     joblib's own backend waits forever for a recording that kills its workers, and collects only
-    some 40 results a second. Here batches share that cost, and such a recording is left out.
+    some 40 results a second. Here batches share that cost, and such a recording is left out. A dying
+    worker takes others with it: each of them runs again by itself, and only what dies so is left out.
     """
     from distributed import KilledWorker, as_completed
 
@@ -208,13 +210,16 @@ def _on_dask(
     running = as_completed(loop=backend.client.loop, with_results=True, raise_errors=False)
     batches: dict = {}  # future to the indices of its files
     finished: dict = {}  # results before their turn
+    suspects: deque = deque()  # indices of files whose worker died
+    alone = None  # future of the suspect that runs by itself
     turn = 0
 
-    def submit(batch: Sequence[int]) -> None:
+    def submit(batch: Sequence[int]):
         some = [files[i] for i in batch]
         future = backend.client.submit(_prepare_files, some, cfg, cache_dir, pure=False)
         batches[future] = batch
         running.add(future)
+        return future
 
     try:
         for batch in islice(waiting, 2 * n_threads):
@@ -225,13 +230,17 @@ def _on_dask(
                 error = results[1] if isinstance(results, tuple) else results
                 if not isinstance(error, KilledWorker):
                     raise error
-                if len(batch) > 1:  # which of them was it?
-                    for i in batch:
-                        submit([i])
-                    continue
+                if future is not alone:
+                    suspects.extend(batch)
+                    batch = []
                 results = ["its analysis killed several workers; remove it or copy it again"]
+                results = results[: len(batch)]
             finished.update(zip(batch, results, strict=True))
-            for batch in islice(waiting, 1):
+            if suspects and not batches:
+                alone = submit([suspects.popleft()])
+            while not suspects and len(batches) < 2 * n_threads:
+                if not (batch := next(waiting, None)):
+                    break
                 submit(batch)
             while turn in finished:
                 yield finished.pop(turn)

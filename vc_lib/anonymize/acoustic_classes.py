@@ -21,7 +21,7 @@ MAX_FRAMES = 20_000  # largest number of frames; more do not change the estimate
 LEAST_WEIGHT = 1e-30  # of a class; float32 divides by no less
 MAP_FRAMES = 500.0  # fMLLR: weight of the identity [frames]
 MAP_STEPS = 30  # fMLLR: largest number of iterations
-MAP_TOLERANCE = 1e-7  # fMLLR: relative gain of the last iteration; float32 resolves no less
+MAP_TOLERANCE = 1e-7  # fMLLR: relative gain of the last iteration
 LEAST_VARIANCE = 1e-3  # added to the variances of the mixture
 SMOOTH_S = 0.015  # smoothing of the posteriors over time, standard deviation [s]
 
@@ -72,18 +72,17 @@ def class_posteriors(frames: np.ndarray, classes: AcousticClasses, means=None) -
     means : np.ndarray, optional [shape=(n_classes, n_coefficients)]
         Means in place of those of `sounds`.
     """
-    weights, own, variances = _arrays(classes)
+    weights, own, variances = (part.astype(np.float32) for part in _arrays(classes))
     means = own if means is None else np.asarray(means, np.float32)
     frames = np.asarray(frames, np.float32)
     return _posteriors(_log_densities(frames.T, weights, means, variances))[0].T
 
 
 def _arrays(classes: AcousticClasses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, means and variances, each in float32."""
+    """Weights, means and variances."""
     parts = classes.weights, classes.means, classes.variances
     weights, means, variances = (np.array(part, float) for part in parts)
-    weights = np.maximum(weights / weights.sum(), LEAST_WEIGHT)
-    return weights.astype(np.float32), means.astype(np.float32), variances.astype(np.float32)
+    return np.maximum(weights / weights.sum(), LEAST_WEIGHT), means, variances
 
 
 def _log_densities(frames, weights, means, variances) -> np.ndarray:
@@ -134,7 +133,8 @@ def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     weights, means, variances = _arrays(classes)
     center = weights @ means
     spread = np.sqrt(weights @ (variances + (means - center) ** 2))
-    z = np.vstack([((frames - center) / spread).T, np.ones(len(frames))]).astype(np.float32)
+    # float64: rounding to float32 depends on where in memory an array lies, and the search amplifies it
+    z = np.vstack([((frames - center) / spread).T, np.ones(len(frames))])
     pulls = np.concatenate([means / variances, 1 / variances], 1).T
     shrinkage = MAP_FRAMES / len(frames)
 
@@ -146,14 +146,14 @@ def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
             return np.inf, np.zeros_like(flat)
         scaled = move * spread
         scaled[n] += center
-        y = scaled.T.astype(np.float32) @ z
+        y = scaled.T @ z
         log_p = _log_densities(y, weights, means, variances)
         posterior, total = _posteriors(log_p)
         up, down = np.split(pulls @ posterior, 2)
         change = move - identity
         slope = 2 * shrinkage * change - (z @ (up - y * down).T) * (spread / len(frames))
         slope[:n] -= np.linalg.inv(move[:n]).T
-        return shrinkage * (change**2).sum() - total.mean(dtype=float) - log_volume, slope.ravel()
+        return shrinkage * (change**2).sum() - total.mean() - log_volume, slope.ravel()
 
     from scipy.optimize import minimize  # imported here, because analysis does not need it
 
