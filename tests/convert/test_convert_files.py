@@ -91,6 +91,13 @@ def test_output_folder_mirrors_the_source_folder(model, takes, tmp_path):
         assert np.abs(of_folder - alone).max() < 2 / 32_768
 
 
+def test_a_folder_tells_the_seconds_of_all_files(model, takes, tmp_path):
+    told = []
+    outputs = convert_folder(model, takes, tmp_path / "out", progress=told.append)
+    assert len(told) >= len(outputs)
+    assert max(told) == pytest.approx(sum(soundfile.info(file).duration for file in outputs))
+
+
 def test_skips_broken_files_with_a_warning(model, takes, tmp_path):
     (takes / "b.flac").write_bytes(b"no sound")
     (takes / "empty.wav").write_bytes(b"")

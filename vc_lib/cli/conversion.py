@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from ..config import PRIVATE, AnonymizeConfig, Config
-from ..errors import NotWritten, ParameterError
+from ..errors import MissingInput, NotWritten, ParameterError
 from .listen import page_to_hear
 from .terminal import Progress, say
 
@@ -15,7 +15,10 @@ def convert(args) -> str:
     """Convert a recording, or a folder of them; returns the last line of the output."""
     from ..convert import convert_file, convert_folder
 
+    if not args.source.exists():
+        raise MissingInput(f"{args.source} does not exist; correct the path")
     voice, how = voice_with_dials(args), dict(sr=args.rate, level=args.level)
+    how["progress"] = Progress("converted")
     suffix = f".{args.format or FORMATS[0]}"
     if args.source.is_dir():
         if args.destination.suffix[1:] in FORMATS:
@@ -26,7 +29,7 @@ def convert(args) -> str:
     destination = _file_in(args.destination, args.source, "converted", suffix)
     if args.format and destination.suffix != suffix:
         raise ParameterError(f"--format {args.format} must not contradict {destination}; drop one")
-    convert_file(voice, args.source, destination, progress=Progress("converted"), **how)
+    convert_file(voice, args.source, destination, **how)
     return f"the converted recording is {destination}"
 
 

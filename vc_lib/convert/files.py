@@ -111,6 +111,7 @@ def convert_folder(
     destination_dir,
     suffix: str = ".wav",
     only_new: bool = False,
+    progress: Callable[[float], object] | None = None,
     *,
     sr: int | None = None,
     level: str | float = "keep",
@@ -131,6 +132,9 @@ def convert_folder(
     only_new : bool
         Keep outputs that exist, to resume after an interruption. Existing outputs are always
         complete.
+    progress : callable, optional
+        Called after each chunk with the seconds of speech of all files that are converted so far.
+        By default a bar counts the files.
     sr, level
         As for `convert_file`.
 
@@ -168,17 +172,20 @@ def convert_folder(
             "rename those that share one"
         )
 
-    stopped = Event()
+    stopped, seconds = Event(), dict.fromkeys(files, 0.0)
 
-    def stop_if_told(_) -> None:
+    def tell(file: Path, n_seconds: float) -> None:
         if stopped.is_set():
             raise KeyboardInterrupt
+        seconds[file] = n_seconds
+        if progress:
+            progress(sum(seconds.values()))
 
     def convert(file: Path) -> str | None:
         if only_new and destinations[file].is_file():
             return None
         try:
-            convert_file(voice, file, destinations[file], stop_if_told, sr=sr, level=level)
+            convert_file(voice, file, destinations[file], partial(tell, file), sr=sr, level=level)
         except NotWritten:
             raise  # the other files would fail, too
         except (OSError, ValueError) as e:  # ParameterError and MissingInput are among these
@@ -186,7 +193,7 @@ def convert_folder(
         return None
 
     made = in_order(convert, files, at_end=stopped.set)
-    reasons = list(_with_bar(made, len(files)))
+    reasons = list(made if progress else _with_bar(made, len(files)))
     failed = [reason for reason in reasons if reason]
     if len(failed) == len(files):
         raise ParameterError(f"none of {len(files)} files can be converted; first: {failed[0]}")
