@@ -1,7 +1,8 @@
 """The fastai dataset: pairs of images (anonymized, original), cut out of analyzed recordings.
 
 WORLD's analysis is slow and never changes, so `corpus` runs it once, and `add_strangers` makes
-pseudo-strangers once. Only without these is each crop a new random speaker.
+pseudo-strangers once. Only without these is each crop a new random speaker. The loader's processes
+cut waveforms out; images are made of whole batches, on the device of the networks.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,14 @@ from ..corpus import CorpusItem, check_target
 from ..errors import ParameterError
 from ..model import compat  # noqa: F401
 from ..parallel import one_blas_thread
-from ..spectrogram import image_to_wav, wav_to_image
+from ..spectrogram import image_to_wav, stft, to_image
 from .strangers import load_pair
 
 from fastai.vision.all import (
     Callback,
     DataLoader,
     DataLoaders,
+    TensorBase,
     TensorImageBase,
     TfmdLists,
     Transform,
@@ -41,6 +43,21 @@ MARGIN = 10  # run-in of the synthesis before and after a crop, cut off afterwar
 
 
 # Pairs of images
+
+
+class Waveform(TensorBase):
+    """Waveforms (..., n_samples) of crops, of which `ToImage` makes images."""
+
+
+class ToImage(Transform):
+    """Turn a batch of `Waveform` (bs, n_samples) into `SpecImage` (bs, 2, n_freqs, n_frames)."""
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+
+    def encodes(self, wavs: Waveform):
+        D = stft(wavs.as_subclass(torch.Tensor), self.cfg)
+        return SpecImage(to_image(D, self.cfg), cfg=self.cfg)
 
 
 class SpecImage(TensorImageBase):
@@ -126,7 +143,7 @@ def _cached_crop(
 
 
 class PerturbedPairs(Transform):
-    """Make pairs of images (anonymized, original) of a `CorpusItem` (validation) or a number (training).
+    """Make pairs of waveforms (anonymized, original) of a `CorpusItem` (validation) or a number (training).
 
     A number is a position in an endless shuffled walk over the training recordings, which visits
     long ones more often. Each visit draws a new crop and a new perturbation, from a generator
@@ -159,9 +176,7 @@ class PerturbedPairs(Transform):
             item = self.recording(item)
         with one_blas_thread():
             pair = crop_pair(item, self.cfg, rng)
-        return tuple(
-            SpecImage(torch.from_numpy(wav_to_image(wav, self.cfg)), cfg=self.cfg) for wav in pair
-        )
+        return tuple(Waveform(torch.from_numpy(wav)) for wav in pair)
 
 
 def make_dls(
@@ -198,7 +213,7 @@ def make_dls(
     splits = [range(pairs.n_crops), range(pairs.n_crops, len(items))]
     bs = min(cfg.bs, pairs.n_crops)
     dls = TfmdLists(items, pairs, splits=splits).dataloaders(
-        bs=bs, val_bs=bs, num_workers=num_workers
+        bs=bs, val_bs=bs, num_workers=num_workers, after_batch=[ToImage(cfg)]
     )
     dls.cfg, dls.pairs = cfg, pairs
     return dls
