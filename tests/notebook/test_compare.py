@@ -76,6 +76,19 @@ def test_every_version_is_scored(excerpt, trained, monkeypatch):
     assert list(means) == list(compare.ROWS)
 
 
+def test_stages_are_scored_like_versions(excerpt, trained, monkeypatch):
+    monkeypatch.setattr(judges, "installed", lambda packages: not packages)
+    stats, target = trained.config.target, [excerpt["source"]]
+    stages = compare.compare_stages(
+        excerpt | {"fine-tuned": excerpt["converted"]}, SR, stats, target
+    )
+    assert list(stages) == [*excerpt, "fine-tuned"]
+    clips = {"a": {label: Clip(wav, SR) for label, wav in excerpt.items()}}
+    versions = compare.compare(clips, stats, target)
+    assert all(stages[label] == versions[f"a, {label}"] for label in excerpt)
+    assert stages["fine-tuned"] == stages["converted"]
+
+
 def test_a_voice_that_cannot_be_loaded_is_left_out(voice_dir, tmp_path, voice, capsys):
     sounds = compare.convert_with_each([voice_dir, tmp_path], voice(0.5, sr=22_050), 22_050)
     assert list(sounds) == ["ljspeech"] and len(sounds["ljspeech"]) == 11_025

@@ -53,8 +53,9 @@ def score_versions(
     dict of "source", "anonymized" and "converted" to pd.DataFrame
         A row for each clip, a column for each metric.
     """
-    sr, sources = voice.sr, {name: Clip(wav, voice.sr) for name, wav in clips.items()}
-    target = TargetClips([Clip(wav, sr) for wav in target], voice.config.target)
+    sr, f0_method = voice.sr, "harvest" if keys else "harvest_fast"  # a verdict is not about F0
+    sources = {name: Clip(wav, sr, f0_method) for name, wav in clips.items()}
+    target = TargetClips([Clip(wav, sr, f0_method) for wav in target], voice.config.target)
     if keys is None:
         keys = ["envelope_distance_db", *("cosine_to_target",) * bool(target), *(WORDS,) * english]
         keys = [key for key in keys if judges.installed(METRICS[key].packages)]
@@ -63,7 +64,8 @@ def score_versions(
     def score(label: str, system) -> pd.DataFrame:
         say(f"scoring {label}")
         made = ((n, dict(converted=system(c.wav, sr), source=c)) for n, c in sources.items())
-        return evaluate_set(made, sr, target, total=len(sources), only=keys)
+        settings = dict(only=keys, f0_method=f0_method)
+        return evaluate_set(made, sr, target, total=len(sources), **settings)
 
     return {label: score(label, system) for label, system in systems.items()}
 

@@ -102,16 +102,42 @@ def compare(
     dict of "name, label" to dict of metric to float
         Metrics whose package is not installed are left out.
     """
-    first = next(iter(clips.values()))["source"]
-    of_target = [stats, *(Clip(wav, first.sr) for wav in target)]
-    judged = JUDGED + ("wer",) * english + ("cosine_to_target",) * (len(of_target) > 1)
-    keys = [*MEASURED, *(key for key in judged if judges.installed(METRICS[key].packages))]
-    scores = {}
+    sr, scores = next(iter(clips.values()))["source"].sr, {}
+    of_target = [stats, *(Clip(wav, sr) for wav in target)]
     for name, versions in clips.items():
         versions = {**versions, "WORLD statistics": baseline(versions["source"], stats)}
-        given: dict[str, Any] = dict(only=keys, source=versions["source"], target=of_target)
-        scores |= {f"{name}, {row}": evaluate(versions[row], first.sr, **given) for row in ROWS}
+        scored = _scored({row: versions[row] for row in ROWS}, of_target, english)
+        scores |= {f"{name}, {row}": values for row, values in scored.items()}
     return scores
+
+
+def compare_stages(
+    wavs: Mapping[str, np.ndarray], sr: int, stats: SpeakerStats, target: Iterable[np.ndarray] = ()
+) -> dict[str, dict[str, float]]:
+    """Score what the stages of training make of one clip against its source and the target.
+
+    Parameters
+    ----------
+    wavs : dict of label to np.ndarray [shape=(n_samples,), -1..1]
+        With "source" among the labels.
+    sr : int [Hz]
+    stats, target
+        As for `compare`.
+
+    Returns
+    -------
+    dict of label to dict of metric to float
+    """
+    of_target = [stats, *(Clip(wav, sr) for wav in target)]
+    return _scored({label: Clip(wav, sr) for label, wav in wavs.items()}, of_target)
+
+
+def _scored(versions: Mapping[str, Clip], of_target: list, english: bool = False) -> dict:
+    """Scores of each version of a clip, by label; metrics whose package is not installed are left out."""
+    judged = JUDGED + ("wer",) * english + ("cosine_to_target",) * (len(of_target) > 1)
+    keys = [*MEASURED, *(key for key in judged if judges.installed(METRICS[key].packages))]
+    given: dict[str, Any] = dict(only=keys, source=versions["source"], target=of_target)
+    return {label: evaluate(clip, clip.sr, **given) for label, clip in versions.items()}
 
 
 def average(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
