@@ -206,7 +206,7 @@ class TrainConfig(Checked):
     # loss of the critic at which the generator's turn begins
     critic_threshold: float = number(0.65, 0, 1_000)
     max_critic_steps: int = number(2, 1, 1_000)  # most steps of the critic in a turn
-    ema_decay: float = number(0.99, 0, 0.99999)  # decay of the saved average; less at first
+    ema_decay: float = number(0.99, 0, 0.99999)  # decay of the averaged weights, which are saved
     seed: int = number(42, 0, 2**32 - 1)
 
     def _check_together(self):

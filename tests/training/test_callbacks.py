@@ -74,7 +74,7 @@ def test_critic_has_its_own_learning_rate(make, tmp_path):
 # AverageWeights
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.2, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
 def test_average_is_of_the_weights_after_each_step(make, tmp_path, decay):
     weights = []
 
@@ -88,10 +88,9 @@ def test_average_is_of_the_weights_after_each_step(make, tmp_path, decay):
     learn = make(ema_decay=decay)
     fit(learn, tmp_path / "run", "generator", 2, cbs=[Weights()])
     expected = weights[0]
-    for n, state in enumerate(weights[1:]):
-        faster = min(decay, (1 + n) / (10 + n))  # at the beginning
+    for state in weights[1:]:
         expected = {
-            k: faster * expected[k] + (1 - faster) * v if v.is_floating_point() else v
+            k: decay * expected[k] + (1 - decay) * v if v.is_floating_point() else v
             for k, v in state.items()
         }
     assert len(weights) == 1 + 2 * 2

@@ -68,14 +68,10 @@ class StopAtNaN(Callback):
 
 
 class AverageWeights(Callback):
-    """Keep a running average of a network's weights, and validate with it.
-
-    The first steps of a stage decay faster than `decay`, as in TensorFlow's moving average. Otherwise a
-    short training would be averaged with its beginning.
-    """
+    "Keep a running average of a network's weights, and validate with it."
 
     def __init__(self, network, decay: float):
-        self.network, self.decay = network, decay
+        self.network, self.update = network, get_ema_multi_avg_fn(decay)
         self.reset()
 
     def reset(self):
@@ -89,11 +85,10 @@ class AverageWeights(Callback):
             return  # the weights of lr_find are thrown away
         if hasattr(self.learn, "gan_trainer") and not self.learn.gan_trainer.gen_mode:
             return
-        state, n_steps = self.network.state_dict(), self.learn.train_iter
+        state = self.network.state_dict()
         floats = [k for k, v in state.items() if v.is_floating_point()]
-        update = get_ema_multi_avg_fn(min(self.decay, (1 + n_steps) / (10 + n_steps)))
         with torch.no_grad():
-            update([self.average[k] for k in floats], [state[k] for k in floats], 0)
+            self.update([self.average[k] for k in floats], [state[k] for k in floats], 0)
         for k in state.keys() - set(floats):
             self.average[k].copy_(state[k])
 
