@@ -188,8 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("recordings", type=Path, help="a folder; five minutes of speech are a start")
     add("name", help="of the voice, which is saved in models/NAME")
-    add("--quick", action="store_true", help="a first voice, with a quarter of the steps")
-    add("--epochs", type=int, help="(default: 16, quick: 4)")
+    add("--quick", action="store_true", help="a first voice, with a third of the steps")
+    add("--epochs", type=int, help="(default: 12, quick: 4)")
     add(
         "--cache",
         type=Path,

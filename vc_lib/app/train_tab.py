@@ -49,7 +49,7 @@ def train_tab(training: Training, timer: gr.Timer) -> gr.Button:
             agreed = gr.Checkbox(label=CONSENT, container=False)
             quick = gr.Checkbox(
                 value=True,
-                label="Quick: a quarter of the steps, for a first voice",
+                label="Quick: a third of the steps, for a first voice",
                 container=False,
             )
             with gr.Row():

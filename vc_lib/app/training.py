@@ -104,7 +104,7 @@ class Training:
         name : str
             Of the voice; there must be none of this name.
         quick : bool
-            A quarter of the steps.
+            A third of the steps.
         agreed : bool
             Whether the speaker agrees.
 

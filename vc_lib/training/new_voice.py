@@ -17,7 +17,7 @@ from .stages import generator_learner
 from .strangers import add_strangers
 
 # epochs, and pseudo-strangers that speak each recording
-WHOLE, QUICK = (16, 2), (4, 1)
+WHOLE, QUICK = (12, 2), (4, 1)
 
 
 def train_new_voice(
@@ -37,9 +37,9 @@ def train_new_voice(
     name : str
         One word.
     quick : bool
-        A quarter of the steps.
+        A third of the steps.
     n_epochs : int, optional
-        16 by default, or 4.
+        12 by default, or 4.
     say : callable
         Is told what is done now.
     cache_dir : str or Path
