@@ -31,7 +31,7 @@ from vc_lib.corpus import CorpusItem, prepare
 REPO = Path(__file__).resolve().parents[1]
 MEAN_S = 10.0  # mean length of a recording [s]
 PARTS = ("workers", "size", "kills", "voices")
-# Dask's logs of a worker grow until they hold 1 000 tasks, which looks as if prepare kept memory
+# Dask's own logs grow for up to 10 000 entries, which would look as if `prepare` kept memory
 SHORT_LOGS = {
     "distributed.admin.log-length": 10,
     "distributed.admin.low-level-log-length": 10,

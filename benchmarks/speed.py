@@ -29,7 +29,7 @@ import pyworld
 import soundfile
 import torch
 from threadpoolctl import threadpool_limits
-from training_speed import Step, data_wait, processor, sample_crops, speech_per_second
+from training_speed import Step, data_share, processor, sample_crops, speech_per_second
 
 from vc_lib.audio import list_audio, load_wav
 from vc_lib.audio.level import near_loud
@@ -317,7 +317,7 @@ def training(folder: Path, curves: dict) -> str:
     resnet = speech_per_second(replace(Config(), encoder="resnet18"), False, 2)
     with tempfile.TemporaryDirectory() as cache:
         loader = sample_crops(folder, cache, 11)
-        wait, steps = data_wait(loader)
+        share, steps = data_share(loader)
     beside = steps * loader.bs * 2.04  # seconds of speech
     rows = [
         ["resnet18 U-Net, float32", f"{resnet:.2f}", "1"],
@@ -326,7 +326,7 @@ def training(folder: Path, curves: dict) -> str:
             f"{compact:.2f}",
             f"{compact / resnet:.1f}",
         ],
-        ["compact, crops made beside it", f"{beside:.2f}", f"{beside / resnet:.1f}"],
+        ["compact, with its crops", f"{beside:.2f}", f"{beside / resnet:.1f}"],
     ]
     for bs in (1, 2, 4, 8, 16):
         speed = speech_per_second(replace(Config(), bs=bs), bf16, 2)
@@ -341,7 +341,7 @@ def training(folder: Path, curves: dict) -> str:
     return (
         "## Training\n\n"
         + table(["generator alone", "seconds of speech a second", "of resnet18"], rows)
-        + f"\n\nTraining waits for crops {100 * wait:.1f} % of its time."
+        + f"\n\nCrops and their images take {100 * share:.1f} % of the time of training."
     )
 
 
@@ -439,7 +439,10 @@ def growth(curves: dict) -> str:
 
 def draw(curves: dict, path: Path) -> None:
     """What takes how long as things get larger, on logarithmic axes."""
-    fig, axes = plt.subplots(1, len(curves), figsize=(3.4 * len(curves), 3.2), squeeze=False)
+    width = 3.4 * len(curves)
+    fig, axes = plt.subplots(
+        1, len(curves), squeeze=False, figsize=(width, 3.2), layout="constrained"
+    )
     for ax, color, (name, points) in zip(axes[0], LINES * 2, curves.items(), strict=False):
         x, y = np.array(points).T
         ax.loglog(x, y, "o-", color=color)
@@ -447,8 +450,7 @@ def draw(curves: dict, path: Path) -> None:
         what, by = name.split(", by ")
         ax.set(title=what, xlabel=by, ylabel="s")
         ax.grid(alpha=0.3)
-    fig.suptitle("dotted: in proportion", fontsize=9, color=INK, y=0.02)
-    fig.tight_layout()
+    fig.supxlabel("dotted: in proportion", fontsize=9, color=INK)
     fig.savefig(path, dpi=110)
 
 

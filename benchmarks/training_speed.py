@@ -4,8 +4,9 @@
 
 One step is the generator forward, its loss, backward and Adam on a batch of `cfg.bs` crops of noise. Steps of all
 rows are taken in turns and the shortest of each counts, since other programs only ever add time. Crops are of the
-sample with one pseudo-stranger a recording: made by the loader alone, and beside the training of an epoch. One crop
-is also made from a recording without strangers, with NumPy's own number of threads and with one, in turns.
+sample with one pseudo-stranger a recording. The loader cuts them, in another process; their images are made between
+two steps. One crop is also made from a recording without strangers, with NumPy's own number of threads and with
+one, in turns.
 Figures of one machine at one time: compare the rows with each other. --compile adds torch.compile, which needs
 a C++ compiler.
 """
@@ -129,8 +130,8 @@ def sample_crops(folder, cache, n_steps: int) -> DataLoader:
 
 
 def crops_per_second(loader: DataLoader, n_steps: int) -> float:
-    """Crops that a loader makes a second while nothing is trained."""
-    took, batches = [], iter(loader)
+    """Crops that a loader's process cuts a second, while nothing is trained and no image is made."""
+    took, batches = [], iter(loader.new(after_batch=[]))
     next(batches)  # its process is started
     for _ in range(n_steps):
         asked = time.perf_counter()
@@ -140,8 +141,8 @@ def crops_per_second(loader: DataLoader, n_steps: int) -> float:
     return loader.bs * n_steps / sum(took)
 
 
-def data_wait(loader: DataLoader) -> tuple[float, float]:
-    """The share of its time that training waits for crops, and steps a second meanwhile."""
+def data_share(loader: DataLoader) -> tuple[float, float]:
+    """Share of the training time that goes to crops and their images, and steps a second."""
     step = Step(Config(), has_bf16_units())
     batches, waited, began, n = iter(loader), 0.0, None, 0
     while True:
@@ -206,13 +207,13 @@ def main():
         )
     loader = sample_crops(SAMPLE, "data/cache", N_BATCHES)
     alone = crops_per_second(loader, N_BATCHES // 2)
-    wait, steps = data_wait(loader)
+    share, steps = data_share(loader)
     print(
         "\n| compact, with the sample | a second |\n|---|---|\n"
         f"| crops, the loader alone (one process) | {alone:.0f} |\n"
         f"| steps that these crops would suffice for | {alone / loader.bs:.1f} |\n"
         f"| steps, with their crops | {steps:.2f} |\n\n"
-        f"{100 * wait:.1f} % of these steps is waiting for crops."
+        f"Crops and their images take {100 * share:.1f} % of the time of these steps."
     )
     print("\n| threads | clock [s a crop] | processor [s a crop] |\n|---|---|---|")
     for label, (clock, cpu) in crop_cost(SAMPLE, "data/cache").items():

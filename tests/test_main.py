@@ -132,6 +132,7 @@ def test_converts_a_folder(clip, capsys):
         (["me.wav", "out.wav", "--voice", "nobody"], "error: nobody is neither a folder nor"),
         (["me.wav", "out.wav", "--semitones", "99"], "error: f0_shift_semitones=99.0 must be"),
         (["me.wav", "out.wav", "--strength", "-1"], "error: change_strength=-1.0 must be"),
+        (["none.wav", "out.wav", "--voice", "nobody"], "error: none.wav does not exist"),
         (["me.wav", "out.wav", "--level", "0"], "error: level=0.0 must be 'keep', 'voice' or"),
         (["me.wav", "out.wav", "--level", "loud"], "error: level='loud' must be"),
         (["me.wav", "out.wav", "--format", "mp3"], "error: --format mp3 must not contradict"),

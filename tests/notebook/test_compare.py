@@ -76,10 +76,10 @@ def test_every_version_is_scored(excerpt, trained, monkeypatch):
     assert list(means) == list(compare.ROWS)
 
 
-def test_stages_are_scored_like_versions(excerpt, trained, monkeypatch):
+def test_stages_are_scored_as_by_compare(excerpt, trained, monkeypatch):
     monkeypatch.setattr(judges, "installed", lambda packages: not packages)
     stats, target = trained.config.target, [excerpt["source"]]
-    stages = compare.compare_stages(
+    stages = compare.compare_versions(
         excerpt | {"fine-tuned": excerpt["converted"]}, SR, stats, target
     )
     assert list(stages) == [*excerpt, "fine-tuned"]

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 import numpy as np
 
@@ -133,8 +133,8 @@ def convert_folder(
         Keep outputs that exist, to resume after an interruption. Existing outputs are always
         complete.
     progress : callable, optional
-        Called after each chunk with the seconds of speech of all files that are converted so far.
-        By default a bar counts the files.
+        Called after each chunk, by one thread at a time, with the seconds of speech of all files that
+        are converted so far. By default a bar counts the files.
     sr, level
         As for `convert_file`.
 
@@ -172,14 +172,15 @@ def convert_folder(
             "rename those that share one"
         )
 
-    stopped, seconds = Event(), dict.fromkeys(files, 0.0)
+    stopped, told, seconds = Event(), Lock(), dict.fromkeys(files, 0.0)
 
     def tell(file: Path, n_seconds: float) -> None:
         if stopped.is_set():
             raise KeyboardInterrupt
-        seconds[file] = n_seconds
-        if progress:
-            progress(sum(seconds.values()))
+        with told:
+            seconds[file] = n_seconds
+            if progress:
+                progress(sum(seconds.values()))
 
     def convert(file: Path) -> str | None:
         if only_new and destinations[file].is_file():

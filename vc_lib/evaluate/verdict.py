@@ -44,7 +44,8 @@ def score_versions(
     english : bool
         Whether all clips are English: then words are counted.
     keys : names of metrics, optional
-        By default those that `verdict` needs.
+        By default those that `verdict` needs, with the faster F0 tracker. Given ones have WORLD's
+        Harvest; scores with different trackers are not comparable.
     say : callable
         Is told what is done now.
 
@@ -53,7 +54,9 @@ def score_versions(
     dict of "source", "anonymized" and "converted" to pd.DataFrame
         A row for each clip, a column for each metric.
     """
-    sr, f0_method = voice.sr, "harvest" if keys else "harvest_fast"  # a verdict is not about F0
+    sr = voice.sr
+    # a verdict needs F0 only to find the envelope
+    f0_method = "harvest_fast" if keys is None else "harvest"
     sources = {name: Clip(wav, sr, f0_method) for name, wav in clips.items()}
     target = TargetClips([Clip(wav, sr, f0_method) for wav in target], voice.config.target)
     if keys is None:

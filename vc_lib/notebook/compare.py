@@ -1,4 +1,4 @@
-"""Comparison of a voice's output with its source: excerpts, envelopes and scores, for notebook 03."""
+"""Comparison of a voice's output with its source: excerpts, envelopes and scores."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -111,10 +111,10 @@ def compare(
     return scores
 
 
-def compare_stages(
+def compare_versions(
     wavs: Mapping[str, np.ndarray], sr: int, stats: SpeakerStats, target: Iterable[np.ndarray] = ()
 ) -> dict[str, dict[str, float]]:
-    """Score what the stages of training make of one clip against its source and the target.
+    """Score versions of one clip, such as those of each stage of training.
 
     Parameters
     ----------
@@ -127,6 +127,7 @@ def compare_stages(
     Returns
     -------
     dict of label to dict of metric to float
+        Words are not counted. Metrics whose package is not installed are left out.
     """
     of_target = [stats, *(Clip(wav, sr) for wav in target)]
     return _scored({label: Clip(wav, sr) for label, wav in wavs.items()}, of_target)

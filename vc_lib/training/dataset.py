@@ -2,7 +2,7 @@
 
 WORLD's analysis is slow and never changes, so `corpus` runs it once, and `add_strangers` makes
 pseudo-strangers once. Only without these is each crop a new random speaker. The loader's processes
-cut waveforms out; images are made of whole batches, on the device of the networks.
+only cut crops; images are made of whole batches, on the device of the networks.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Waveform(TensorBase):
 
 
 class ToImage(Transform):
-    """Turn a batch of `Waveform` (bs, n_samples) into `SpecImage` (bs, 2, n_freqs, n_frames)."""
+    """Turn `Waveform` (..., n_samples) into `SpecImage` (..., 2, n_freqs, n_frames)."""
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
