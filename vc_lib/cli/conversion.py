@@ -17,8 +17,8 @@ def convert(args) -> str:
 
     if not args.source.exists():
         raise MissingInput(f"{args.source} does not exist; correct the path")
-    voice, how = voice_with_dials(args), dict(sr=args.rate, level=args.level)
-    how["progress"] = Progress("converted")
+    voice = voice_with_dials(args)
+    how = dict(sr=args.rate, level=args.level, progress=Progress("converted"))
     suffix = f".{args.format or FORMATS[0]}"
     if args.source.is_dir():
         if args.destination.suffix[1:] in FORMATS:

@@ -67,8 +67,7 @@ def score_versions(
     def score(label: str, system) -> pd.DataFrame:
         say(f"scoring {label}")
         made = ((n, dict(converted=system(c.wav, sr), source=c)) for n, c in sources.items())
-        n = len(sources)
-        return evaluate_set(made, sr, target, total=n, only=keys, f0_method=f0_method)
+        return evaluate_set(made, sr, target, total=len(sources), only=keys, f0_method=f0_method)
 
     return {label: score(label, system) for label, system in systems.items()}
 

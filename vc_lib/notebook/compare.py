@@ -13,7 +13,7 @@ from ..anonymize import Features, envelope_from_cepstrum, resynthesize
 from ..audio import load_wav, resample
 from ..convert import load_voice
 from ..errors import MissingInput, ParameterError
-from ..evaluate import METRICS, Clip, evaluate, judges
+from ..evaluate import METRICS, Clip, TargetClips, evaluate, judges
 from ..evaluate.baselines import world_statistics
 from ..model.voice_folder import find_voice
 from ..speaker import SpeakerStats
@@ -103,7 +103,7 @@ def compare(
         Metrics whose package is not installed are left out.
     """
     sr, scores = next(iter(clips.values()))["source"].sr, {}
-    of_target = [stats, *(Clip(wav, sr) for wav in target)]
+    of_target = TargetClips([Clip(wav, sr) for wav in target], stats)
     for name, versions in clips.items():
         versions = {**versions, "WORLD statistics": baseline(versions["source"], stats)}
         scored = _scored({row: versions[row] for row in ROWS}, of_target, english)
@@ -129,13 +129,13 @@ def compare_versions(
     dict of label to dict of metric to float
         Words are not counted. Metrics whose package is not installed are left out.
     """
-    of_target = [stats, *(Clip(wav, sr) for wav in target)]
+    of_target = TargetClips([Clip(wav, sr) for wav in target], stats)
     return _scored({label: Clip(wav, sr) for label, wav in wavs.items()}, of_target)
 
 
-def _scored(versions: Mapping[str, Clip], of_target: list, english: bool = False) -> dict:
+def _scored(versions: Mapping[str, Clip], of_target: TargetClips, english: bool = False) -> dict:
     """Scores of each version of a clip, by label; metrics whose package is not installed are left out."""
-    judged = JUDGED + ("wer",) * english + ("cosine_to_target",) * (len(of_target) > 1)
+    judged = JUDGED + ("wer",) * english + ("cosine_to_target",) * bool(of_target)
     keys = [*MEASURED, *(key for key in judged if judges.installed(METRICS[key].packages))]
     given: dict[str, Any] = dict(only=keys, source=versions["source"], target=of_target)
     return {label: evaluate(clip, clip.sr, **given) for label, clip in versions.items()}
