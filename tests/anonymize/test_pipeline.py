@@ -249,7 +249,7 @@ def test_without_a_change_the_recording_comes_back(voice, sr, frame_period_ms):
     source = measured_source(features, cfg)
     assert choose_grains(wav, features, features.f0, cfg, source)
     out = render(wav, features, transform(features, cfg, source), cfg, source)
-    np.testing.assert_array_equal(out, anonymize(wav, sr, cfg))
+    np.testing.assert_allclose(out, anonymize(wav, sr, cfg), atol=1e-5)  # BLAS rounds by threads
 
 
 def test_quiet_frames_are_not_voiced_where_the_recording_is_kept(features, source):
@@ -312,7 +312,9 @@ def test_presets_for_effects_are_worlds_synthesis(speech, preset):
     features = analyze(speech, SR, cfg).compact()
     out = transform(features, cfg)
     assert not grains_fit(cfg, measured_source(features, cfg))
-    np.testing.assert_array_equal(anonymize(speech, SR, cfg), resynthesize(out, len(speech)))
+    np.testing.assert_allclose(
+        anonymize(speech, SR, cfg), resynthesize(out, len(speech)), atol=1e-5
+    )
 
 
 def test_ap_gain_db_makes_voiced_sound_clearer(features, source):
