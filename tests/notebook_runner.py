@@ -80,15 +80,18 @@ def set_parameters(nb, source: str) -> None:
         nb.cells.insert(i + 1, new_code_cell(source))
 
 
-def run(nb, folder: Path, parameters: str = SMOKE, poke: str | None = None):
+def poked(nb):
+    """The notebook with its widgets moved at the end, which fails if a callback ever failed."""
+    nb.cells = [new_code_cell(KEEP_ERRORS), *nb.cells, new_code_cell(POKE)]
+    return nb
+
+
+def run(nb, folder: Path, parameters: str = SMOKE, poke: bool = True):
     """Run a notebook in `folder`, its outputs and the state of its widgets kept."""
     nb = nbformat.from_dict(nb)
     set_parameters(nb, parameters)
-    nb.cells = [
-        new_code_cell(KEEP_ERRORS),
-        *nb.cells,
-        new_code_cell(POKE if poke is None else poke),
-    ]
+    if poke:
+        poked(nb)
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

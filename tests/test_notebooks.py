@@ -1,4 +1,4 @@
-"""The four notebooks run top to bottom in a copy of the repository, with `smoke` and with defaults."""
+"""The four notebooks run top to bottom in a copy of the repository, with their defaults."""
 
 import re
 import subprocess
@@ -13,7 +13,6 @@ from nbclient.exceptions import CellExecutionError
 from nbclient.output_widget import OutputWidget
 from nbformat.v4 import new_code_cell, new_notebook
 from notebook_runner import (
-    SMOKE,
     copied_tree,
     errors,
     images,
@@ -50,10 +49,10 @@ def tree(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", NOTEBOOKS)
-@pytest.mark.parametrize("how", ["smoke", "defaults"])
-def test_notebook_runs_is_heard_and_seen(name, how, tree, kernel_env):
-    settings = (SMOKE,) if how == "smoke" else (ONE_EPOCH.get(name, ""), "")
-    nb = run(nbformat.read(tree / name, as_version=4), tree, *settings)
+def test_notebook_runs_is_heard_and_seen(name, tree, kernel_env):
+    """With `smoke`, and all widgets moved, the browser runs them: tests/notebook/test_browser.py."""
+    nb = nbformat.read(tree / name, as_version=4)
+    nb = run(nb, tree, ONE_EPOCH.get(name, ""), poke=False)
 
     assert not errors(nb), "\n".join(errors(nb))
     sounds = players(nb)
@@ -158,7 +157,7 @@ def test_harness_catches_what_would_stay_in_a_widget(tmp_path, kernel_env):
 def test_harness_reads_the_state_of_widgets(tmp_path, kernel_env):
     broken = "from ipywidgets import interact\ninteract(lambda x: 1 / 0, x=(0, 3))"
     printed = "import traceback\ntry: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()"
-    nb = run(cells(broken, printed), tmp_path, poke="")
+    nb = run(cells(broken, printed), tmp_path, poke=False)
     assert [o["ename"] for o in widget_outputs(nb)] == ["ZeroDivisionError"]
     assert len(errors(nb)) == 2
 

@@ -97,6 +97,8 @@ def test_scores_tell_hidden_from_open_speakers(crowd):
     assert table.linked["all alike"] < 1 and table.cosine_to_self["all alike"] < 0.99
     assert table.loudness["all alike"] == pytest.approx(0.5)
     assert table.eer_low["all alike"] <= table.eer["all alike"] <= table.eer_high["all alike"]
+    plain = privacy_scores(crowd, systems, only=["loudness"], intervals=False)
+    assert plain.equals(table[[c for c in table if not c.endswith(("_low", "_high"))]])
     assert privacy_scores(crowd, systems, only=["loudness"], n_jobs=2).equals(table)
 
 

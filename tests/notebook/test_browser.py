@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from notebook_runner import SMOKE, copied_tree, set_parameters
+from notebook_runner import SMOKE, copied_tree, poked, set_parameters
 from test_repo import NOTEBOOKS, REPO
 
 from vc_lib.notebook import Player
@@ -542,7 +542,7 @@ def test_a_notebook_in_the_browser(name, lab, page):
     tree, address = lab
     nb = nbformat.read(REPO / name, as_version=4)
     set_parameters(nb, SMOKE)
-    nbformat.write(nb, tree / name)
+    nbformat.write(poked(nb), tree / name)
     state = run_all(page, address(name))
     assert not state["errors"], state["errors"]
     players = page.evaluate(PLAYERS)

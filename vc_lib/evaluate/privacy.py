@@ -75,6 +75,7 @@ def privacy_scores(
     only: Sequence[str] = ("wer", "source_log_f0_corr", "distillmos"),
     n_jobs: int = 1,
     n_priced: int | None = None,
+    intervals: bool = True,
 ) -> pd.DataFrame:
     """Measure how well each system hides the speaker, and what it costs.
 
@@ -96,6 +97,8 @@ def privacy_scores(
     n_priced : int, optional
         Number of clips on which the cost is measured, evenly spread; by default all. The cost needs
         fewer clips than the trials, and takes most of the time.
+    intervals : bool
+        False leaves the intervals out, which take more than a second a system.
 
     Returns
     -------
@@ -164,9 +167,9 @@ def privacy_scores(
     for label, (anonymized, cost) in zip(systems, results, strict=True):
         trials, informed = _trials(untouched, anonymized), _trials(anonymized, anonymized)
         try:
-            row = dict(zip(("eer", "eer_low", "eer_high"), eer_interval(trials), strict=True))
+            row = _error_rates(trials, ("eer", "eer_low", "eer_high"), intervals)
             names = "eer_informed", "informed_low", "informed_high"
-            row |= zip(names, eer_interval(informed), strict=True)
+            row |= _error_rates(informed, names, intervals)
             same, different = same_speaker(trials), different_speakers(trials)
             if threshold is None:  # of the first system, the untouched speech
                 threshold = equal_error_rate(same, different)[1]
@@ -199,6 +202,13 @@ def same_speaker(trials: np.ndarray) -> np.ndarray:
 def different_speakers(trials: np.ndarray) -> np.ndarray:
     """Scores of the trials with two speakers."""
     return trials[:, ~np.eye(trials.shape[1], dtype=bool)].ravel()
+
+
+def _error_rates(trials: np.ndarray, names: Sequence[str], interval: bool) -> dict[str, float]:
+    """The EER by the first name, and the ends of its interval by the others."""
+    if interval:
+        return dict(zip(names, eer_interval(trials), strict=True))
+    return {names[0]: equal_error_rate(same_speaker(trials), different_speakers(trials))[0]}
 
 
 def eer_interval(trials: np.ndarray) -> tuple[float, float, float]:

@@ -81,8 +81,7 @@ def presets_privacy(speakers: Mapping[str, Clip], cfg: AnonymizeConfig) -> pd.Da
     if all(strangers(clip.sr) for clip in speakers.values()):
         presets.append("private")
     systems = {preset: _system(replace(cfg, preset=preset)) for preset in presets}
-    measured = privacy_scores(speakers, systems, only=prices)
-    return measured[[name for name in measured if not name.endswith(("_low", "_high"))]]
+    return privacy_scores(speakers, systems, only=prices, intervals=False)
 
 
 def _system(cfg: AnonymizeConfig):
