@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import nbformat
@@ -30,29 +31,45 @@ ONE_EPOCH = {
 }
 
 
-@pytest.fixture
-def kernel_env(monkeypatch, tmp_path):
+@pytest.fixture(scope="module")
+def kernel_env(tmp_path_factory):
     """Kernels start as a person's would: pictures inline, and nobody's own Jupyter settings."""
-    monkeypatch.setattr(OutputWidget, "send", send_and_look_again)
-    monkeypatch.delenv("MPLBACKEND", raising=False)
-    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "jupyter"))
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    own = tmp_path_factory.mktemp("settings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OutputWidget, "send", send_and_look_again)
+        patch.delenv("MPLBACKEND", raising=False)
+        patch.setenv("JUPYTER_CONFIG_DIR", str(own / "jupyter"))
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(own / "runtime"))
+        patch.setenv("IPYTHONDIR", str(own / "ipython"))
+        yield
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """A copy of what a clone holds, so that whatever notebooks write lands outside the checkout."""
-    return copied_tree(tmp_path_factory.mktemp("clone"))
+def runs(request, tmp_path_factory, kernel_env):
+    """Runs to wait for, two at once, each in a copy of what a clone holds; trainings first."""
+
+    def run_in_a_copy(name):
+        tree = copied_tree(tmp_path_factory.mktemp("clone"))
+        nb = nbformat.read(tree / name, as_version=4)
+        return run(nb, tree, ONE_EPOCH.get(name, ""), poke=False)
+
+    names = [
+        item.callspec.params["name"]
+        for item in request.session.items
+        if getattr(item, "function", None) is test_notebook_runs_is_heard_and_seen
+    ]
+    names.sort(key=lambda name: name not in ONE_EPOCH)
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(run_in_a_copy, name) for name in names}
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.slow
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_notebook_runs_is_heard_and_seen(name, tree, kernel_env):
+def test_notebook_runs_is_heard_and_seen(name, runs):
     """With `smoke`, and all widgets moved, the browser runs them: tests/notebook/test_browser.py."""
-    nb = nbformat.read(tree / name, as_version=4)
-    nb = run(nb, tree, ONE_EPOCH.get(name, ""), poke=False)
+    nb = runs[name].result()
 
     assert not errors(nb), "\n".join(errors(nb))
     sounds = players(nb)
