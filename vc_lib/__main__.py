@@ -34,6 +34,12 @@ DESTINATION = dict(type=Path, help="a file (.wav, .flac, .ogg or .mp3) or a fold
 SEMITONES = dict(type=float, help="added to the pitch, -24 to 24 (default: the voice's own)")
 VOICE = dict(default="ljspeech", help="name or folder of a voice (default: ljspeech)")
 STRENGTH = dict(type=float, help="share of the network's change, 0 to 2 (default: the voice's own)")
+OPTIONS = {
+    "change_strength": "--strength",
+    "private_strength": "--strength",
+    "f0_shift_semitones": "--semitones",
+    "latency": "--latency",
+}  # what sets a setting
 RATES = (16_000, 44_100, 48_000)  # of the output [Hz]
 
 
@@ -68,9 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(str(e) or "Stopped; nothing half-written is left.")
         return INTERRUPTED
     except (ParameterError, OSError, FloatingPointError) as e:
-        say(f"error: {e}")
+        say(f"error: {_by_option(str(e))}")
         return REFUSED
     return 0
+
+
+def _by_option(message: str) -> str:
+    """The message, with the names that were typed in place of those of settings."""
+    for setting, option in OPTIONS.items():
+        message = message.replace(f"{setting}=", f"{option} ")
+    return message
 
 
 def _parser() -> argparse.ArgumentParser:

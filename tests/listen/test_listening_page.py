@@ -1,7 +1,11 @@
 """The page beside converted recordings plays from a disk, and holds what it needs."""
 
 import json
+import os
 import re
+import signal
+import threading
+import time
 
 import pytest
 import soundfile
@@ -9,6 +13,7 @@ from ipywidgets.widgets.widget import _instances
 
 from vc_lib.errors import MissingInput, ParameterError
 from vc_lib.listen import page
+from vc_lib.listen.tracks import encoded_sounds
 
 SR = 16_000
 
@@ -76,3 +81,14 @@ def test_a_page_of_somebody_else_is_not_replaced(results, tmp_path):
     with pytest.raises(ParameterError, match="is no page of ours"):
         page.write_listening_page(Named, results, tmp_path)
     assert (tmp_path / "index.html").read_text() == "<h1>Mine</h1>"
+
+
+def test_ctrl_c_is_not_lost_while_sounds_are_encoded(voice):
+    wavs = {"a": voice(5.0)}
+    for _ in range(3):
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        end = time.monotonic() + 3
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            while time.monotonic() < end:
+                encoded_sounds(wavs, SR, exact=False)

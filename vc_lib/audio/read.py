@@ -167,7 +167,7 @@ def list_audio(folder) -> list[Path]:
     if not paths:
         raise ParameterError(
             f"{folder} holds no recording (.wav, .flac, .mp3, .m4a, ...); "
-            "record or copy some there (see README, 'Your own voice')"
+            "copy some there, or give another folder"
         )
     return paths
 
@@ -222,6 +222,8 @@ def _open(path: Path) -> Iterator[sf.SoundFile]:
             raise ParameterError(
                 f"{path} is not a file; list a folder's recordings with list_audio"
             )
+        if not os.access(path, os.R_OK):
+            raise PermissionError("you have no right to read it")
         if path.stat().st_size == 0:
             raise ParameterError(f"{path} is empty (0 bytes); record it again or remove it")
         file = _open_directly(path)
@@ -246,6 +248,13 @@ def _open(path: Path) -> Iterator[sf.SoundFile]:
             yield file
 
 
+class _FromTheBeginning(sf.SoundFile):
+    """A file that is read in order. Soundfile else seeks after each read, where MP3s print errors."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _for_libsndfile(path: Path, flags: int) -> Path | int:
     """The path, or a file descriptor if the name is not valid UTF-8, as on old disks."""
     try:
@@ -260,7 +269,7 @@ def _open_directly(path: Path) -> sf.SoundFile | None:
     if path.suffix.lower() in HEADERLESS:
         return None
     try:
-        file = sf.SoundFile(_for_libsndfile(path.absolute(), os.O_RDONLY))
+        file = _FromTheBeginning(_for_libsndfile(path.absolute(), os.O_RDONLY))
     except (sf.LibsndfileError, TypeError):  # TypeError: the name ends in .raw
         return None
     # RAW is guessed from the suffix alone; a FLAC written through a pipe has no length
@@ -308,5 +317,6 @@ def _decode(path: Path, destination: Path) -> None:
         if "whitelist" in log:
             reason = "a playlist, a picture or another kind of file that is not read"
         raise ParameterError(
-            f"{path} is not readable as sound ({reason}); convert it to WAV or FLAC"
+            f"{path} is not readable as sound ({reason}); "
+            "check that it plays, then convert it to WAV or FLAC"
         )

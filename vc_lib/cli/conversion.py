@@ -36,7 +36,10 @@ def convert(args) -> str:
 def voice_with_dials(args):
     """The voice, with the dials of the command."""
     from ..convert import load_voice
+    from ..model.voice_folder import BASE, find_voice
 
+    if find_voice(args.voice).name == BASE:
+        say("warning: the base is no voice; training begins from it. Convert with another one")
     return load_voice(args.voice).with_dials(args.semitones, args.strength)
 
 

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack, suppress
 
-from ..errors import ParameterError
+from ..errors import MissingInput, ParameterError
 from .conversion import voice_with_dials
 from .terminal import say, show_state
 
@@ -24,6 +24,8 @@ def live(args) -> str:
     for file, name, kind in ((args.file, args.input, "input"), (args.to, args.output, "output")):
         if file is None:
             find_device(name, kind)  # before the voice is loaded
+    if args.file and not args.file.exists():
+        raise MissingInput(f"{args.file} does not exist; correct the path")
     if args.file and args.to:
         check_not_source(args.file, args.to)
     voice, block_s = voice_with_dials(args), args.block_ms / 1000
@@ -46,6 +48,11 @@ def live(args) -> str:
         with suppress(KeyboardInterrupt):  # the usual end
             run(between, source, sink, show_state)
     delay_s = between.delay_s + source.latency + sink.latency
+    if between.n_dropouts:
+        say(
+            f"warning: {between.n_dropouts} times sound came too late and is missing; "
+            "close other programs, or try --block-ms 100 or --latency 0.3"
+        )
     return (
-        f"converted {between.heard_s:.1f} s, {between.n_dropouts} dropouts, delay {delay_s:.2f} s"
+        f"converted {between.heard_s:.1f} s, dropouts: {between.n_dropouts}, delay {delay_s:.2f} s"
     )

@@ -5,6 +5,7 @@ A track is what player.js is told of one sound. Nothing here needs matplotlib or
 
 import base64
 import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -109,12 +110,12 @@ def data_url(mime: str, data: bytes) -> str:
 
 def _encoded(wav: np.ndarray, sr: int, exact: bool) -> tuple[str, bytes]:
     """MIME type and bytes of the sound file."""
-    file = io.BytesIO()
-    if exact or sr not in MP3_RATES:
-        soundfile.write(file, np.clip(wav, -1, 1), sr, format="FLAC", subtype="PCM_16")
-        return "audio/flac", file.getvalue()
-    soundfile.write(file, np.clip(wav, -1, 1), sr, format="MP3")
-    return "audio/mpeg", file.getvalue()
+    mime, suffix = ("flac", "flac") if exact or sr not in MP3_RATES else ("mpeg", "mp3")
+    with tempfile.TemporaryDirectory(prefix="sound-") as folder:
+        # not written to memory: Ctrl+C would be lost in soundfile's callback
+        file = Path(folder, f"sound.{suffix}")
+        soundfile.write(file, np.clip(wav, -1, 1), sr)
+        return f"audio/{mime}", file.read_bytes()
 
 
 # Levels
