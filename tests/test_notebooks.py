@@ -41,6 +41,7 @@ def kernel_env(tmp_path_factory):
         patch.setenv("JUPYTER_CONFIG_DIR", str(own / "jupyter"))
         patch.setenv("JUPYTER_RUNTIME_DIR", str(own / "runtime"))
         patch.setenv("IPYTHONDIR", str(own / "ipython"))
+        patch.setenv("OMP_NUM_THREADS", "1")  # two notebooks run at once
         yield
 
 
