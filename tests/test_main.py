@@ -304,6 +304,7 @@ def test_live_from_file_to_file(clip, capsys):
     seconds, said = time.monotonic() - began, capsys.readouterr()
     assert re.fullmatch(r"converted \d\.\d s, dropouts: \d+, delay 0.\d\d s\n", said.out)
     assert "Ctrl+C ends it" in said.err and "headphones" not in said.err
+    assert ("sound is missing" in said.err) == ("dropouts: 0," not in said.out)
     assert "to the voice 'ljspeech'" in read_comment("out/live.wav")
     n_samples = len(written("out/live.wav"))
     assert len(clip) < n_samples < seconds * SR, "in real time, with its dropouts"

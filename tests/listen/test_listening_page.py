@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from ipywidgets.widgets.widget import _instances
 
-from vc_lib.errors import MissingInput, ParameterError
+from vc_lib.errors import MissingInput, NotWritten, ParameterError
 from vc_lib.listen import page
 from vc_lib.listen.tracks import encoded_sounds
 
@@ -92,3 +92,12 @@ def test_ctrl_c_is_not_lost_while_sounds_are_encoded(voice):
             timer.start()
             while time.monotonic() < end:
                 encoded_sounds(wavs, SR, exact=False)
+
+
+def test_a_full_temporary_folder_is_named(voice, monkeypatch):
+    def full(file, *args, **kwargs):
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr(soundfile, "write", full)
+    with pytest.raises(NotWritten, match="sound-.* cannot be written .* set TMPDIR"):
+        encoded_sounds({"a": voice(0.5)}, SR, exact=True)

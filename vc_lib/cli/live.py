@@ -50,7 +50,7 @@ def live(args) -> str:
     delay_s = between.delay_s + source.latency + sink.latency
     if between.n_dropouts:
         say(
-            f"warning: {between.n_dropouts} times sound came too late and is missing; "
+            f"warning: sound is missing (dropouts: {between.n_dropouts}); "
             "close other programs, or try --block-ms 100 or --latency 0.3"
         )
     return (

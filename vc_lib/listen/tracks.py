@@ -4,6 +4,7 @@ A track is what player.js is told of one sound. Nothing here needs matplotlib or
 """
 
 import base64
+import errno
 import io
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from PIL import Image
 from ..anonymize import find_f0
 from ..audio import check_sr, check_wav, stft_magnitude
 from ..config import AnonymizeConfig, AudioConfig
-from ..errors import ParameterError
+from ..errors import NotWritten, ParameterError
 
 PLAYER = Path(__file__).with_name("player.js")  # code of the player
 LISTENING_DB = -23.0  # speech level of all players [dB of full scale]
@@ -114,7 +115,14 @@ def _encoded(wav: np.ndarray, sr: int, exact: bool) -> tuple[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="sound-") as folder:
         # not written to memory: Ctrl+C would be lost in soundfile's callback
         file = Path(folder, f"sound.{suffix}")
-        soundfile.write(file, np.clip(wav, -1, 1), sr)
+        try:
+            soundfile.write(file, np.clip(wav, -1, 1), sr)
+        except soundfile.LibsndfileError as e:
+            raise NotWritten(
+                f"{folder} cannot be written ({e}); free some space there, "
+                "or set TMPDIR to another folder",
+                errno.ENOSPC,
+            ) from e
         return f"audio/{mime}", file.read_bytes()
 
 
