@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from ..parallel import one_blas_thread
 from ..speaker import AcousticClasses
 
 FRAMES_EACH = 50  # least number of frames for each class
@@ -105,6 +106,7 @@ def _posteriors(log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return posterior, top + np.log(total)
 
 
+@one_blas_thread()
 def estimate_fmllr(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     """Estimate the affine map of a source's cepstra that makes them most likely under the mixture.
 
@@ -171,6 +173,7 @@ def apply_fmllr(frames: np.ndarray, fmllr) -> np.ndarray:
     return frames @ fmllr[:-1] + fmllr[-1]
 
 
+@one_blas_thread()
 def map_adapt_means(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     """Adapt the means of the target's classes to a source speaker.
 
@@ -195,6 +198,7 @@ def map_adapt_means(frames: np.ndarray, classes: AcousticClasses) -> np.ndarray:
     return means
 
 
+@one_blas_thread()
 def shift_class_means(
     frames: np.ndarray, classes: AcousticClasses, means: np.ndarray, frame_period_s: float
 ) -> np.ndarray:
