@@ -15,8 +15,7 @@ def convert(args) -> str:
     """Convert a recording, or a folder of them; returns the last line of the output."""
     from ..convert import convert_file, convert_folder
 
-    if not args.source.exists():
-        raise MissingInput(f"{args.source} does not exist; correct the path")
+    check_exists(args.source)
     voice = voice_with_dials(args)
     how = dict(sr=args.rate, level=args.level, progress=Progress("converted"))
     suffix = f".{args.format or FORMATS[0]}"
@@ -31,6 +30,12 @@ def convert(args) -> str:
         raise ParameterError(f"--format {args.format} must not contradict {destination}; drop one")
     convert_file(voice, args.source, destination, **how)
     return f"the converted recording is {destination}"
+
+
+def check_exists(path: Path) -> None:
+    """Raise MissingInput if there is no such path; before the voice is loaded, which takes a while."""
+    if not path.exists():
+        raise MissingInput(f"{path} does not exist; correct the path")
 
 
 def voice_with_dials(args):

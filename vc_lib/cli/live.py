@@ -2,8 +2,8 @@
 
 from contextlib import ExitStack, suppress
 
-from ..errors import MissingInput, ParameterError
-from .conversion import voice_with_dials
+from ..errors import ParameterError
+from .conversion import check_exists, voice_with_dials
 from .terminal import say, show_state
 
 
@@ -24,8 +24,8 @@ def live(args) -> str:
     for file, name, kind in ((args.file, args.input, "input"), (args.to, args.output, "output")):
         if file is None:
             find_device(name, kind)  # before the voice is loaded
-    if args.file and not args.file.exists():
-        raise MissingInput(f"{args.file} does not exist; correct the path")
+    if args.file:
+        check_exists(args.file)
     if args.file and args.to:
         check_not_source(args.file, args.to)
     voice, block_s = voice_with_dials(args), args.block_ms / 1000
