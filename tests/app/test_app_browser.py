@@ -314,11 +314,12 @@ def test_live_speech_comes_back_and_its_delay_is_shown(opened, button):
     frame.locator(button).click()
     shown = frame.locator("#delay")
     playwright.expect(shown).to_have_text(re.compile(r"\d\.\d\d s"), timeout=10_000)
-    page.wait_for_timeout(3_000)
-    delay_s = float(shown.inner_text().split()[0])
-    assert 0.3 < delay_s < 2, delay_s
+    delays_s = []
+    while len(wav := sound_of(heard)) <= 2 * SR and len(delays_s) < 100:
+        delays_s.append(float(shown.inner_text().split()[0]))
+        page.wait_for_timeout(100)
+    assert 0.3 < min(delays_s) and max(delays_s) < 2, delays_s
     assert "0.30 s method" in frame.locator("#parts").inner_text()
-    wav = sound_of(heard)
     assert len(wav) > 2 * SR and np.abs(wav).max() > 0.02
     frame.locator("#stop").click()
     assert frame.locator("#start").is_enabled()

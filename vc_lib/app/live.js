@@ -150,7 +150,8 @@ function show(mine, { late, peaks, playing }, latency_s) {
     byId(id).style.width = `${Math.max(0, Math.min(100, 100 * (1 + db / RANGE_DB)))}%`;
   });
   const way = late + (mine.context.outputLatency || mine.context.baseLatency || 0);
-  byId("delay").textContent = playing ? `${(latency_s + way).toFixed(2)} s` : "…";
+  mine.heard ||= playing; // a buffer that ran empty later does not hide the delay
+  byId("delay").textContent = mine.heard ? `${(latency_s + way).toFixed(2)} s` : "…";
   byId("parts").textContent =
     `delay: ${latency_s.toFixed(2)} s method, ${way.toFixed(2)} s buffers; computing ${Math.round(100 * mine.load)} % of the time`;
   const slow = mine.load > SLOW || performance.now() - (mine.dropped ?? -Infinity) < 5000;
