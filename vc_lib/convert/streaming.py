@@ -84,7 +84,8 @@ class Stream:
     Attributes
     ----------
     latency : int [samples]
-        Delay of the output.
+        Delay of the output. At frame periods of 1, 2, 2.5, 4, 5 and 10 ms it is what was asked for,
+        or less. At others, such as 3 ms, blocks can be longer, and the delay up to .1 s longer.
 
     Raises
     ------
