@@ -1,6 +1,7 @@
 """Sound and settings for the tests: speech that nobody spoke, so that no recording is needed."""
 
 import os
+import signal
 
 # Before torch is imported, here or in a notebook's kernel: tiny networks lose by many threads.
 os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
@@ -227,3 +228,11 @@ def short_chunks(monkeypatch):
     """Chunks of 0.5 s at most, so that little speech crosses many seams."""
     monkeypatch.setattr(chunks, "CHUNK_S", 0.5)
     monkeypatch.setattr(chunks, "CONTEXT_S", 0.1)
+
+
+@pytest.fixture
+def hears_ctrl_c():
+    """Hear SIGINT, as do processes that are started: what a shell runs in its background does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -495,11 +495,9 @@ except KeyboardInterrupt:
 
 
 @pytest.fixture
-def trainer(tmp_path, monkeypatch):
+def trainer(tmp_path, monkeypatch, hears_ctrl_c):
     """A function from a program to a training by it; the current folder is its own."""
     monkeypatch.chdir(tmp_path)
-    # a process that was started in the background hears no SIGINT, nor do those it starts
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     made = []
 
     def make(program: str) -> Training:
@@ -510,7 +508,6 @@ def trainer(tmp_path, monkeypatch):
     yield make
     for one in made:
         one.close()
-    signal.signal(signal.SIGINT, before)
 
 
 def wait_for(condition) -> None:

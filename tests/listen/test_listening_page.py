@@ -83,6 +83,7 @@ def test_a_page_of_somebody_else_is_not_replaced(results, tmp_path):
     assert (tmp_path / "index.html").read_text() == "<h1>Mine</h1>"
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_is_not_lost_while_sounds_are_encoded(voice):
     wavs = {"a": voice(5.0)}
     for _ in range(3):
